@@ -1,0 +1,67 @@
+"""The kinds of appliances, and what each is in a system's energy balance. Pure."""
+
+from enum import StrEnum
+
+
+class ApplianceKind(StrEnum):
+    """What an appliance is, as gateways declare it and staff know it."""
+
+    GRID_METER = "grid_meter"
+    HOUSEHOLD_METER = "household_meter"
+    METER = "meter"
+    PV_INVERTER = "pv_inverter"
+    BATTERY = "battery"
+    HYBRID_INVERTER = "hybrid_inverter"
+    EV_CHARGING_STATION = "ev_charging_station"
+    HEAT_PUMP = "heat_pump"
+    HEATER = "heater"
+
+
+class Role(StrEnum):
+    """The part that an appliance plays in the balance of its system."""
+
+    GRID = "grid"
+    HOUSE = "house"
+    PV = "pv"
+    BATTERY = "battery"
+    EV = "ev"
+    HEAT_PUMP = "heat_pump"
+    HEATER = "heater"
+    NONE = "none"
+
+
+# A hybrid inverter and a sub-meter measure again what others measure: they take no part.
+ROLES: dict[ApplianceKind, Role] = {
+    ApplianceKind.GRID_METER: Role.GRID,
+    ApplianceKind.HOUSEHOLD_METER: Role.HOUSE,
+    ApplianceKind.METER: Role.NONE,
+    ApplianceKind.PV_INVERTER: Role.PV,
+    ApplianceKind.BATTERY: Role.BATTERY,
+    ApplianceKind.HYBRID_INVERTER: Role.NONE,
+    ApplianceKind.EV_CHARGING_STATION: Role.EV,
+    ApplianceKind.HEAT_PUMP: Role.HEAT_PUMP,
+    ApplianceKind.HEATER: Role.HEATER,
+}
+
+# What grid operators may dim (§ 14a EnWG: charging, heat pumps, cooling, storage).
+CONTROLLABLE = frozenset(
+    {
+        ApplianceKind.BATTERY,
+        ApplianceKind.EV_CHARGING_STATION,
+        ApplianceKind.HEAT_PUMP,
+        ApplianceKind.HEATER,
+    }
+)
+
+# Type and kind (or meter location) of the same appliance on the wire API.
+WIRE_TYPES: dict[ApplianceKind, tuple[str, str | None]] = {
+    ApplianceKind.GRID_METER: ("METER", "GRID"),
+    ApplianceKind.HOUSEHOLD_METER: ("METER", "CLUSTER"),
+    ApplianceKind.METER: ("METER", "MISC"),
+    ApplianceKind.PV_INVERTER: ("INVERTER", "PV"),
+    ApplianceKind.BATTERY: ("INVERTER", "BATTERY"),
+    ApplianceKind.HYBRID_INVERTER: ("INVERTER", "HYBRID"),
+    ApplianceKind.EV_CHARGING_STATION: ("EVSTATION", None),
+    ApplianceKind.HEAT_PUMP: ("HEAT_PUMP", None),
+    ApplianceKind.HEATER: ("HEATER", None),
+}

@@ -1,0 +1,248 @@
+"""Readings as they came, and the energies made from them.
+
+Every primary key begins with the system's key, so that the tables can be distributed by it. No
+foreign keys: history stays with the system where it was measured, wherever appliances go later.
+Energies are integers in milliwatt-hours (`_mwh`): sums of them are exact in any order.
+"""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Flag(models.IntegerChoices):
+    """What to know about a figure; bits, joined by OR."""
+
+    ESTIMATED = 1, _("estimated")
+    RECOVERED = 2, _("arrived late")
+    RESET = 4, _("counter reset")
+    IMPLAUSIBLE = 8, _("implausible reading held back")
+
+
+class Quantities(models.Model):
+    """What a gateway reads of one appliance at one instant; null where it was not read."""
+
+    power_w = models.FloatField(null=True)
+    imported_wh = models.FloatField(null=True)
+    exported_wh = models.FloatField(null=True)
+    soc = models.FloatField(null=True)
+    energy_wh = models.FloatField(null=True)
+    temperature_c = models.FloatField(null=True)
+    current_l1_a = models.FloatField(null=True)
+    current_l2_a = models.FloatField(null=True)
+    current_l3_a = models.FloatField(null=True)
+    plug_state = models.SmallIntegerField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class Reading(Quantities):
+    """One reading. Partitioned by week (`at`, UTC); kept for `GRIDX_RAW_RETENTION`.
+
+    `delay_s` is how long after `at` it arrived; null for imported history. With `interval_s`, the
+    row speaks of [at, at + interval_s), and `import_energy_wh` and `export_energy_wh` are the
+    energies of that interval.
+    """
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "at")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    at = models.DateTimeField()
+    delay_s = models.IntegerField(null=True)
+    interval_s = models.IntegerField(null=True)
+    import_energy_wh = models.FloatField(null=True)
+    export_energy_wh = models.FloatField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "measurements_reading"
+        verbose_name = _("reading")
+        verbose_name_plural = _("readings")
+
+
+class LatestReading(Quantities):
+    """The newest reading of each appliance, so that “live” never scans history."""
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("latest reading")
+        verbose_name_plural = _("latest readings")
+
+
+class DeclaredInterval(models.Model):
+    """From when on an appliance reads how often; decides what a pause is."""
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "valid_from")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    valid_from = models.DateTimeField()
+    interval_s = models.IntegerField()
+
+    class Meta:
+        verbose_name = _("declared interval")
+        verbose_name_plural = _("declared intervals")
+
+
+class DirtySlot(models.Model):
+    """A slot of an appliance to compute again: written with the readings that touch it.
+
+    Rows are only ever added and claimed; a slot may be named by many.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    start = models.DateTimeField()
+    marked_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("slot to compute")
+        verbose_name_plural = _("slots to compute")
+        indexes = [models.Index(fields=["system_key", "appliance_key", "start"], name="dirty_slot")]
+
+
+class SystemClaim(models.Model):
+    """One row a system: locked by the worker that computes its slots, so none is done twice."""
+
+    system_key = models.IntegerField(primary_key=True)
+
+    class Meta:
+        verbose_name = _("claim")
+        verbose_name_plural = _("claims")
+
+
+class ApplianceFigures(models.Model):
+    """The energies of one appliance over one span; `seen_s` of it were covered by readings."""
+
+    import_mwh = models.BigIntegerField(null=True)
+    export_mwh = models.BigIntegerField(null=True)
+    imported_wh = models.FloatField(null=True)
+    exported_wh = models.FloatField(null=True)
+    mean_w = models.FloatField(null=True)
+    min_w = models.FloatField(null=True)
+    max_w = models.FloatField(null=True)
+    soc = models.FloatField(null=True)
+    stored_wh = models.FloatField(null=True)
+    temperature_c = models.FloatField(null=True)
+    seen_s = models.IntegerField()
+    flags = models.SmallIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class ApplianceSlot(ApplianceFigures):
+    """A quarter of an hour of one appliance."""
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("slot of an appliance")
+        verbose_name_plural = _("slots of appliances")
+
+
+class ApplianceDay(ApplianceFigures):
+    """A local day of one appliance: the sum of its slots."""
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("day of an appliance")
+        verbose_name_plural = _("days of appliances")
+
+
+class Figures(models.Model):
+    """The energies of a system over one span: what `measurements.flows` makes, column by column.
+
+    Null where the system has no such part. `stored_*`, `soc` and the counters are those at the
+    end of the span; all else adds up.
+    """
+
+    pv_mwh = models.BigIntegerField(null=True)
+    charge_mwh = models.BigIntegerField(null=True)
+    discharge_mwh = models.BigIntegerField(null=True)
+    ev_mwh = models.BigIntegerField(null=True)
+    heat_pump_mwh = models.BigIntegerField(null=True)
+    heater_mwh = models.BigIntegerField(null=True)
+    import_mwh = models.BigIntegerField(null=True)
+    export_mwh = models.BigIntegerField(null=True)
+    consumption_mwh = models.BigIntegerField(null=True)
+    household_mwh = models.BigIntegerField(null=True)
+    pv_to_load_mwh = models.BigIntegerField(null=True)
+    pv_to_battery_mwh = models.BigIntegerField(null=True)
+    pv_to_grid_mwh = models.BigIntegerField(null=True)
+    battery_to_load_mwh = models.BigIntegerField(null=True)
+    battery_to_grid_mwh = models.BigIntegerField(null=True)
+    grid_to_load_mwh = models.BigIntegerField(null=True)
+    grid_to_battery_mwh = models.BigIntegerField(null=True)
+    household_from_pv_mwh = models.BigIntegerField(null=True)
+    household_from_battery_mwh = models.BigIntegerField(null=True)
+    household_from_grid_mwh = models.BigIntegerField(null=True)
+    ev_from_pv_mwh = models.BigIntegerField(null=True)
+    ev_from_battery_mwh = models.BigIntegerField(null=True)
+    ev_from_grid_mwh = models.BigIntegerField(null=True)
+    heat_pump_from_pv_mwh = models.BigIntegerField(null=True)
+    heat_pump_from_battery_mwh = models.BigIntegerField(null=True)
+    heat_pump_from_grid_mwh = models.BigIntegerField(null=True)
+    heater_from_pv_mwh = models.BigIntegerField(null=True)
+    heater_from_battery_mwh = models.BigIntegerField(null=True)
+    heater_from_grid_mwh = models.BigIntegerField(null=True)
+    residual_mwh = models.BigIntegerField(null=True)
+    grid_via_battery_mwh = models.BigIntegerField(null=True)
+    stored_mwh = models.BigIntegerField(null=True)
+    stored_from_grid_mwh = models.BigIntegerField(null=True)
+    soc = models.FloatField(null=True)
+    imported_wh = models.FloatField(null=True)
+    exported_wh = models.FloatField(null=True)
+    seen_s = models.IntegerField()
+    expected_s = models.IntegerField()
+    flags = models.SmallIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class SystemSlot(Figures):
+    """A quarter of an hour of a whole system."""
+
+    pk = models.CompositePrimaryKey("system_key", "start")
+    system_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("slot of a system")
+        verbose_name_plural = _("slots of systems")
+
+
+class SystemDay(Figures):
+    """A local day of a system: the sum of its slots."""
+
+    pk = models.CompositePrimaryKey("system_key", "start")
+    system_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("day of a system")
+        verbose_name_plural = _("days of systems")
+
+
+class SystemMonth(Figures):
+    """A local month of a system: the sum of its slots."""
+
+    pk = models.CompositePrimaryKey("system_key", "start")
+    system_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("month of a system")
+        verbose_name_plural = _("months of systems")

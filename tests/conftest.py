@@ -1,0 +1,29 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.cast import Cast, make_cast
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture
+def cast(db) -> Cast:
+    """Everybody and everything of `tests.cast`."""
+    return make_cast()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The instant at which the tests' stories happen: noon of a summer's day in Germany."""
+    return datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Path:
+    """The folder of recorded data; tests that need it skip where it is absent."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("the recorded data is not beside this checkout")
+    return folder
