@@ -1,0 +1,31 @@
+"""Becomes the program that it is given, in such a way that it ends with its supervisor.
+
+Run as a script, before the program itself, because the two settings made here belong to the new
+process and must be made in this order: changing the user clears the death signal. A `preexec_fn`
+would do the same in a fork of a process with threads, which is not safe.
+
+Arguments: the supervisor's pid, the signal on its death, the user and group ids to run as (-1:
+unchanged), then the program and its arguments.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def become(supervisor: int, death_signal: int, user: int, group: int, argv: list[str]) -> None:
+    if user >= 0:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != supervisor:
+            sys.exit("The supervisor ended while this process was starting.")
+    os.execvp(argv[0], argv)
+
+
+if __name__ == "__main__":
+    become(*map(int, sys.argv[1:5]), sys.argv[5:])

@@ -1,0 +1,54 @@
+"""Servers that an earlier, killed supervisor has left behind."""
+
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+logger = logging.getLogger(__name__)
+
+
+def stop_leftovers(
+    program: str, directory: Path, stop_signal: signal.Signals, *, within_s: float = 6.0
+) -> None:
+    """Stop every process of this program that works in this directory.
+
+    Each server works in a directory of its own, and directories are compared as such, not by their
+    names, so a stranger's process is never taken for one of ours, be it on the same port, with the
+    process id that a lock file names, or in a container that has a directory of the same name.
+    psutil compares start times before it sends a signal, so a process id that was given to another
+    process in between is safe too. To be called by the holder of the supervisor's lock only.
+    """
+    leftovers = find_leftovers(program, directory)
+    for leftover in leftovers:
+        logger.warning("Stopping %s (process %d) of an earlier run.", program, leftover.pid)
+        with suppress(psutil.NoSuchProcess):
+            leftover.send_signal(stop_signal)
+    _, alive = psutil.wait_procs(leftovers, timeout=within_s)
+    for leftover in alive:
+        with suppress(psutil.NoSuchProcess):
+            leftover.kill()
+    psutil.wait_procs(alive, timeout=within_s)
+
+
+def find_leftovers(program: str, directory: Path) -> list[psutil.Process]:
+    if not directory.exists():
+        return []
+    found = []
+    for candidate in psutil.process_iter(["name"]):
+        # A process that has ended, or another user's, which hides its directory: not ours.
+        with suppress(psutil.Error, OSError):
+            if candidate.info["name"] == program and _works_in(candidate, directory):
+                found.append(candidate)
+    return found
+
+
+def _works_in(candidate: psutil.Process, directory: Path) -> bool:
+    if sys.platform == "linux":
+        # Through the link itself, which is right even if the process sees other mounts than we do.
+        return os.path.samefile(f"/proc/{candidate.pid}/cwd", directory)
+    return os.path.samefile(candidate.cwd(), directory)
