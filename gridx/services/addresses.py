@@ -84,11 +84,9 @@ def addresses(environ: Mapping[str, str] = os.environ) -> Addresses:
     """
     given = {name: environ.get(name.upper(), "") for name in Addresses.__dataclass_fields__}
     given["secret_key"] = environ.get("GRIDX_SECRET_KEY", "")
-    if given["nats_url"]:
-        # The companions of an embedded server would be wrong for a server of one's own.
-        needed = ("database_url", "valkey_url", "secret_key")
-    else:
-        needed = tuple(given)
+    # The companions of the embedded NATS would be wrong for a server of one's own.
+    own_nats = ("nats_url", "nats_system_url", "mqtt_url", "nats_issuer_seed")
+    needed = [name for name in given if not (given["nats_url"] and name in own_nats)]
     if all(given[name] for name in needed):
         return Addresses(**given)
     embedded = asdict(_embedded_addresses(keep(data_directory(environ))))

@@ -10,12 +10,18 @@ unchanged), then the program and its arguments.
 
 import ctypes
 import os
+import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
 
 
 def become(supervisor: int, death_signal: int, user: int, group: int, argv: list[str]) -> None:
+    # As if started from a shell: Python ignores broken pipes, and a supervisor that was started in
+    # the background ignores SIGINT, which the program would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if user >= 0:
         os.setgroups([])
         os.setgid(group)
@@ -24,7 +30,7 @@ def become(supervisor: int, death_signal: int, user: int, group: int, argv: list
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != supervisor:
             sys.exit("The supervisor ended while this process was starting.")
-    os.execvp(argv[0], argv)
+    os.execvp(argv[0], argv)  # noqa: S606 - the program that the supervisor was told to run
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from gridx.services.addresses import HOST, Kept, make_directory, write_private
 from gridx.services.processes import NotReady, Process
 
 # Only the cloud's own two users have a password here; everybody else, which is every gateway, is
-# decided by the application that answers the callout. The server's name goes into the names of
-# its MQTT sessions and therefore never changes.
+# decided by the application that answers the callout; that gets more than the usual two seconds,
+# because all gateways come back at once when a server was away. The server's name goes into the
+# names of its MQTT sessions and therefore never changes.
 CONFIGURATION = """\
 server_name: gridx
 listen: "{host}:{port}"
@@ -44,6 +45,7 @@ accounts {{
 system_account: SYS
 
 authorization {{
+  timeout: 5
   auth_callout {{
     issuer: {issuer}
     auth_users: [ link, system ]
@@ -90,9 +92,10 @@ def check_nats(url: str, mqtt_url: str) -> None:
     :raises NotReady: when they do not.
     """
     try:
+        # Before the client, which pauses for seconds after a refused connection.
+        for address in map(urlsplit, (mqtt_url, url)):
+            socket.create_connection((address.hostname, address.port), timeout=2).close()
         asyncio.run(_ask_for_account(url))
-        mqtt = urlsplit(mqtt_url)
-        socket.create_connection((mqtt.hostname, mqtt.port), timeout=2).close()
     except (nats.errors.Error, OSError, TimeoutError) as error:
         raise NotReady(str(error) or type(error).__name__) from error
 

@@ -109,10 +109,12 @@ def find_home(data_directory: Path) -> Home:
     user = _unprivileged_user()
     if not note.exists() and _can_enter(data_directory, user):
         return _make_home(inside, user)
+    if (inside / "data").exists():
+        raise UnableToStart(
+            f"The database in {inside} is out of reach for the user that PostgreSQL runs as. "
+            "Allow others to pass through the directories above it (chmod o+x)."
+        )
     outside = _home_outside(data_directory, note)
-    if (inside / "data").exists() and not (outside / "data").exists():
-        logger.warning("PostgreSQL can no longer reach %s; moving it to %s.", inside, outside)
-        shutil.move(inside, outside)
     home = _make_home(outside, user)
     write_private(outside / "belongs-to", str(data_directory))
     write_private(note, str(outside))

@@ -93,12 +93,7 @@ class Supervisor:
     def wait(self) -> Process:
         """Return the first process that ended and is not to be restarted; wait until then."""
         self._ended.acquire()
-        return next(
-            keeper.process
-            for keepers in self._stages
-            for keeper in keepers
-            if not keeper.is_alive() or keeper.done
-        )
+        return next(keeper.process for keepers in self._stages for keeper in keepers if keeper.done)
 
     def pids(self) -> dict[str, int]:
         """The process ids of those that run now, by name."""
@@ -167,9 +162,10 @@ class _Keeper(threading.Thread):
             reason = self._await_ready()
             if reason is None:
                 self.settled.set()
-            elif not self.settled.is_set() and not self._stopping.is_set():
-                if self.popen.poll() is None or starts >= STARTS or not self.process.restart:
-                    raise UnableToStart(self._explain(reason))
+            elif self.settled.is_set():
+                logger.error("%s: %s.", self.process.name, reason)
+            elif self._is_hopeless(starts):
+                raise UnableToStart(self._explain(reason))
             code = self.popen.wait()
             self._kill_group()
             if self._stopping.is_set() or not self.process.restart:
@@ -221,6 +217,12 @@ class _Keeper(threading.Thread):
                 return f"not ready within {self.process.ready_within_s:.0f} s: {reason}"
             self._stopping.wait(0.05)
 
+    def _is_hopeless(self, starts: int) -> bool:
+        """Whether a process that was never ready gets no further chance."""
+        return not self._stopping.is_set() and (
+            self.popen.poll() is None or starts >= STARTS or not self.process.restart
+        )
+
     def _explain(self, reason: str) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines()[-15:]
         return "\n  ".join([f"{self.process.name}: {reason}. {self.log_file} ends with:", *lines])
@@ -236,10 +238,10 @@ class _Keeper(threading.Thread):
 
     def finish(self, deadline: float) -> None:
         self.join(max(0.0, deadline - time.monotonic()))
-        if self.is_alive():
+        if self.is_alive() and self.popen is not None:
             logger.error("%s does not stop; it is killed.", self.process.name)
             self._kill()
-            self.join()
+        self.join()
         for descendant in self._descendants:
             with suppress(psutil.NoSuchProcess):
                 descendant.kill()
@@ -288,7 +290,7 @@ def interruptible() -> Iterator[None]:
 
     def interrupt(number: int, frame: object) -> None:
         for each in signals:
-            signal.signal(each, signal.SIG_IGN)
+            signal.signal(each, lambda number, frame: None)
         raise KeyboardInterrupt
 
     before = {each: signal.signal(each, interrupt) for each in signals}
