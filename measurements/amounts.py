@@ -1,0 +1,73 @@
+"""Columns of whole numbers that may be absent: what slots and figures are made of."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Amounts:
+    """Integers (mWh or mW), one a slot; where not `present` there is no statement (None).
+
+    `values` is 0 wherever `present` is False, so that sums need no mask.
+    """
+
+    values: Ints
+    present: Bools
+
+    @classmethod
+    def of(cls, values: Ints, present: Bools) -> "Amounts":
+        """Amounts of values that may hold anything where they are absent."""
+        return cls(np.where(present, values, 0), present)
+
+    @classmethod
+    def absent(cls, length: int) -> "Amounts":
+        """No statement at all."""
+        return cls(np.zeros(length, np.int64), np.zeros(length, np.bool_))
+
+    @classmethod
+    def of_list(cls, values: Sequence[int | None]) -> "Amounts":
+        """Amounts of whole numbers and None, as a database gives them."""
+        present = np.array([value is not None for value in values], np.bool_)
+        return cls(np.array([value or 0 for value in values], np.int64), present)
+
+    @classmethod
+    def total(cls, parts: Iterable["Amounts"], length: int) -> "Amounts":
+        """The sum; what is absent in some parts and present in others is the sum of those."""
+        sums, present = np.zeros(length, np.int64), np.zeros(length, np.bool_)
+        for part in parts:
+            sums, present = sums + part.values, present | part.present
+        return cls(sums, present)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def where(self, mask: Bools) -> "Amounts":
+        """The same, absent where the mask is False."""
+        return Amounts.of(self.values, self.present & mask)
+
+    def to_list(self) -> list[int | None]:
+        """Whole numbers and None, as a database takes them."""
+        values = self.values.tolist()
+        if self.present.all():
+            return values
+        return [v if p else None for v, p in zip(values, self.present.tolist(), strict=True)]
+
+
+def floats_of_list(values: Sequence[float | None]) -> Floats:
+    """Floats with NaN for None."""
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def floats_to_list(values: Floats) -> list[float | None]:
+    """Floats with None for NaN."""
+    absent = np.isnan(values)
+    if not absent.any():
+        return values.tolist()
+    return [None if n else v for v, n in zip(values.tolist(), absent.tolist(), strict=True)]

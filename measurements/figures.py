@@ -1,0 +1,253 @@
+"""The figures of a system: made of its appliances' slots, summed over time and over systems.
+
+Energies are integers in mWh. Coarser figures are sums of slots and of nothing else; rates come
+from the sums. Column names are those of the tables, `COLUMNS` in their order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inventory.kinds import Role
+from measurements.amounts import Amounts, Bools, Floats, Ints, floats_of_list, floats_to_list
+from measurements.flows import FLOWS, TOTALS, Balance, balance_of, carry_battery, split
+from measurements.resolutions import SLOT_S
+
+SUMMED = tuple(f"{name}_mwh" for name in (*TOTALS, *FLOWS, "grid_via_battery"))
+LAST = ("stored_mwh", "stored_from_grid_mwh")
+LAST_FLOATS = ("soc", "imported_wh", "exported_wh")
+COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, "seen_s", "expected_s", "flags")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One appliance's slots, aligned with those of its system's other appliances.
+
+    The attributes are those of `measurements.energy.ApplianceSlots`. `expected` tells in which
+    slots the appliance belonged to the system (None: all); `capacity_wh` makes stored energy of
+    a state of charge where the battery tells none.
+    """
+
+    role: Role
+    import_mwh: Amounts
+    export_mwh: Amounts
+    soc: Floats
+    stored_wh: Floats
+    imported_wh: Floats
+    exported_wh: Floats
+    seen_s: Ints
+    flags: Ints
+    capacity_wh: float | None = None
+    expected: Bools | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """Figures of consecutive spans of a system, column by column.
+
+    `amounts` holds the integer columns (`SUMMED` and `LAST`, mWh) by name; floats are NaN where
+    absent. `soc`, `stored_*`, `imported_wh` and `exported_wh` are those at the end of the span.
+    """
+
+    amounts: Mapping[str, Amounts]
+    soc: Floats
+    imported_wh: Floats
+    exported_wh: Floats
+    seen_s: Ints
+    expected_s: Ints
+    flags: Ints
+
+    def __len__(self) -> int:
+        return len(self.seen_s)
+
+    def columns(self) -> dict[str, list]:
+        """Every column of `COLUMNS` as a list with None where absent."""
+        columns: dict[str, list] = {n: self.amounts[n].to_list() for n in (*SUMMED, *LAST)}
+        columns |= {name: floats_to_list(getattr(self, name)) for name in LAST_FLOATS}
+        return columns | {n: getattr(self, n).tolist() for n in ("seen_s", "expected_s", "flags")}
+
+    def rows(self) -> list[dict[str, int | float | None]]:
+        """One mapping a span, by the names of `COLUMNS`."""
+        columns = self.columns()
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, Sequence]) -> "Figures":
+        """The inverse of `columns`."""
+        return cls(
+            {name: Amounts.of_list(columns[name]) for name in (*SUMMED, *LAST)},
+            *(floats_of_list(columns[name]) for name in LAST_FLOATS),
+            *(np.array(columns[n], np.int64) for n in ("seen_s", "expected_s", "flags")),
+        )
+
+
+def system_figures(
+    parts: Sequence[Part], length: int, *, before: tuple[int, int] | None = None
+) -> Figures:
+    """The figures of `length` consecutive slots of a system from its appliances' slots.
+
+    `before` is what its batteries held before the first slot: (stored_mwh, stored_from_grid_mwh)
+    of the row before, None where there is none.
+    """
+    balance = balance_of([(p.role, p.import_mwh, p.export_mwh) for p in parts], length)
+    amounts = {f"{name}_mwh": amount for name, amount in split(balance).items()}
+    amounts |= _battery_figures(parts, balance, amounts["grid_to_battery_mwh"], before)
+    in_balance = [part for part in parts if part.role is not Role.NONE]
+    expected = [
+        np.ones(length, np.bool_) if part.expected is None else part.expected for part in in_balance
+    ]
+    flags = np.zeros(length, np.int64)
+    for part in in_balance:
+        flags = flags | part.flags
+    grid = [part for part in parts if part.role is Role.GRID]
+    return Figures(
+        amounts=amounts,
+        soc=_soc([part for part in parts if part.role is Role.BATTERY], length),
+        imported_wh=_sum_of_all([part.imported_wh for part in grid], length),
+        exported_wh=_sum_of_all([part.exported_wh for part in grid], length),
+        seen_s=sum((part.seen_s for part in in_balance), np.zeros(length, np.int64)),
+        expected_s=sum((SLOT_S * mask for mask in expected), np.zeros(length, np.int64)),
+        flags=flags,
+    )
+
+
+def _battery_figures(
+    parts: Sequence[Part],
+    balance: Balance,
+    grid_to_battery: Amounts,
+    before: tuple[int, int] | None,
+) -> dict[str, Amounts]:
+    length = len(balance.charge)
+    batteries = [part for part in parts if part.role is Role.BATTERY]
+    read = balance.charge.present | balance.discharge.present
+    if not batteries:
+        absent = Amounts.absent(length)
+        return dict.fromkeys(("grid_via_battery_mwh", *LAST), absent)
+    held = _sum_of_all([_stored_wh(part) for part in batteries], length)
+    known = ~np.isnan(held)
+    measured = Amounts.of(np.rint(np.nan_to_num(held) * 1000).astype(np.int64), known)
+    stored, from_grid, via = carry_battery(
+        balance.charge.values,
+        balance.discharge.values,
+        grid_to_battery.values,
+        measured,
+        before=before,
+    )
+    # Once anything is known of the content, it is carried on through slots without a reading.
+    begun = np.logical_or.accumulate(read | known) | (before is not None)
+    return {
+        "grid_via_battery_mwh": Amounts.of(via, balance.discharge.present & balance.metered),
+        "stored_mwh": Amounts.of(stored, begun),
+        "stored_from_grid_mwh": Amounts.of(from_grid, begun),
+    }
+
+
+def _stored_wh(part: Part) -> Floats:
+    if part.capacity_wh is None:
+        return part.stored_wh
+    return np.where(np.isnan(part.stored_wh), part.soc * part.capacity_wh, part.stored_wh)
+
+
+def _soc(batteries: Sequence[Part], length: int) -> Floats:
+    """The state of charge of all batteries together: by capacity where all are known."""
+    if len(batteries) == 1:
+        return batteries[0].soc
+    weights = [part.capacity_wh for part in batteries]
+    weights = [1.0] * len(weights) if None in weights else weights
+    top, bottom = np.zeros(length), np.zeros(length)
+    for part, weight in zip(batteries, weights, strict=True):
+        known = ~np.isnan(part.soc)
+        top = top + np.where(known, part.soc * weight, 0)
+        bottom = bottom + known * weight
+    return np.divide(top, bottom, out=np.full(length, np.nan), where=bottom > 0)
+
+
+def _sum_of_all(columns: Sequence[Floats], length: int) -> Floats:
+    """A sum that is absent (NaN) where any of its parts is, or where there are none."""
+    return sum(columns[1:], columns[0]) if columns else np.full(length, np.nan)
+
+
+def sum_figures(figures: Figures, starts: Ints) -> Figures:
+    """Figures of coarser spans: group k is the rows from `starts[k]` up to the next start.
+
+    Energies and seconds add up (what is absent in some rows is the sum of the others, what is
+    absent in all stays absent), flags are joined, `LAST` and `LAST_FLOATS` are the last ones
+    present. `starts` begins with 0 and rises strictly; rows are in the order of time.
+    """
+    return _reduced(figures, starts, lambda amount: _last(amount, starts), _last_floats)
+
+
+def sum_of_systems(figures: Figures, starts: Ints) -> Figures:
+    """Figures of many systems together: group k is the rows from `starts[k]` up to the next.
+
+    The rows of a group are of one span, one a system, each system once. Like `sum_figures`, but
+    what batteries hold adds up too, and there is no common state of charge and no counter.
+    """
+    return _reduced(
+        figures,
+        starts,
+        lambda amount: _sum(amount, starts),
+        lambda column, starts: np.full(len(starts), np.nan),
+    )
+
+
+def rates_of(figures: Mapping[str, float | None], suffix: str = "_mwh") -> dict[str, float | None]:
+    """What a system makes of its sun, from (summed) figures or from live ones (`suffix="_w"`).
+
+    `self_consumption`, `direct_consumption` and `self_supply` carry the suffix and its unit; the
+    rates are in 0–1, or None where their denominator is 0 or absent.
+    """
+    pv, to_grid = figures[f"pv{suffix}"], figures[f"pv_to_grid{suffix}"]
+    direct, discharge = figures[f"pv_to_load{suffix}"], figures[f"discharge{suffix}"]
+    bought, consumption = figures[f"import{suffix}"], figures[f"consumption{suffix}"]
+    kept = None if pv is None or to_grid is None else max(pv - to_grid, 0)
+    supplied = None if direct is None and discharge is None else (direct or 0) + (discharge or 0)
+    bought_rate = _rate(bought, consumption)
+    return {
+        f"self_consumption{suffix}": kept,
+        f"direct_consumption{suffix}": direct,
+        f"self_supply{suffix}": supplied,
+        "self_sufficiency_rate": None if bought_rate is None else 1 - bought_rate,
+        "self_consumption_rate": _rate(kept, pv),
+        "direct_consumption_rate": _rate(direct, pv),
+    }
+
+
+def _rate(part: float | None, whole: float | None) -> float | None:
+    if part is None or not whole:
+        return None
+    return min(max(part / whole, 0.0), 1.0)
+
+
+def _reduced(figures: Figures, starts: Ints, held, gauges) -> Figures:
+    summed = {name: _sum(figures.amounts[name], starts) for name in SUMMED}
+    return Figures(
+        amounts=summed | {name: held(figures.amounts[name]) for name in LAST},
+        **{name: gauges(getattr(figures, name), starts) for name in LAST_FLOATS},
+        seen_s=np.add.reduceat(figures.seen_s, starts),
+        expected_s=np.add.reduceat(figures.expected_s, starts),
+        flags=np.bitwise_or.reduceat(figures.flags, starts),
+    )
+
+
+def _sum(amount: Amounts, starts: Ints) -> Amounts:
+    return Amounts(
+        np.add.reduceat(amount.values, starts), np.logical_or.reduceat(amount.present, starts)
+    )
+
+
+def _last_index(present: Bools, starts: Ints) -> tuple[Ints, Bools]:
+    rows = np.where(present, np.arange(len(present)), -1)
+    last = np.maximum.reduceat(rows, starts)
+    return last, last >= starts
+
+
+def _last(amount: Amounts, starts: Ints) -> Amounts:
+    last, present = _last_index(amount.present, starts)
+    return Amounts.of(amount.values[last], present)
+
+
+def _last_floats(column: Floats, starts: Ints) -> Floats:
+    last, present = _last_index(~np.isnan(column), starts)
+    return np.where(present, column[last], np.nan)
