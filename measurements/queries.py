@@ -1,0 +1,266 @@
+"""Reads of live values and of history; they never scan raw readings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+
+import numpy as np
+from django.db.models import Model
+
+from inventory.kinds import ROLES, ApplianceKind
+from inventory.models import Appliance, System
+from measurements.figures import COLUMNS, Figures, rates_of, sum_figures
+from measurements.flows import live_figures as flows_of
+from measurements.models import (
+    ApplianceDay,
+    ApplianceSlot,
+    LatestReading,
+    SystemDay,
+    SystemMonth,
+    SystemSlot,
+)
+from measurements.resolutions import Resolution, Span, periods
+
+# A reading older than this many of its intervals, but never younger than the shortest, is stale.
+STALE_INTERVALS = 3
+STALE_AT_LEAST = timedelta(minutes=2)
+
+Row = Mapping[str, int | float | None]
+
+# Which table holds the slots that a resolution's figures are the sum of. Energies are integers,
+# so a sum of days is to the last mWh the sum of their quarters.
+_TABLES: dict[Resolution, tuple[type[Model], type[Model]]] = {
+    Resolution.QUARTER: (SystemSlot, ApplianceSlot),
+    Resolution.HOUR: (SystemSlot, ApplianceSlot),
+    Resolution.DAY: (SystemDay, ApplianceDay),
+    Resolution.WEEK: (SystemDay, ApplianceDay),
+    Resolution.MONTH: (SystemMonth, ApplianceDay),
+    Resolution.YEAR: (SystemMonth, ApplianceDay),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AppliancePeriod:
+    """One appliance over one span: energies in mWh, powers in W, `soc` in 0–1 at its end."""
+
+    appliance: Appliance
+    import_mwh: int | None
+    export_mwh: int | None
+    soc: float | None
+    stored_wh: float | None
+    temperature_c: float | None
+    imported_wh: float | None
+    exported_wh: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A span of history. `figures` has the names of `measurements.figures.COLUMNS` and the rates;
+    None where nothing is known of the span, as in the future."""
+
+    start: datetime
+    until: datetime
+    figures: Row | None
+    appliances: Sequence[AppliancePeriod] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Consecutive spans, and all of them together (None where nothing is known of any)."""
+
+    periods: Sequence[Period]
+    total: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class ApplianceNow:
+    """An appliance and its newest reading; a stale one shows its age but counts no more."""
+
+    appliance: Appliance
+    reading: LatestReading | None
+    is_stale: bool
+
+    @property
+    def power_w(self) -> float | None:
+        """Positive into the appliance; None where there is no fresh reading."""
+        return None if self.reading is None or self.is_stale else self.reading.power_w
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A system at this instant: `figures` by the names of `flows` with `_w`, and the rates."""
+
+    measured_at: datetime | None
+    figures: Row
+    appliances: Sequence[ApplianceNow] = field(default_factory=tuple)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether no appliance has a fresh reading."""
+        return all(each.is_stale for each in self.appliances)
+
+    def of_kind(self, *kinds: ApplianceKind) -> list[ApplianceNow]:
+        return [each for each in self.appliances if each.appliance.kind in kinds]
+
+    @property
+    def soc(self) -> float | None:
+        """The state of charge of all batteries together, by capacity where all are known."""
+        known = [
+            (each.reading.soc, each.appliance.capacity_wh)
+            for each in self.of_kind(ApplianceKind.BATTERY)
+            if each.reading is not None and each.reading.soc is not None
+        ]
+        if not known:
+            return None
+        weights = [capacity or 1.0 for _soc, capacity in known]
+        if any(capacity is None for _soc, capacity in known):
+            weights = [1.0] * len(known)
+        return sum(soc * w for (soc, _c), w in zip(known, weights, strict=True)) / sum(weights)
+
+
+def live_of_system(*, system: System, now: datetime) -> Live:
+    """What flows in a system now, from the newest reading of each of its appliances."""
+    return live_of_systems(systems=[system], now=now)[system.key]
+
+
+def live_of_systems(*, systems: Sequence[System], now: datetime) -> dict[int, Live]:
+    """The same for many systems in two statements, by the systems' keys."""
+    keys = {system.pk: system.key for system in systems}
+    readings = {
+        (row.system_key, row.appliance_key): row
+        for row in LatestReading.objects.filter(system_key__in=list(keys.values()))
+    }
+    rows = Appliance.objects.filter(system__in=list(keys), removed_at__isnull=True)
+    found: dict[int, list[ApplianceNow]] = {key: [] for key in keys.values()}
+    for appliance in rows.order_by("created_at", "key"):
+        key = keys[appliance.system_id]
+        reading = readings.get((key, appliance.key))
+        found[key].append(ApplianceNow(appliance, reading, _is_stale(appliance, reading, now=now)))
+    return {key: _live(appliances) for key, appliances in found.items()}
+
+
+def _is_stale(appliance: Appliance, reading: LatestReading | None, *, now: datetime) -> bool:
+    if reading is None:
+        return True
+    allowed = max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=appliance.interval_s))
+    return now - reading.at > allowed
+
+
+def _live(appliances: list[ApplianceNow]) -> Live:
+    figures = flows_of([(ROLES[ApplianceKind(a.appliance.kind)], a.power_w) for a in appliances])
+    newest = max((a.reading.at for a in appliances if a.reading is not None), default=None)
+    return Live(newest, figures | rates_of(figures, suffix="_w"), tuple(appliances))
+
+
+def history_of_system(
+    *,
+    system: System,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    with_appliances: bool = False,
+) -> History:
+    """The figures of a system, span by span, in its own time zone.
+
+    The spans are the whole ones that cover [from_at, until_at), those of the future included.
+    """
+    spans = periods(from_at, until_at, resolution, system.zone)
+    if not spans:
+        return History((), None)
+    table, appliance_table = _TABLES[resolution]
+    starts, figures = _figures(table, system, spans)
+    rows = _rows(figures, _groups(starts, spans))
+    parts = _appliance_periods(appliance_table, system, spans) if with_appliances else {}
+    total = _rows(figures, [(0, 0)])[0] if len(figures) else None
+    return History(
+        [
+            Period(span.from_at, span.until_at, rows.get(index), parts.get(index, ()))
+            for index, span in enumerate(spans)
+        ],
+        total,
+    )
+
+
+def _figures(table: type[Model], system: System, spans: Sequence[Span]):
+    """Starts and figures of the rows within the spans, in the order of time."""
+    rows = (
+        table.objects.filter(
+            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until
+        )
+        .order_by("start")
+        .values_list("start", *COLUMNS)
+    )
+    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(COLUMNS))
+    by_name = dict(zip(COLUMNS, columns[1:], strict=True))
+    return columns[0], Figures.of_columns(by_name)
+
+
+def _groups(starts: Sequence[datetime], spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """(index of the span, index of its first row) for each span that has rows."""
+    bounds = np.array([span.from_at.timestamp() for span in spans])
+    which = np.searchsorted(bounds, [start.timestamp() for start in starts], side="right") - 1
+    return [
+        (int(span), int(np.searchsorted(which, span)))
+        for span, _rows_of_it in groupby(which.tolist())
+    ]
+
+
+def _rows(figures: Figures, groups: Sequence[tuple[int, int]]) -> dict[int, Row]:
+    """One row of figures and rates for each group."""
+    if not groups:
+        return {}
+    firsts = np.array([first for _span, first in groups], np.int64)
+    summed = sum_figures(figures, firsts).rows()
+    return {span: row | rates_of(row) for (span, _first), row in zip(groups, summed, strict=True)}
+
+
+_APPLIANCE_COLUMNS = (
+    "import_mwh",
+    "export_mwh",
+    "soc",
+    "stored_wh",
+    "temperature_c",
+    "imported_wh",
+    "exported_wh",
+)
+
+
+def _appliance_periods(
+    table: type[Model], system: System, spans: Sequence[Span]
+) -> dict[int, list[AppliancePeriod]]:
+    """What each appliance took and gave in each span. History stays with the system where it was
+    measured, so an appliance that has moved on is shown where its slots are."""
+    rows = list(
+        table.objects.filter(
+            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until
+        )
+        .order_by("appliance_key", "start")
+        .values_list("appliance_key", "start", *_APPLIANCE_COLUMNS)
+    )
+    appliances = Appliance.objects.in_bulk({row[0] for row in rows}, field_name="key")
+    found: dict[int, list[AppliancePeriod]] = {}
+    for key, group in groupby(rows, key=lambda row: row[0]):
+        of_one = list(group)
+        groups = _groups([row[1] for row in of_one], spans)
+        ends = [first for _span, first in groups[1:]] + [len(of_one)]
+        for (span, first), end in zip(groups, ends, strict=True):
+            if key in appliances:
+                found.setdefault(span, []).append(
+                    _joined(appliances[key], [row[2:] for row in of_one[first:end]])
+                )
+    return found
+
+
+def _joined(appliance: Appliance, rows: Sequence[tuple]) -> AppliancePeriod:
+    """The sum of energies (absent only where all are), and the last of what is a level."""
+    columns = list(zip(*rows, strict=True))
+    energies = [
+        None if all(value is None for value in column) else sum(value or 0 for value in column)
+        for column in columns[:2]
+    ]
+    levels = [
+        next((value for value in reversed(column) if value is not None), None)
+        for column in columns[2:]
+    ]
+    return AppliancePeriod(appliance, *energies, *levels)
