@@ -61,12 +61,17 @@ class Reading(Quantities):
 
 
 class LatestReading(Quantities):
-    """The newest reading of each appliance, so that “live” never scans history."""
+    """The newest reading of each appliance, so that “live” never scans history.
+
+    Of each quantity the latest that was read, so a reading of the power alone leaves the known
+    state of charge. `at` is the instant of the newest reading, `power_at` that of `power_w`.
+    """
 
     pk = models.CompositePrimaryKey("system_key", "appliance_key")
     system_key = models.IntegerField()
     appliance_key = models.IntegerField()
     at = models.DateTimeField()
+    power_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("latest reading")

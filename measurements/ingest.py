@@ -1,0 +1,300 @@
+"""Storing readings: idempotent, in any order, with their slots marked for computation.
+
+What a reading does to one that is stored already for the same appliance and instant: a quantity
+that was read takes the place of the stored one; one that was not read ("no statement") leaves it
+alone. An interval of another length takes the place of the stored interval with both energies.
+So a batch cut in any way, sent in any order or twice leaves the same rows, and a row that would
+stay as it is counts as unchanged and marks nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, cached_property
+
+import numpy as np
+from django.conf import settings
+from django.db import connection, transaction
+
+from inventory.models import Appliance
+from measurements.batches import COLUMNS, QUANTITIES, Batch
+from measurements.models import DeclaredInterval
+from measurements.partitions import prepare_weeks
+from measurements.plausibility import (
+    LONGEST_INTERVAL_S,
+    REASONS,
+    PlausiblePowers,
+    Refusal,
+    judge,
+    load_plausible_powers,
+)
+from measurements.resolutions import to_ms
+from measurements.staging import (
+    DOUBLE,
+    INSTANT,
+    INTEGER,
+    KEY,
+    MAYBE_INSTANT,
+    REAL,
+    SMALL,
+    StagingTable,
+)
+
+_TYPES = {
+    "imported_wh": DOUBLE,
+    "exported_wh": DOUBLE,
+    "plug_state": SMALL,
+    "interval_s": INTEGER,
+    "import_energy_wh": DOUBLE,
+    "export_energy_wh": DOUBLE,
+}
+_IDENTITY = {"system_key": KEY, "appliance_key": KEY, "at": INSTANT}
+_READINGS = StagingTable(
+    "reading_staging",
+    _IDENTITY | {name: _TYPES.get(name, REAL) for name in COLUMNS} | {"delay_s": INTEGER},
+)
+_LATEST = StagingTable(
+    "latest_staging",
+    # The table of latest readings keeps all in double precision.
+    _IDENTITY
+    | {name: SMALL if name == "plug_state" else DOUBLE for name in QUANTITIES}
+    | {"power_at": MAYBE_INSTANT},
+)
+_NEVER_MS = 0
+
+
+@dataclass(frozen=True, eq=False)
+class StoreReport:
+    """What became of a batch.
+
+    `reasons` has one number for each row of the batch, in its order: 0 for accepted, else one
+    more than the position in `plausibility.REASONS`. `stored` readings are new or changed, and
+    `unchanged` ones were known already (or came twice in the batch). `dirty_slots`: how many
+    slots of appliances were marked. `fresh`: (system key, appliance key) of those whose latest
+    reading is now another.
+    """
+
+    reasons: np.ndarray
+    stored: int
+    unchanged: int
+    dirty_slots: int
+    fresh: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def refusals(self) -> dict[Refusal, int]:
+        """How many rows were refused for which reason."""
+        counts = np.bincount(self.reasons, minlength=len(REASONS) + 1)[1:].tolist()
+        return {reason: count for reason, count in zip(REASONS, counts, strict=True) if count}
+
+    @property
+    def refused(self) -> int:
+        return sum(self.refusals.values())
+
+
+class UnableToStore(Exception):
+    """The batch as a whole cannot be stored; says why."""
+
+
+class UnableToDeclare(Exception):
+    """An interval that no appliance can have."""
+
+
+def store_readings(
+    *,
+    batch: Batch,
+    now: datetime,
+    history: bool = False,
+    powers: PlausiblePowers | None = None,
+) -> StoreReport:
+    """Store a batch and mark the slots of what is new or changed, in one transaction.
+
+    Refuses single readings (see `plausibility.judge`), never their neighbours. `history` is
+    recorded data that is imported: it may be older than `settings.RAW_RETENTION` and is never
+    “late”. `powers`: plausible powers that the caller has at hand; else the inventory is asked.
+    Whether an appliance is the sender's is for the caller to know. May run in the caller's
+    transaction, any number of times. Raises UnableToStore when keys are missing.
+    """
+    if len(batch) and min(batch.system_key.min(), batch.appliance_key.min()) <= 0:
+        raise UnableToStore("A batch needs the keys of systems and appliances.")
+    if powers is None:
+        powers = load_plausible_powers(batch.appliance_key)
+    kept_from = None if history else now - settings.RAW_RETENTION
+    reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
+    accepted = batch.take(reasons == 0).settled()
+    if not len(accepted):
+        return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
+    with transaction.atomic(), connection.cursor() as cursor:
+        prepare_weeks(at_ms=accepted.at_ms, now=now)
+        stored, dirty_slots = _store(cursor, accepted, now, history)
+        fresh = _keep_latest(cursor, accepted)
+    return StoreReport(
+        reasons,
+        stored=stored,
+        unchanged=int(np.count_nonzero(reasons == 0)) - stored,
+        dirty_slots=dirty_slots,
+        fresh=fresh,
+    )
+
+
+def declare_interval(*, appliance: Appliance, interval_s: int, valid_from: datetime) -> bool:
+    """Say that from an instant on an appliance reads every `interval_s` seconds.
+
+    Says nothing again that holds at that instant already. Returns whether it was news. Raises
+    UnableToDeclare for an interval outside of 1 s to 1 h.
+    """
+    if not 1 <= interval_s <= LONGEST_INTERVAL_S:
+        raise UnableToDeclare(f"Appliances read every 1 to {LONGEST_INTERVAL_S} s: {interval_s}")
+    of_appliance = DeclaredInterval.objects.filter(
+        system_key=appliance.system.key, appliance_key=appliance.key
+    )
+    holding = of_appliance.filter(valid_from__lte=valid_from).order_by("-valid_from").first()
+    if holding is not None and holding.interval_s == interval_s:
+        return False
+    of_appliance.update_or_create(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        valid_from=valid_from,
+        defaults={"interval_s": interval_s},
+    )
+    return True
+
+
+def _store(cursor, batch: Batch, now: datetime, history: bool) -> tuple[int, int]:
+    """Write a settled batch; returns how many rows were new or changed and slots marked."""
+    columns = _identity(batch) | batch.values
+    if not history:
+        columns["delay_s"] = _delays(batch, now)
+    _READINGS.prepare(cursor)
+    _READINGS.copy(cursor, columns)
+    cursor.execute(_statement(tuple(batch.values), history), [now])
+    return cursor.fetchone()
+
+
+def _identity(batch: Batch) -> dict[str, np.ndarray]:
+    return {
+        "system_key": batch.system_key,
+        "appliance_key": batch.appliance_key,
+        "at": batch.at_ms,
+    }
+
+
+def _delays(batch: Batch, now: datetime) -> np.ndarray:
+    """How many whole seconds after it was complete each reading arrives; never below 0."""
+    complete_ms = batch.at_ms
+    if "interval_s" in batch.values:
+        complete_ms = complete_ms + 1000 * np.nan_to_num(batch.values["interval_s"]).astype(int)
+    return np.maximum((to_ms(now) - complete_ms) // 1000, 0)
+
+
+@cache
+def _statement(names: tuple[str, ...], history: bool) -> str:
+    """Takes staged readings with these quantities into the table and marks their slots.
+
+    Its parameters: the instant at which slots are marked. It returns one row: how many readings
+    are new or changed, how many slots were marked.
+    """
+    merged = {name: f"COALESCE(EXCLUDED.{name}, r.{name})" for name in names}
+    if "interval_s" in names:
+        for name in merged.keys() & {"import_energy_wh", "export_energy_wh"}:
+            merged[name] = (
+                f"CASE WHEN EXCLUDED.interval_s <> r.interval_s THEN EXCLUDED.{name}"
+                f" ELSE {merged[name]} END"
+            )
+    columns = [*_IDENTITY, *names, *([] if history else ["delay_s"])]
+    touched = _INTERVAL_SLOTS if "interval_s" in names else _SLOTS
+    returned = ", ".join([*_IDENTITY, *(name for name in names if name == "interval_s")])
+    return f"""
+    WITH stored AS (
+        INSERT INTO measurements_reading AS r ({", ".join(columns)})
+        SELECT {", ".join(_READINGS.value(name) for name in columns)} FROM {_READINGS.name}
+        ON CONFLICT (system_key, appliance_key, at) DO UPDATE
+        SET {", ".join(f"{name} = {value}" for name, value in merged.items())},
+            delay_s = EXCLUDED.delay_s
+        WHERE ({", ".join(f"r.{name}" for name in names)})
+            IS DISTINCT FROM ({", ".join(merged.values())})
+        RETURNING {returned}
+    ), marked AS (
+        INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)
+        SELECT DISTINCT system_key, appliance_key, start, %s::timestamptz FROM ({touched}) AS t
+        RETURNING 1
+    ), claimable AS (
+        INSERT INTO measurements_systemclaim (system_key)
+        SELECT DISTINCT system_key FROM stored ORDER BY system_key
+        ON CONFLICT DO NOTHING
+    )
+    SELECT (SELECT count(*) FROM stored), (SELECT count(*) FROM marked)
+    """  # noqa: S608 - put together from this module's own names
+
+
+# The slots in which readings lie. What lies between a reading and its neighbours (a counter is
+# interpolated up to there) is for the computation to find.
+_SLOTS = (
+    "SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch') AS start FROM stored"
+)
+# Those that an interval covers, or did before it became shorter.
+_INTERVAL_SLOTS = """
+    SELECT system_key, appliance_key, start
+    FROM (
+        SELECT * FROM stored
+        UNION ALL
+        SELECT system_key, appliance_key, at, before.interval_s
+        FROM stored JOIN measurements_reading AS before USING (system_key, appliance_key, at)
+    ) AS spans
+    CROSS JOIN LATERAL generate_series(
+        date_bin('15 minutes', at, 'epoch'),
+        at + GREATEST(COALESCE(interval_s, 0) * 1000 - 1, 0) * interval '1 millisecond',
+        '15 minutes'
+    ) AS start
+"""
+
+
+def _keep_latest(cursor, batch: Batch) -> tuple[tuple[int, int], ...]:
+    """Bring the appliances' latest readings up to date; returns whose changed.
+
+    Of each quantity the latest one that was read is kept: a newer reading without a state of
+    charge leaves the known one alone. `at` is the instant of the newest reading, `power_at` that
+    of the power, which alone goes stale within seconds.
+    """
+    names = tuple(name for name in QUANTITIES if name in batch.values)
+    runs = batch.by_appliance()
+    newest = {name: runs.last_known(batch.values[name]) for name in names}
+    said = np.any([position >= 0 for _value, position in newest.values()], axis=0)
+    if not np.any(said):
+        return ()
+    columns = _identity(batch.take(runs.ends - 1)) | {
+        name: value for name, (value, _position) in newest.items()
+    }
+    if "power_w" in names:
+        _value, position = newest["power_w"]
+        columns["power_at"] = np.where(position >= 0, batch.at_ms[position], _NEVER_MS)
+    _LATEST.prepare(cursor)
+    _LATEST.copy(cursor, {name: column[said] for name, column in columns.items()})
+    cursor.execute(_latest_statement(names))
+    return tuple(cursor.fetchall())
+
+
+@cache
+def _latest_statement(names: tuple[str, ...]) -> str:
+    """Takes staged latest readings with these quantities into their table; returns the keys."""
+    merged = {
+        name: f"CASE WHEN EXCLUDED.at >= r.at THEN COALESCE(EXCLUDED.{name}, r.{name})"
+        f" ELSE COALESCE(r.{name}, EXCLUDED.{name}) END"
+        for name in names
+    }
+    merged["at"] = "GREATEST(r.at, EXCLUDED.at)"
+    if "power_w" in names:
+        # With instants of its own: whichever is later, or the only one.
+        merged["power_w"] = (
+            "CASE WHEN r.power_at IS NULL OR EXCLUDED.power_at >= r.power_at"
+            " THEN EXCLUDED.power_w ELSE r.power_w END"
+        )
+        merged["power_at"] = "GREATEST(r.power_at, EXCLUDED.power_at)"
+    columns = [*_IDENTITY, *(name for name in merged if name != "at")]
+    return f"""
+    INSERT INTO measurements_latestreading AS r ({", ".join(columns)})
+    SELECT {", ".join(_LATEST.value(name) for name in columns)} FROM {_LATEST.name}
+    ON CONFLICT (system_key, appliance_key) DO UPDATE
+    SET {", ".join(f"{name} = {value}" for name, value in merged.items())}
+    WHERE ({", ".join(f"r.{name}" for name in merged)})
+        IS DISTINCT FROM ({", ".join(merged.values())})
+    RETURNING system_key, appliance_key
+    """  # noqa: S608 - put together from this module's own names

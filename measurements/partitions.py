@@ -1,0 +1,181 @@
+"""The table of readings is cut into weeks, from Monday 00:00 UTC.
+
+Weeks are made ahead by `maintain_partitions`, and on demand by whoever stores into one that is
+missing, so an installation works right after `migrate`. Retention drops whole weeks.
+
+Locks: weeks are attached one transaction at a time (an advisory lock). Attaching does not wait
+for those who read and write other weeks, nor they for it; dropping has to wait for them, so it
+gives up after a moment and the next run tries again. Who stores history that retention would drop
+holds the week (a shared advisory lock) until the commit that also marks its slots.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+
+from measurements.resolutions import from_ms, to_ms
+
+TABLE = "measurements_reading"
+WEEKS_AHEAD = 4
+WEEK_MS = 7 * 24 * 3600 * 1000
+# 1970-01-01 was a Thursday: week 0 begins on the Monday before it.
+_FIRST_MONDAY_MS = -3 * 24 * 3600 * 1000
+# Storing judges the age of readings a little before it commits.
+_GRACE = timedelta(hours=1)
+# The first slots after a week need its last readings, and the last before it the first ones.
+_NEIGHBOURS = timedelta(days=1)
+
+# First halves of advisory lock keys; the second is 0 or the week.
+_ATTACHING = 0x67726964
+_HOLDING = 0x67726965
+_LOCK_TIMEOUT = "5s"
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """What a run did: weeks made, dropped, and those past retention that had to stay (by name)."""
+
+    made: tuple[str, ...]
+    dropped: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def week_of_ms(at_ms):
+    """The number of the week that holds an instant (ms since the epoch; int or int64 array)."""
+    return (at_ms - _FIRST_MONDAY_MS) // WEEK_MS
+
+
+def week_start(week: int) -> datetime:
+    """The Monday, 00:00 UTC, with which a week begins."""
+    return from_ms(_FIRST_MONDAY_MS + int(week) * WEEK_MS)
+
+
+def partition_name(week: int) -> str:
+    """The partition's table, by the ISO week: `measurements_reading_2026w07`."""
+    year, number, _ = week_start(week).isocalendar()
+    return f"{TABLE}_{year}w{number:02}"
+
+
+def prepare_weeks(*, at_ms: np.ndarray, now: datetime) -> tuple[str, ...]:
+    """Have a partition for each of these instants until the caller's transaction ends.
+
+    Returns the names of those that it had to make. Needs a transaction.
+    """
+    weeks = np.unique(week_of_ms(at_ms)).tolist()
+    droppable = [week for week in weeks if _past_retention(week, now + _GRACE)]
+    if droppable:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock_shared(%s, week) FROM unnest(%s::int[]) AS week",
+                [_HOLDING, droppable],
+            )
+    return make_weeks(weeks=weeks)
+
+
+def make_weeks(*, weeks: Iterable[int]) -> tuple[str, ...]:
+    """Make the partitions of these weeks that are missing; returns their names.
+
+    Needs a transaction.
+    """
+    weeks = list(weeks)
+    if not _missing(weeks):
+        return ()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_ATTACHING])
+        missing = _missing(weeks)  # somebody else may just have made some
+        for week in missing:
+            _attach(cursor, week)
+    return tuple(map(partition_name, missing))
+
+
+def maintain_partitions(*, now: datetime, weeks_ahead: int = WEEKS_AHEAD) -> Maintenance:
+    """Make this week and those ahead; drop the weeks that lie past `settings.RAW_RETENTION`.
+
+    A week stays while slots in it or at its edges are to be computed, while somebody stores into
+    it, and while long readers or writers do not let go of the table.
+    """
+    this_week = week_of_ms(to_ms(now))
+    with transaction.atomic():
+        made = make_weeks(weeks=range(this_week, this_week + weeks_ahead + 1))
+    dropped, kept = [], []
+    for week, name in existing_weeks():
+        if _past_retention(week, now):
+            (dropped if _drop(week, name) else kept).append(name)
+    return Maintenance(made=made, dropped=tuple(dropped), kept=tuple(kept))
+
+
+def existing_weeks() -> list[tuple[int, str]]:
+    """The weeks that have a partition, oldest first, with its name."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT child.relname FROM pg_inherits"
+            " JOIN pg_class child ON child.oid = inhrelid"
+            " WHERE inhparent = %s::regclass",
+            [TABLE],
+        )
+        names = [name for (name,) in cursor.fetchall()]
+    return sorted((_week_named(name), name) for name in names)
+
+
+def _week_named(name: str) -> int:
+    year, number = name.removeprefix(f"{TABLE}_").split("w")
+    monday = datetime.fromisocalendar(int(year), int(number), 1).replace(tzinfo=UTC)
+    return week_of_ms(to_ms(monday))
+
+
+def _past_retention(week: int, now: datetime) -> bool:
+    return week_start(week + 1) <= now - settings.RAW_RETENTION - _GRACE
+
+
+def _missing(weeks: list[int]) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT week FROM unnest(%s::int[], %s::text[]) AS wanted (week, name)"
+            " WHERE to_regclass(name) IS NULL ORDER BY week",
+            [weeks, [partition_name(week) for week in weeks]],
+        )
+        return [week for (week,) in cursor.fetchall()]
+
+
+def _attach(cursor, week: int) -> None:
+    # CREATE TABLE … PARTITION OF would lock out everybody else; ATTACH does not.
+    name = partition_name(week)
+    cursor.execute(
+        f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
+        " INCLUDING INDEXES INCLUDING STORAGE)"
+    )
+    cursor.execute(
+        f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)",
+        [week_start(week), week_start(week + 1)],
+    )
+
+
+def _drop(week: int, name: str) -> bool:
+    """Drop a week unless it is still needed; says whether it went."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_HOLDING, week])
+            (free,) = cursor.fetchone()
+            if not free or _has_dirty_slots(cursor, week):
+                return False
+            cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            cursor.execute(f"DROP TABLE {name}")
+            return True
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+
+
+def _has_dirty_slots(cursor, week: int) -> bool:
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM measurements_dirtyslot WHERE start >= %s AND start < %s)",
+        [week_start(week) - _NEIGHBOURS, week_start(week + 1) + _NEIGHBOURS],
+    )
+    (exists,) = cursor.fetchone()
+    return exists
