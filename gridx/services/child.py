@@ -30,7 +30,10 @@ def become(supervisor: int, death_signal: int, user: int, group: int, argv: list
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != supervisor:
             sys.exit("The supervisor ended while this process was starting.")
-    os.execvp(argv[0], argv)  # noqa: S606 - the program that the supervisor was told to run
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 - the program that the supervisor was told to run
+    except OSError as error:
+        sys.exit(f"{argv[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -42,8 +43,7 @@ def run_embedded() -> Iterator[Addresses]:
         if not _become_owner(lock, services):
             yield addresses()
             return
-        for process in _processes(directory, services):
-            stop_leftovers(Path(process.argv[0]).name, process.cwd, process.stop_signal)
+        _stop_all_leftovers(_processes(directory, services))
         for name, port in move_occupied_ports(directory, services).items():
             logger.warning("The port of %s was occupied; it is now %d.", name, port)
         with Supervisor(directory / "logs") as supervisor:
@@ -78,6 +78,16 @@ def _become_owner(lock: IO[str], services: tuple[str, ...]) -> bool:
                 f"but they are not healthy: {reason}"
             )
         time.sleep(0.2)
+
+
+def _stop_all_leftovers(processes: Sequence[Process]) -> None:
+    """Stop what an earlier, killed supervisor has left, before its ports are looked at."""
+
+    def stop(process: Process) -> None:
+        stop_leftovers(Path(process.argv[0]).name, process.cwd, process.stop_signal)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(stop, processes))
 
 
 def _why_not_healthy(services: tuple[str, ...]) -> str | None:

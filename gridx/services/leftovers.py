@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,11 +30,10 @@ def stop_leftovers(
         logger.warning("Stopping %s (process %d) of an earlier run.", program, leftover.pid)
         with suppress(psutil.NoSuchProcess):
             leftover.send_signal(stop_signal)
-    _, alive = psutil.wait_procs(leftovers, timeout=within_s)
-    for leftover in alive:
+    for leftover in await_end(leftovers, within_s=within_s):
         with suppress(psutil.NoSuchProcess):
             leftover.kill()
-    psutil.wait_procs(alive, timeout=within_s)
+    await_end(leftovers, within_s=within_s)
 
 
 def find_leftovers(program: str, directory: Path) -> list[psutil.Process]:
@@ -52,3 +53,24 @@ def _works_in(candidate: psutil.Process, directory: Path) -> bool:
         # Through the link itself, which is right even if the process sees other mounts than we do.
         return os.path.samefile(f"/proc/{candidate.pid}/cwd", directory)
     return os.path.samefile(candidate.cwd(), directory)
+
+
+def await_end(processes: Sequence[psutil.Process], *, within_s: float) -> list[psutil.Process]:
+    """Wait for these to end, be they our children or not; return those that still run.
+
+    Unlike `psutil.wait_procs` it does not wait for others to collect the dead, which in a container
+    without an init nobody may do.
+    """
+    deadline = time.monotonic() + within_s
+    while alive := [process for process in processes if _runs(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return alive
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from gridx.services.leftovers import await_end
+
 logger = logging.getLogger(__name__)
 
 LOG_BYTES = 5_000_000
@@ -141,7 +143,9 @@ class _Keeper(threading.Thread):
             self._keep()
         except Exception as error:
             self.failure = error
-            logger.exception("%s: no longer watched.", self.process.name)
+            if self.settled.is_set():
+                # Else `Supervisor.start` raises it.
+                logger.exception("%s: no longer watched.", self.process.name)
         finally:
             if self.popen is not None and self.popen.poll() is None:
                 self._kill()
@@ -245,6 +249,7 @@ class _Keeper(threading.Thread):
         for descendant in self._descendants:
             with suppress(psutil.NoSuchProcess):
                 descendant.kill()
+        await_end(self._descendants, within_s=1.0)
 
     def _kill(self) -> None:
         if self.popen is not None:

@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gridx.services.addresses import HOST, Kept, make_directory, write_private
 from gridx.services.processes import NotReady, Process
@@ -56,8 +58,10 @@ def check_valkey(url: str) -> None:
 
     :raises NotReady: when it does not.
     """
+    # The client's own retries pause for seconds.
+    once = Retry(NoBackoff(), 0)
     try:
-        with redis.Redis.from_url(url, socket_timeout=2) as client:
+        with redis.Redis.from_url(url, socket_timeout=2, retry=once) as client:
             client.ping()
     except redis.RedisError as error:
         raise NotReady(str(error)) from error
