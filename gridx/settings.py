@@ -215,10 +215,20 @@ X_FRAME_OPTIONS = "DENY"
 # API -------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["gridx.api_formats.OrjsonRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "gridx.api_formats.FirstUnlessAskedOtherwise",
+    "DEFAULT_PAGINATION_CLASS": "gridx.api_formats.WirePagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "gridx.api_errors.answer_exception",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    # How many proxies of our own stand in front, so that a client's address is not its own claim.
+    "NUM_PROXIES": int(os.environ.get("GRIDX_PROXIES", "0")),
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {
@@ -226,6 +236,32 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api",
+    "SCHEMA_PATH_PREFIX_TRIM": True,
+    "SERVERS": [{"url": "/api"}],
+    "COMPONENT_SPLIT_REQUEST": False,
+    "SORT_OPERATIONS": False,
+}
+
+# Client ids that may ask for tokens; any, when empty. They are public and identify nobody.
+OAUTH_CLIENTS = _words("GRIDX_OAUTH_CLIENTS")
+# What clients of the wire API call the API in `audience`; the first is meant where none is named.
+OAUTH_AUDIENCES = _words("GRIDX_OAUTH_AUDIENCES", "https://api.gridx.de my.gridx")
+OAUTH2_PROVIDER = {
+    "OAUTH2_SERVER_CLASS": "accounts.oauth.TokenServer",
+    "OAUTH2_BACKEND_CLASS": "accounts.oauth.OAuthCore",
+    "OAUTH2_VALIDATOR_CLASS": "accounts.oauth.TokenValidator",
+    "ACCESS_TOKEN_EXPIRE_SECONDS": 86_400,
+    # A refresh token that nobody used for 30 days after its access token ended is over.
+    "REFRESH_TOKEN_EXPIRE_SECONDS": 30 * 86_400,
+    "ROTATE_REFRESH_TOKEN": True,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
+    # Only checksums of tokens are kept. (The other gates are about grants that are not served.)
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
 }
 
 # Logs ------------------------------------------------------------------------------------------

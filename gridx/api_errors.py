@@ -1,0 +1,54 @@
+"""The one shape of the API's errors: `{"message": …, "details": [...]}`.
+
+Clients of the wire API raise when `message` is missing, or `details` of a 422. Anonymous is 403
+(clients sign in again on it), out of sight 404, bad JSON 400, and what does not fit 422, with
+details that begin with the name of the field.
+"""
+
+from collections.abc import Iterator
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import status
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+
+def answer_exception(exc: Exception, context: dict) -> Response | None:
+    """The answer to what a view of the API raised; None (a 500) for what nobody expected."""
+    response = exception_handler(exc, context)
+    if response is None:
+        return None
+    if isinstance(exc, ValidationError):
+        response.status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+        response.data = {
+            "message": "The request does not fit.",
+            "details": list(_sentences(exc.detail)),
+        }
+    else:
+        detail = exc.detail if isinstance(exc, APIException) else response.data["detail"]
+        response.data = {"message": str(detail)}
+    return response
+
+
+def _sentences(detail, field: str = "") -> Iterator[str]:
+    """`field: what is wrong`, for nested fields too (`timeframes.0.from: …`)."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            inner_field = field if name == "non_field_errors" else f"{field}.{name}".strip(".")
+            yield from _sentences(inner, inner_field)
+    elif isinstance(detail, list):
+        for position, inner in enumerate(detail):
+            nested = not isinstance(inner, ErrorDetail)
+            yield from _sentences(inner, f"{field}.{position}".strip(".") if nested else field)
+    else:
+        yield f"{field}: {detail}" if field else str(detail)
+
+
+@csrf_exempt
+def not_found(request: HttpRequest) -> HttpResponse:
+    """The answer to every address below `/api` that is none of it."""
+    body = orjson.dumps({"message": f"There is no {request.path}."})
+    return HttpResponse(body, status=404, content_type="application/json")
