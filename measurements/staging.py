@@ -55,28 +55,26 @@ class StagingTable:
 
     def copy(self, cursor, columns: Mapping[str, np.ndarray]) -> None:
         """Write the columns' rows (all of one length), in their order; milliseconds as instants."""
-        data = _binary_rows({name: (self.columns[name], columns[name]) for name in columns})
         statement = f"COPY {self.name} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
         with cursor.copy(statement) as copy:
-            copy.write(data)
+            copy.write(self.binary_rows(columns))
+
+    def binary_rows(self, columns: Mapping[str, np.ndarray]) -> bytes:
+        """What COPY sends for these columns."""
+        fields: list[tuple[str, str]] = [("count", ">i2")]
+        for name in columns:
+            fields += [(f"{name}#", ">i4"), (name, self.columns[name].binary)]
+        rows = np.empty(len(next(iter(columns.values()))), dtype=np.dtype(fields))
+        rows["count"] = len(columns)
+        for name, values in columns.items():
+            rows[f"{name}#"] = rows.dtype[name].itemsize
+            rows[name] = _encoded(self.columns[name], values)
+        return _HEADER + rows.tobytes() + _TRAILER
 
     def value(self, name: str) -> str:
         """The SQL that takes a column out of the table, with its nulls."""
         null = self.columns[name].null
         return name if null is None else f"NULLIF({name}, {null})"
-
-
-def _binary_rows(columns: Mapping[str, tuple[ColumnType, np.ndarray]]) -> bytes:
-    fields: list[tuple[str, str]] = [("count", ">i2")]
-    for name, (column, _values) in columns.items():
-        fields += [(f"{name}#", ">i4"), (name, column.binary)]
-    length = len(next(iter(columns.values()))[1])
-    rows = np.empty(length, dtype=np.dtype(fields))
-    rows["count"] = len(columns)
-    for name, (column, values) in columns.items():
-        rows[f"{name}#"] = rows.dtype[name].itemsize
-        rows[name] = _encoded(column, values)
-    return _HEADER + rows.tobytes() + _TRAILER
 
 
 def _encoded(column: ColumnType, values: np.ndarray) -> np.ndarray:

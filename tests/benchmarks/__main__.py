@@ -1,0 +1,49 @@
+"""Lists and runs the benchmarks."""
+
+import argparse
+import ast
+import json
+import pkgutil
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from tests import benchmarks
+from tests.benchmarks.ground import benchmark_ground
+
+# What the benchmarks share.
+_COMMON = {"__main__", "ground", "workload"}
+
+
+def summaries() -> dict[str, str]:
+    """The benchmarks that there are, each with the first line of what it says of itself."""
+    (folder,) = map(Path, benchmarks.__path__)
+    names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
+    return {
+        name: ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())).splitlines()[0]
+        for name in names
+        if name not in _COMMON
+    }
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; none lists them")
+    parser.add_argument("--scale", type=float, default=1.0, help="how much data; 1 takes ~30 s")
+    options = parser.parse_args(arguments)
+    known = summaries()
+    if unknown := set(options.names) - known.keys():
+        parser.error(f"There is no benchmark {', '.join(sorted(unknown))}; see the list without.")
+    if not options.names:
+        for name, summary in known.items():
+            print(f"{name:12} {summary}")
+        return 0
+    with benchmark_ground():
+        for name in options.names:
+            figures = import_module(f"tests.benchmarks.{name}").measure(scale=options.scale)
+            print(json.dumps({"benchmark": name, "scale": options.scale, **figures}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
