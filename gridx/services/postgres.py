@@ -25,6 +25,7 @@ ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 OUTSIDE = Path("/var/lib/gridx")
 
 CONFIGURATION = """\
+hba_file = '{access}'
 listen_addresses = '{host}'
 port = {port}
 unix_socket_directories = ''
@@ -53,7 +54,8 @@ ACCESS = f"host all all {HOST}/32 scram-sha-256\n"
 class Home:
     """The directory that PostgreSQL's data and, if need be, its programs lie in.
 
-    `user` is (user id, group id) of whom it runs as; None: of whom we run as.
+    `user` is (user id, group id) of whom it runs as; None: of whom we run as. Only `data` is that
+    user's; the rest is ours, so that root never writes where another user could have put a link.
     """
 
     directory: Path
@@ -69,7 +71,11 @@ def postgres_process(data_directory: Path, kept: Kept, url: str) -> Process:
     programs = find_programs(home)
     return Process(
         name="postgres",
-        argv=[str(programs / "postgres"), "-D", str(home.data)],
+        argv=[
+            str(programs / "postgres"),
+            *("-D", str(home.data)),
+            *("-c", f"config_file={home.directory / 'postgresql.conf'}"),
+        ],
         env=ENVIRONMENT,
         cwd=home.data,
         prepare=lambda: _prepare(home, programs, kept),
@@ -158,11 +164,12 @@ def _succeeds(argv: list[str], user: tuple[int, int]) -> bool:
 
 def _make_home(directory: Path, user: tuple[int, int]) -> Home:
     """Make the home for this user, or for the one whose data is in it already."""
+    directory.mkdir(exist_ok=True)
     if (directory / "data").exists():
         owner = (directory / "data").stat()
-        return Home(directory, (owner.st_uid, owner.st_gid))
-    directory.mkdir(exist_ok=True, mode=0o700)
-    os.chown(directory, *user)
+        user = owner.st_uid, owner.st_gid
+    os.chown(directory, 0, user[1])
+    directory.chmod(0o710)
     return Home(directory, user)
 
 
@@ -225,17 +232,23 @@ def _prepare(home: Home, programs: Path, kept: Kept) -> None:
         # addresses.json was lost and chosen anew; the data is still good.
         _run_sql(home, programs, home.data, f"ALTER ROLE gridx PASSWORD '{kept.secrets.postgres}'")
         write_private(stamp, digest)
-    settings = CONFIGURATION.format(host=HOST, port=kept.ports.postgres)
-    for name, content in (("postgresql.conf", settings), ("pg_hba.conf", ACCESS)):
-        write_private(home.data / name, content)
-        if home.user is not None:
-            os.chown(home.data / name, *home.user)
+    access = home.directory / "pg_hba.conf"
+    settings = CONFIGURATION.format(
+        host=HOST, port=kept.ports.postgres, access=str(access).replace("'", "''")
+    )
+    for file, content in ((home.directory / "postgresql.conf", settings), (access, ACCESS)):
+        file.write_text(content)
+        # For PostgreSQL's user; nobody else gets into the directory.
+        file.chmod(0o644)
 
 
 def _initialise(home: Home, programs: Path, password: str) -> None:
     """Make the database cluster under another name first: what has its name is complete."""
     draft = home.directory / "data.new"
     shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    if home.user is not None:
+        os.chown(draft, *home.user)
     initdb = [str(programs / "initdb"), "-D", str(draft), "--username=postgres", "--auth=trust"]
     # The built-in provider: the same order and case rules on every machine.
     locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]

@@ -74,12 +74,15 @@ def remove(directory: Path) -> None:
 
 
 @pytest.fixture
-def make_data_directory() -> Iterator[Callable[[], Path]]:
-    """Makes data directories that PostgreSQL's user can reach (pytest's own are closed)."""
+def make_data_directory() -> Iterator[Callable[..., Path]]:
+    """Makes data directories that PostgreSQL's user can reach (pytest's own are closed).
+
+    With `parent` they lie there instead.
+    """
     made = []
 
-    def make() -> Path:
-        directory = Path(tempfile.mkdtemp(prefix="gridx-test-"))
+    def make(parent: Path | None = None) -> Path:
+        directory = Path(tempfile.mkdtemp(prefix="gridx-test-", dir=parent))
         directory.chmod(0o711)
         made.append(directory)
         return directory
@@ -91,7 +94,7 @@ def make_data_directory() -> Iterator[Callable[[], Path]]:
 
 @pytest.fixture
 def data_directory(
-    make_data_directory: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    make_data_directory: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """An empty data directory that this test's services use."""
     for variable in VARIABLES:

@@ -12,6 +12,8 @@ import psutil
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from gridx.services import addresses, running
 from gridx.services.addresses import keep
@@ -88,7 +90,9 @@ def test_nobody_signs_in_to_the_database_or_the_cache_without_the_password(data_
                 )
         cache = urlsplit(at.valkey_url)
         with (
-            redis.Redis(host=cache.hostname, port=cache.port) as client,
+            redis.Redis(
+                host=cache.hostname, port=cache.port, retry=Retry(NoBackoff(), 0)
+            ) as client,
             pytest.raises(redis.AuthenticationError),
         ):
             client.ping()
