@@ -1,0 +1,90 @@
+import math
+
+import numpy as np
+import pytest
+
+from measurements.counters import BREAK, JUMP_BREAK, RETURN, TAKEN, State, follow_counter
+
+MINUTE = 60_000
+
+
+def follow(*wh, max_power_w=None, minutes=1, state=None):
+    at = np.arange(1, len(wh) + 1, dtype=np.int64) * MINUTE * minutes
+    return follow_counter(at, np.array(wh, float), state=state, max_power_w=max_power_w)
+
+
+def counted_wh(*wh, **given):
+    return follow(*wh, **given).gain_mwh.sum() / 1000
+
+
+@pytest.mark.parametrize(
+    ("wh", "max_power_w", "expected"),
+    [
+        pytest.param((5000, 5010, 5030), None, 30, id="the level it begins with is not counted"),
+        pytest.param((50_000, 49_600, 49_900, 50_100), None, 100, id="a small dip"),
+        pytest.param((50_000, 49_600, 49_700), None, 0, id="a small dip that is not passed again"),
+        pytest.param((5_000_000, 4_999_000, 5_000_500), None, 500, id="a dip of 1 kWh is small"),
+        pytest.param((5_000_000, 0, 5_000_020), None, 20, id="a zero in between"),
+        pytest.param((5_000_000, 0, 0, 0, 5_000_020), None, 20, id="zeros for a while"),
+        pytest.param((5_000_000, 100, 130, 150), None, 50, id="a reset"),
+        pytest.param((5_000_000, 0, 4_000), None, 4_000, id="a reset, confirmed by going on"),
+        pytest.param((5_000_000, 4_990_000, 4_990_010), None, 10, id="set back by 10 kWh"),
+        pytest.param((5_000_000, 3_000, 1_000, 1_050), None, 50, id="falls twice, then goes on"),
+        pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), 10_000, 60, id="a spike"),
+        pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), None, 60, id="a spike, power unknown"),
+        pytest.param((1_000, 1_020, 9e9), 10_000, 20, id="a jump is held back at first"),
+        pytest.param((1_000, 1_020, 9e6, 9e6 + 30), 10_000, 50, id="replaced by a higher counter"),
+        pytest.param((7e5, 7e5 + 20, 9e9, 9e9, 7e5 + 50), 9_000, 50, id="two spikes, and back"),
+        pytest.param((0, 3_000, 6_000, 9_000, 12_000), 5_000, 12_000, id="stated power too low"),
+        pytest.param((0,) + (10,) * 300 + (21_000,), 5_000, 21_000, id="stood still, caught up"),
+        pytest.param((0, 0, 100, 100, 200), 3_000, 200, id="a coarse counter steps"),
+        pytest.param((10,), None, 0, id="one reading counts nothing"),
+        pytest.param((), None, 0, id="none"),
+    ],
+)
+def test_what_a_counter_counted(wh, max_power_w, expected):
+    assert counted_wh(*wh, max_power_w=max_power_w) == pytest.approx(expected, abs=0.001)
+
+
+def test_a_reset_is_a_break_at_its_first_reading():
+    levels = follow(5_000_000, 100, 130)
+    assert levels.kind.tolist() == [TAKEN, BREAK, TAKEN]
+    assert levels.at_ms.tolist() == [MINUTE, 2 * MINUTE, 3 * MINUTE]
+    assert levels.gain_mwh.tolist() == [0, 0, 30_000]
+
+
+def test_a_fall_alone_says_nothing_yet():
+    levels = follow(5_000_000, 100)
+    assert levels.at_ms.tolist() == [MINUTE]
+    assert levels.odd_ms.tolist() == [2 * MINUTE]
+
+
+def test_a_counter_replaced_by_a_higher_one_is_told_from_a_reset():
+    assert follow(1_000, 9e6, 9e6 + 30, max_power_w=1000).kind.tolist() == [0, JUMP_BREAK, 0]
+
+
+def test_a_level_that_comes_back_is_a_return():
+    assert follow(5_000_000, 0, 0, 5_000_020).kind.tolist() == [0, BREAK, 0, RETURN]
+
+
+def test_a_state_with_a_held_reading_goes_on_as_if_never_cut():
+    whole = follow(5_000_000, 100, 130)
+    cut = follow(5_000_000, 100)
+    state = State(*cut.states[-1].tolist())
+    assert (state.held_ms, state.held_wh) == (2 * MINUTE, 100)
+    rest = follow_counter(np.array([3 * MINUTE]), np.array([130.0]), state=state, max_power_w=None)
+    assert rest.at_ms.tolist() == whole.at_ms.tolist()
+    assert rest.gain_mwh.tolist() == whole.gain_mwh.tolist()
+    assert rest.reading.tolist() == [-1, -1, 0]
+    np.testing.assert_array_equal(rest.states[-1], whole.states[-1])
+
+
+def test_many_readings_out_of_order_stay_right():
+    good = np.cumsum(np.full(6_000, 5.0)) + 1e6
+    wh = good.copy()
+    wh[7::9] = 0
+    at = np.arange(6_000, dtype=np.int64) * MINUTE
+    levels = follow_counter(at, wh, state=None, max_power_w=None)
+    assert levels.gain_mwh.sum() == pytest.approx((good[-1] - good[0]) * 1000)
+    assert len(levels.odd_ms) == (wh == 0).sum()
+    assert not math.isnan(levels.states[-1][1])
