@@ -1,0 +1,59 @@
+"""Filters for powers, energies and their names; `measurements.formats` does the work."""
+
+from datetime import datetime
+
+from django import template
+from django.utils.functional import Promise
+
+from measurements import formats, words
+from measurements.formats import Quantity
+
+register = template.Library()
+
+
+@register.filter
+def power(watts: float | None) -> Quantity | str:
+    """W as a quantity (`.value`, `.unit`); a dash where there is no statement."""
+    return "–" if watts is None else formats.power(watts)
+
+
+@register.filter
+def energy(mwh: int | None) -> Quantity | str:
+    """mWh as a quantity (`.value`, `.unit`); a dash where there is no statement."""
+    return "–" if mwh is None else formats.energy(mwh)
+
+
+@register.filter
+def kwh(mwh: int | None, decimals: int = 2) -> str:
+    """mWh as a number of kWh; a dash where there is no statement."""
+    return "–" if mwh is None else formats.kilowatt_hours(mwh, decimals)
+
+
+@register.filter
+def percent(ratio: float | None) -> str:
+    """A ratio of 0–1 in per cent; a dash where there is no statement."""
+    return "–" if ratio is None else formats.percent(ratio)
+
+
+@register.filter
+def age(at: datetime, now: datetime) -> str:
+    """How long before `now` an instant was."""
+    return formats.age(at, now)
+
+
+@register.filter
+def series_name(key: str) -> str | Promise:
+    """The name of a colour of the charts."""
+    return words.SERIES[key]
+
+
+@register.filter
+def part_name(key: str) -> str | Promise:
+    """The name of a source or sink of the flow."""
+    return words.PARTS[key]
+
+
+@register.filter
+def quality_name(state: str) -> str | Promise:
+    """The name of a state of the data-quality ribbon."""
+    return words.QUALITY[state]

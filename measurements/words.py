@@ -1,0 +1,86 @@
+"""Names and sentences about energy, in the active language."""
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from measurements.charts import Quality
+from measurements.formats import percent, power
+from measurements.ribbons import Statement
+
+SERIES: dict[str, str | Promise] = {
+    "pv_to_load": gettext_lazy("from the sun"),
+    "battery_to_load": gettext_lazy("from the battery"),
+    "grid_to_load": gettext_lazy("from the grid"),
+    "charge": gettext_lazy("into the battery"),
+    "export": gettext_lazy("into the grid"),
+    "pv": gettext_lazy("produced"),
+    "consumption": gettext_lazy("used"),
+}
+PARTS: dict[str, str | Promise] = {
+    "pv": gettext_lazy("Sun"),
+    "battery": gettext_lazy("Battery"),
+    "grid": gettext_lazy("Grid"),
+    "household": gettext_lazy("House"),
+    "heat_pump": gettext_lazy("Heat pump"),
+    "heater": gettext_lazy("Heater"),
+    "ev": gettext_lazy("Car"),
+    "unknown": gettext_lazy("Not measured"),
+}
+QUALITY: dict[str, str | Promise] = {
+    "seen": gettext_lazy("measured"),
+    "recovered": gettext_lazy("arrived late"),
+    "estimated": gettext_lazy("estimated"),
+    "missing": gettext_lazy("missing"),
+}
+
+
+def flow_sentence(statement: Statement) -> str:
+    """The sentence above the flow: "Your car charges at 4.5 kW, all of it from the sun." """
+    what = _flow_subject(statement)
+    origin = _origin(statement)
+    return f"{what}, {origin}." if origin else f"{what}."
+
+
+def _flow_subject(statement: Statement) -> str:
+    amount = {"power": power(statement.power_w)}
+    match statement.subject:
+        case "ev":
+            return _("Your car charges at %(power)s") % amount
+        case "feed_in":
+            return _("You feed %(power)s into the grid") % amount
+        case "charge":
+            return _("The battery charges at %(power)s") % amount
+        case "use":
+            return _("Your home uses %(power)s") % amount
+        case "nothing":
+            return _("Nothing flows at the moment")
+        case "unknown":
+            return _("How much is used is not measured here")
+    raise ValueError(f"No words for {statement.subject}")
+
+
+def _origin(statement: Statement) -> str:
+    if statement.source is None or statement.share is None:
+        return ""
+    if statement.is_all:
+        return {
+            "pv": _("all of it from the sun"),
+            "battery": _("all of it from the battery"),
+            "grid": _("all of it from the grid"),
+        }[statement.source]
+    share = {"share": percent(statement.share)}
+    return {
+        "pv": _("%(share)s of it from the sun") % share,
+        "battery": _("%(share)s of it from the battery") % share,
+        "grid": _("%(share)s of it from the grid") % share,
+    }[statement.source]
+
+
+def quality_sentence(quality: Quality) -> str:
+    """What the ribbon shows: "96 % measured, 4 % estimated"."""
+    if not quality.shares:
+        return _("Nothing measured yet")
+    return ", ".join(
+        f"{percent(share)} {QUALITY[state]}" for state, share in quality.shares.items()
+    )

@@ -1,0 +1,80 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import translation
+
+from measurements import formats, words
+from measurements.ribbons import Statement
+
+
+def plain(text) -> str:
+    return str(text).replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.mark.parametrize(
+    ("watts", "english", "german"),
+    [
+        (0, "0 kW", "0 kW"),
+        (4, "0 kW", "0 kW"),
+        (620, "0.62 kW", "0,62 kW"),
+        (-4_860, "−4.86 kW", "−4,86 kW"),
+        (9_996, "10.0 kW", "10,0 kW"),
+        (99_960, "100 kW", "100 kW"),
+        (1_234_567, "1,235 kW", "1.235 kW"),
+        (12_345_678, "12.3 MW", "12,3 MW"),
+    ],
+)
+def test_powers_show_the_digits_that_matter(watts: float, english: str, german: str):
+    with translation.override("en"):
+        assert plain(formats.power(watts)) == english
+    with translation.override("de"):
+        assert plain(formats.power(watts)) == german
+
+
+@pytest.mark.parametrize(
+    ("mwh", "text"),
+    [
+        (0, "0 kWh"),
+        (38_342_117, "38.3 kWh"),
+        (7_516_000_000, "7,516 kWh"),
+        (25_000_000_000, "25.00 MWh"),
+    ],
+)
+def test_energies_show_the_digits_that_matter(mwh: int, text: str):
+    assert plain(formats.energy(mwh)) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"), [(0, "0 %"), (0.001, "1 %"), (0.864, "86 %"), (0.999, "99 %"), (1, "100 %")]
+)
+def test_only_all_is_100_per_cent_and_only_nothing_is_0(ratio: float, text: str):
+    assert plain(formats.percent(ratio)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0 s ago"),
+        (89, "89 s ago"),
+        (120, "2 min ago"),
+        (7200, "2 h ago"),
+        (300_000, "3 days ago"),
+    ],
+)
+def test_ages_are_short(seconds: int, text: str):
+    now = datetime(2026, 6, 15, 10, tzinfo=UTC)
+    assert formats.age(now - timedelta(seconds=seconds), now) == text
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (Statement("ev", 4490, "pv", 1.0), "Your car charges at 4.49 kW, all of it from the sun."),
+        (Statement("use", 800, "grid", 0.6), "Your home uses 0.80 kW, 60 % of it from the grid."),
+        (Statement("ev", 3700), "Your car charges at 3.70 kW."),
+        (Statement("nothing"), "Nothing flows at the moment."),
+        (Statement("unknown"), "How much is used is not measured here."),
+    ],
+)
+def test_a_sentence_says_what_happens_and_where_it_comes_from(statement: Statement, sentence: str):
+    assert plain(words.flow_sentence(statement)) == sentence
