@@ -3,7 +3,7 @@
 //   <figure data-chart>
 //     <span data-when>…</span> <ul class="legend"><li data-series="pv"><b data-value>…</b></li></ul>
 //     <div data-plot></div>
-//     <script type="application/json" data-figure>{"data": […], "layout": {…}}</script>
+//     <script type="application/json">{"data": […], "layout": {…}}</script>
 //     <table data-rows>…<tr><th>…</th><td data-series="pv">…</td></tr></table>
 //   </figure>
 //
@@ -48,11 +48,14 @@
 
   const draw = (figure) => {
     const plot = figure.querySelector("[data-plot]");
-    const source = figure.querySelector("script[data-figure]");
+    const source = figure.querySelector("script[type='application/json']");
     if (!plot || !source || !window.Plotly) return;
     const { data, layout } = fill(JSON.parse(source.textContent), figure);
     plot.dataset.narrow = plot.clientWidth < NARROW;
     if (plot.clientWidth < NARROW) merge(layout, layout.meta?.narrow ?? {});
+    // The data-quality ribbon stands below the plot area, wherever that begins.
+    figure.style.setProperty("--plot-left", `${layout.margin.l}px`);
+    figure.style.setProperty("--plot-right", `${layout.margin.r}px`);
     const first = !plot.classList.contains("js-plotly-plot");
     Plotly.react(plot, data, layout, CONFIG);
     if (first) listen(plot);
