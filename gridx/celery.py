@@ -9,3 +9,22 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gridx.settings")
 app = Celery("gridx")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+# Rows are the truth and these only look for them: a run that is missed is caught up by the next.
+app.conf.beat_schedule = {
+    "compute slots": {
+        "task": "measurements.tasks.compute_slots",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
+    "send due mails": {
+        "task": "accounts.tasks.send_due_mails",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
+    "maintain partitions": {
+        "task": "measurements.tasks.maintain_partitions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+}

@@ -107,7 +107,7 @@ class DirtySlot(models.Model):
     class Meta:
         verbose_name = _("slot to compute")
         verbose_name_plural = _("slots to compute")
-        indexes = [models.Index(fields=["system_key", "appliance_key", "start"], name="dirty_slot")]
+        indexes = [models.Index(fields=["system_key", "start"], name="dirty_slot")]
 
 
 class SystemClaim(models.Model):
@@ -141,12 +141,16 @@ class ApplianceFigures(models.Model):
 
 
 class ApplianceSlot(ApplianceFigures):
-    """A quarter of an hour of one appliance."""
+    """A quarter of an hour of one appliance.
+
+    `carry` is what later slots need to know of the counters (`measurements.energy.pack_carry`).
+    """
 
     pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")
     system_key = models.IntegerField()
     appliance_key = models.IntegerField()
     start = models.DateTimeField()
+    carry = models.BinaryField(null=True)
 
     class Meta:
         verbose_name = _("slot of an appliance")

@@ -141,10 +141,10 @@ def live_of_systems(*, systems: Sequence[System], now: datetime) -> dict[int, Li
 
 
 def _is_stale(appliance: Appliance, reading: LatestReading | None, *, now: datetime) -> bool:
-    if reading is None:
+    if reading is None or reading.power_at is None:
         return True
     allowed = max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=appliance.interval_s))
-    return now - reading.at > allowed
+    return now - reading.power_at > allowed
 
 
 def _live(appliances: list[ApplianceNow]) -> Live:
@@ -186,7 +186,7 @@ def _figures(table: type[Model], system: System, spans: Sequence[Span]):
     """Starts and figures of the rows within the spans, in the order of time."""
     rows = (
         table.objects.filter(
-            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until
+            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until_at
         )
         .order_by("start")
         .values_list("start", *COLUMNS)
@@ -233,7 +233,7 @@ def _appliance_periods(
     measured, so an appliance that has moved on is shown where its slots are."""
     rows = list(
         table.objects.filter(
-            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until
+            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until_at
         )
         .order_by("appliance_key", "start")
         .values_list("appliance_key", "start", *_APPLIANCE_COLUMNS)

@@ -34,6 +34,9 @@ REAL = ColumnType("real", ">f4", "'NaN'::real")
 DOUBLE = ColumnType("double precision", ">f8", "'NaN'::double precision")
 INTEGER = ColumnType("integer", ">i4", "-1")
 SMALL = ColumnType("smallint", ">i2", "-1::smallint")
+# Energies, which may be negative (a residual): the marker is a number that none of them reaches.
+NO_BIG = -(2**63)
+BIG = ColumnType("bigint", ">i8", "'-9223372036854775808'::bigint")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,6 @@ class StagingTable:
 def _encoded(column: ColumnType, values: np.ndarray) -> np.ndarray:
     if column in (INSTANT, MAYBE_INSTANT):
         return (values - _EPOCH_2000_MS) * 1000
-    if column.null and column.binary[1] == "i" and values.dtype.kind == "f":
+    if column in (INTEGER, SMALL) and values.dtype.kind == "f":
         return np.where(np.isnan(values), -1, values)
     return values

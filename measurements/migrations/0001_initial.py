@@ -115,6 +115,7 @@ class Migration(migrations.Migration):
                 ("system_key", models.IntegerField()),
                 ("appliance_key", models.IntegerField()),
                 ("start", models.DateTimeField()),
+                ("carry", models.BinaryField(null=True)),
             ],
             options={
                 "verbose_name": "slot of an appliance",
@@ -385,7 +386,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "slot to compute",
                 "verbose_name_plural": "slots to compute",
                 "indexes": [
-                    models.Index(fields=["system_key", "appliance_key", "start"], name="dirty_slot")
+                    models.Index(fields=["system_key", "start"], name="dirty_slot")
                 ],
             },
         ),

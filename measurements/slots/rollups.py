@@ -1,0 +1,111 @@
+"""Days and months: sums of slots, made in the database in one statement each.
+
+A day is the sum of its slots. A month is the sum of its days, which is the same to the last mWh
+because energies are integers. `measurements.figures.sum_figures` is the same sum in memory.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from measurements.figures import LAST, LAST_FLOATS, SUMMED
+from measurements.resolutions import Resolution, Span, next_period, period_start
+
+
+@dataclass(frozen=True)
+class Rollup:
+    """How one table's rows become one row of a coarser one."""
+
+    source: str
+    target: str
+    keys: tuple[str, ...]
+    columns: Mapping[str, str]
+
+
+def _last(name: str) -> str:
+    return f"(array_agg({name} ORDER BY start DESC) FILTER (WHERE {name} IS NOT NULL))[1]"
+
+
+_FIGURES = (
+    {name: f"sum({name})::bigint" for name in SUMMED}
+    | {name: _last(name) for name in (*LAST, *LAST_FLOATS)}
+    | {name: f"sum({name})" for name in ("seen_s", "expected_s")}
+    | {"flags": "bit_or(flags)"}
+)
+_APPLIANCE = (
+    {name: f"sum({name})::bigint" for name in ("import_mwh", "export_mwh")}
+    | {"mean_w": "sum(mean_w * seen_s) / NULLIF(sum(seen_s) FILTER (WHERE mean_w IS NOT NULL), 0)"}
+    | {"min_w": "min(min_w)", "max_w": "max(max_w)"}
+    | {
+        name: _last(name)
+        for name in ("imported_wh", "exported_wh", "soc", "stored_wh", "temperature_c")
+    }
+    | {"seen_s": "sum(seen_s)", "flags": "bit_or(flags)"}
+)
+
+SYSTEM_DAYS = Rollup("measurements_systemslot", "measurements_systemday", ("system_key",), _FIGURES)
+SYSTEM_MONTHS = Rollup(
+    "measurements_systemday", "measurements_systemmonth", ("system_key",), _FIGURES
+)
+APPLIANCE_DAYS = Rollup(
+    "measurements_applianceslot",
+    "measurements_applianceday",
+    ("system_key", "appliance_key"),
+    _APPLIANCE,
+)
+
+
+def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> None:
+    """Make the coarser rows of these spans, each of a system given by its key, anew."""
+    wanted = list(spans)
+    if not wanted:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _statement(rollup.target),
+            [
+                [key for key, _span in wanted],
+                [span.from_at for _key, span in wanted],
+                [span.until_at for _key, span in wanted],
+            ],
+        )
+
+
+def spans_around(
+    instants: Iterable[tuple[int, datetime]], resolution: Resolution, zones: Mapping[int, ZoneInfo]
+) -> set[tuple[int, Span]]:
+    """The local periods in which these instants of systems lie, each once."""
+    found: dict[int, list[Span]] = {}
+    for key, at in sorted(instants):
+        spans = found.setdefault(key, [])
+        if not spans or at >= spans[-1].until_at:
+            start = period_start(at, resolution, zones[key])
+            spans.append(Span(start, next_period(start, resolution, zones[key])))
+    return {(key, span) for key, spans in found.items() for span in spans}
+
+
+_ROLLUPS = {rollup.target: rollup for rollup in (SYSTEM_DAYS, SYSTEM_MONTHS, APPLIANCE_DAYS)}
+
+
+@cache
+def _statement(target: str) -> str:
+    rollup = _ROLLUPS[target]
+    keys, names = ", ".join(rollup.keys), ", ".join(rollup.columns)
+    return f"""
+    INSERT INTO {rollup.target} ({keys}, start, {names})
+    SELECT {keys}, wanted.from_at, {names}
+    FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+        AS wanted (wanted_key, from_at, until_at)
+    CROSS JOIN LATERAL (
+        SELECT {keys}, {", ".join(f"{sql} AS {name}" for name, sql in rollup.columns.items())}
+        FROM {rollup.source}
+        WHERE system_key = wanted_key AND start >= wanted.from_at AND start < wanted.until_at
+        GROUP BY {keys}
+    ) AS summed
+    ON CONFLICT ({keys}, start) DO UPDATE
+    SET {", ".join(f"{name} = EXCLUDED.{name}" for name in rollup.columns)}
+    """  # noqa: S608 - put together from this module's own names

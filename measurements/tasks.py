@@ -1,0 +1,25 @@
+"""Celery tasks of the measurements. They run by the clock; twice is as good as once."""
+
+import time
+
+from celery import shared_task
+
+from gridx import clock
+from measurements import partitions, slots
+
+# A worker turns to other tasks after so long, however much is dirty.
+COMPUTING_S = 20.0
+
+
+@shared_task
+def maintain_partitions() -> None:
+    """Make weeks of readings ahead, drop those past retention."""
+    partitions.maintain_partitions(now=clock.now())
+
+
+@shared_task
+def compute_slots() -> None:
+    """Compute what is dirty, for a while; any number of workers share it."""
+    until = time.monotonic() + COMPUTING_S
+    while time.monotonic() < until and slots.compute_dirty(now=clock.now()).claimed:
+        pass
