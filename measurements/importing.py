@@ -1,0 +1,251 @@
+"""Recorded history from files: a whole file or nothing, line by line accounted for.
+
+Everything happens in one transaction, some thousand lines at a time, so that a file of any size
+needs little memory and a failure leaves nothing behind.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from inventory.models import Appliance, System
+from measurements.batches import Batch
+from measurements.ingest import declare_interval, store_readings
+from measurements.layouts import LONGEST_INTERVAL_S, Layout, UnableToMap
+from measurements.models import DeclaredInterval
+from measurements.plausibility import REASONS, judge, load_plausible_powers
+from measurements.recordings import Piece, UnableToRead, open_recording
+from measurements.resolutions import from_ms
+from measurements.transcripts import Transcriber
+
+# So many refused lines are told one by one; beyond that they are only counted.
+TOLD_LINES = 1_000
+# What gateways can take for a local id, see `gridx.gateways.messages`.
+_LOCAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+class UnableToImport(Exception):
+    """Nothing was stored; the message says why, and `report` which lines were bad, if any."""
+
+    def __init__(self, message: str, report: "ImportReport | None" = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line (of Parquet: a row, from 1) of which something was refused."""
+
+    line: int
+    reason: str
+
+
+@dataclass
+class ImportReport:
+    """What became of a recording.
+
+    `lines` were read; `silent` of them say nothing; `bad` of them were refused in whole or in
+    part, of which the first `TOLD_LINES` are in `bad_lines`. Of the readings, `stored` are new or
+    changed and `unchanged` were known. `created`: the names of appliances that were made.
+    `dirty_slots`: how many marks for computation were set.
+    """
+
+    lines: int = 0
+    silent: int = 0
+    bad: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    dirty_slots: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    created: list[str] = field(default_factory=list)
+    bad_lines: list[BadLine] = field(default_factory=list)
+
+    def refuse(self, faults: Iterable[tuple[int, str]]) -> None:
+        """Take note of bad lines, each with a reason."""
+        faults = sorted(faults)
+        self.bad += len({line for line, _reason in faults})
+        room = max(TOLD_LINES - len(self.bad_lines), 0)
+        self.bad_lines += [BadLine(line, reason) for line, reason in faults[:room]]
+
+
+def import_file(
+    *,
+    path: Path,
+    system: System,
+    layout: Layout,
+    now: datetime,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImportReport:
+    """Store a recording as history of the system's appliances.
+
+    Bad lines are left out with `skip_bad`; otherwise one of them is enough for nothing to be
+    stored, and all of them are told. `progress` is told how much of how much is read. The same
+    file twice changes nothing. Declares the interval of the readings from the first of them on:
+    that of the layout, or else the usual distance of the instants. Raises UnableToImport.
+    """
+    try:
+        with open_recording(path) as recording, transaction.atomic():
+            created = _create_appliances(system, layout, now)
+            transcriber = Transcriber(system=system, layout=layout, columns=recording.columns)
+            run = _Run(system, layout, transcriber, now, skip_bad)
+            for piece in recording.pieces():
+                run.take(piece)
+                if progress is not None:
+                    progress(recording.position(), recording.size)
+            run.finish(created)
+            return run.report
+    except OSError as error:
+        raise UnableToImport(
+            _("%(file)s cannot be read: %(error)s") % {"file": path, "error": error.strerror}
+        ) from error
+    except (UnableToMap, UnableToRead) as error:
+        raise UnableToImport(str(error)) from error
+
+
+@dataclass
+class _Span:
+    """The instants of one appliance in the recording, and their usual distance."""
+
+    first_ms: int
+    last_ms: int
+    interval_s: int | None
+
+
+class _Run:
+    """One import on its way."""
+
+    def __init__(
+        self,
+        system: System,
+        layout: Layout,
+        transcriber: Transcriber,
+        now: datetime,
+        skip_bad: bool,
+    ) -> None:
+        self.report = ImportReport()
+        self._layout = layout
+        self._transcriber = transcriber
+        self._now = now
+        self._skip_bad = skip_bad
+        appliances = Appliance.objects.filter(system=system).select_related("system")
+        self._appliances = {appliance.key: appliance for appliance in appliances}
+        self._powers = load_plausible_powers(np.array(list(self._appliances), dtype=np.int32))
+        self._spans: dict[int, _Span] = {}
+
+    def take(self, piece: Piece) -> None:
+        """Store some lines; only judge them once it is clear that nothing will be stored."""
+        told = self._transcriber.transcribe(piece)
+        report = self.report
+        report.lines += len(piece.lines) + len(piece.faults)
+        report.silent += told.silent
+        if self._skip_bad or not (report.bad or told.faults):
+            done = store_readings(
+                batch=told.batch, now=self._now, history=True, powers=self._powers
+            )
+            reasons = done.reasons
+            report.stored += done.stored
+            report.unchanged += done.unchanged
+            report.dirty_slots += done.dirty_slots
+        else:
+            reasons = judge(batch=told.batch, now=self._now, kept_from=None, powers=self._powers)
+        refused = [
+            (int(told.lines[row]), self._refusal(told.batch.appliance_key[row], reasons[row]))
+            for row in np.flatnonzero(reasons)
+        ]
+        report.refuse(told.faults + refused)
+        self._measure(told.batch.take(reasons == 0).settled())
+
+    def finish(self, created: list[Appliance]) -> None:
+        """Declare how often was read. Raises UnableToImport when a bad line forbids the import."""
+        if self.report.bad and not self._skip_bad:
+            raise UnableToImport(
+                ngettext(
+                    "One line is bad, so nothing was stored.",
+                    "%(count)s lines are bad, so nothing was stored.",
+                    self.report.bad,
+                )
+                % {"count": self.report.bad},
+                self.report,
+            )
+        self.report.created = [appliance.name for appliance in created]
+        for key, span in self._spans.items():
+            self._declare(self._appliances[key], span, is_new=self._appliances[key] in created)
+
+    def _refusal(self, appliance_key: int, reason: int) -> str:
+        return _("The reading of %(appliance)s %(reason)s") % {
+            "appliance": self._appliances[int(appliance_key)].name,
+            "reason": REASONS[reason - 1].label,
+        }
+
+    def _measure(self, batch: Batch) -> None:
+        """Note from when to when, and how often, each appliance was read."""
+        if not len(batch):
+            return
+        report, runs = self.report, batch.by_appliance()
+        first, last = from_ms(batch.at_ms.min()), from_ms(batch.at_ms.max())
+        report.first_at = first if report.first_at is None else min(report.first_at, first)
+        report.last_at = last if report.last_at is None else max(report.last_at, last)
+        for start, end in zip(runs.starts, runs.ends, strict=True):
+            at_ms = batch.at_ms[start:end]
+            span = self._spans.setdefault(
+                int(batch.appliance_key[start]), _Span(int(at_ms[0]), int(at_ms[-1]), None)
+            )
+            span.first_ms = min(span.first_ms, int(at_ms[0]))
+            span.last_ms = max(span.last_ms, int(at_ms[-1]))
+            if span.interval_s is None:
+                span.interval_s = self._layout.interval_s or _usual_distance_s(at_ms)
+
+    def _declare(self, appliance: Appliance, span: _Span, *, is_new: bool) -> None:
+        if span.interval_s is None:
+            return
+        if is_new:
+            appliance.interval_s = span.interval_s
+            appliance.save(update_fields=["interval_s", "updated_at"])
+        first = from_ms(span.first_ms)
+        end = from_ms(span.last_ms) + timedelta(seconds=span.interval_s)
+        declared = DeclaredInterval.objects.filter(
+            system_key=appliance.system.key, appliance_key=appliance.key
+        )
+        before = declared.filter(valid_from__lt=first).order_by("-valid_from").first()
+        declare_interval(appliance=appliance, interval_s=span.interval_s, valid_from=first)
+        if not declared.filter(valid_from__gt=first).exists():
+            # What comes after the recording is read as often as it was before.
+            usual_s = appliance.interval_s if before is None else before.interval_s
+            declare_interval(appliance=appliance, interval_s=usual_s, valid_from=end)
+
+
+def _usual_distance_s(at_ms: np.ndarray) -> int | None:
+    """The median distance of ascending instants, in s; None of a single one."""
+    if len(at_ms) < 2:
+        return None
+    return int(np.clip(round(float(np.median(np.diff(at_ms))) / 1000), 1, LONGEST_INTERVAL_S))
+
+
+def _create_appliances(system: System, layout: Layout, now: datetime) -> list[Appliance]:
+    """Make the layout's new appliances where the system has none of that name and kind."""
+    created = []
+    for new in layout.create:
+        existing = Appliance.objects.filter(system=system, name=new.name).first()
+        if existing is None:
+            # A gateway that finds the same appliance later takes it over by this local id.
+            taken = Appliance.objects.filter(system=system, local_id=new.name).exists()
+            local_id = new.name if _LOCAL_ID.fullmatch(new.name) and not taken else ""
+            appliance = Appliance.objects.create(
+                system=system, name=new.name, local_id=local_id, kind=new.kind, created_at=now
+            )
+            created.append(appliance)
+        elif existing.kind != new.kind:
+            raise UnableToMap(
+                _("%(system)s has an appliance “%(name)s” already; it is a %(kind)s.")
+                % {"system": system, "name": new.name, "kind": existing.get_kind_display()}
+            )
+    return created

@@ -1,0 +1,227 @@
+"""How a recording's columns become readings of appliances. Reads no file and no database."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from django.utils.translation import gettext as _
+
+from inventory.kinds import ApplianceKind
+from measurements.batches import QUANTITIES
+
+LONGEST_INTERVAL_S = 3600
+COUNTERS = ("imported_wh", "exported_wh")
+# The plug's states are names, which no recording has in common.
+POINT_QUANTITIES = tuple(name for name in QUANTITIES if name != "plug_state")
+# Of an interval: mean powers or energies, each direction by itself, or one mean with its sign.
+INTERVAL_ONLY = ("imported_w", "exported_w", "import_energy_wh", "export_energy_wh")
+INTERVAL_QUANTITIES = (
+    *INTERVAL_ONLY,
+    *(name for name in POINT_QUANTITIES if name not in COUNTERS),
+)
+_DIRECTIONS = {
+    "import": ("imported_w", "import_energy_wh", "power_w"),
+    "export": ("exported_w", "export_energy_wh", "power_w"),
+}
+_UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+class UnableToMap(Exception):
+    """What was said of the columns does not fit together; the message says why."""
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """A column of a wide recording: a quantity of an appliance, times `scale`."""
+
+    column: str
+    appliance: str
+    quantity: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class NewAppliance:
+    """An appliance to make where the system has none of this name."""
+
+    name: str
+    kind: ApplianceKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What the columns of a recording mean.
+
+    Without `mappings` it is a long one: a column `appliance`, and columns named like quantities.
+    With `interval_s` its lines speak of intervals of this length, whose start (`label_end`: whose
+    end) the instants name. `zone` is that of instants without an offset.
+    """
+
+    mappings: tuple[ColumnMapping, ...] = ()
+    time_column: str = "at"
+    zone: ZoneInfo | None = None
+    interval_s: int | None = None
+    label_end: bool = False
+    create: tuple[NewAppliance, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.interval_s is not None and not 1 <= self.interval_s <= LONGEST_INTERVAL_S:
+            raise UnableToMap(_("An interval lasts between 1 second and 1 hour."))
+        if self.label_end and self.interval_s is None:
+            raise UnableToMap(_("Only intervals have a label; say how long they are."))
+        for appliance in {mapping.appliance for mapping in self.mappings}:
+            self.check_quantities(
+                mapping.quantity for mapping in self.mappings if mapping.appliance == appliance
+            )
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """The quantities that columns of such a recording can be."""
+        return POINT_QUANTITIES if self.interval_s is None else INTERVAL_QUANTITIES
+
+    def check_quantities(self, quantities: Iterable[str]) -> None:
+        """Refuse what one appliance cannot have together. Raises UnableToMap."""
+        given = set(quantities)
+        for quantity in sorted(given - set(self.quantities)):
+            if quantity in COUNTERS and self.interval_s is not None:
+                raise UnableToMap(
+                    _("The counter %(quantity)s is read at an instant: leave out the interval.")
+                    % {"quantity": quantity}
+                )
+            if quantity in INTERVAL_ONLY:
+                raise UnableToMap(
+                    _("%(quantity)s is of an interval: say how long it is.")
+                    % {"quantity": quantity}
+                )
+            raise UnableToMap(
+                _("%(quantity)s is none of the quantities %(known)s.")
+                % {"quantity": quantity, "known": ", ".join(self.quantities)}
+            )
+        if self.interval_s is not None:
+            for alternatives in _DIRECTIONS.values():
+                if len(named := sorted(given.intersection(alternatives))) > 1:
+                    raise UnableToMap(
+                        _("%(names)s say the same: keep one of them.") % {"names": ", ".join(named)}
+                    )
+
+
+def parse_mapping(text: str) -> ColumnMapping:
+    """`COLUMN=APPLIANCE:QUANTITY[:SCALE]`. Raises UnableToMap."""
+    column, equals, rest = text.partition("=")
+    parts = rest.rsplit(":", 2)
+    scale = 1.0
+    if len(parts) == 3 and _is_number(parts[2]):
+        scale = float(parts[2])
+    else:
+        parts = rest.rsplit(":", 1)
+    if not (equals and column.strip() and len(parts) >= 2 and all(part.strip() for part in parts)):
+        raise UnableToMap(
+            _("“%s” does not read COLUMN=APPLIANCE:QUANTITY or COLUMN=APPLIANCE:QUANTITY:SCALE.")
+            % text
+        )
+    if scale == 0 or not np.isfinite(scale):
+        raise UnableToMap(_("“%s”: the scale is neither 0 nor infinite.") % text)
+    return ColumnMapping(column.strip(), parts[0].strip(), parts[1].strip(), scale)
+
+
+def parse_new_appliance(text: str) -> NewAppliance:
+    """`NAME:KIND`. Raises UnableToMap."""
+    name, _colon, kind = text.rpartition(":")
+    if not name.strip() or kind.strip() not in set(ApplianceKind):
+        raise UnableToMap(
+            _("“%(text)s” does not read NAME:KIND, with a kind of %(kinds)s.")
+            % {"text": text, "kinds": ", ".join(ApplianceKind)}
+        )
+    return NewAppliance(name.strip(), ApplianceKind(kind.strip()))
+
+
+def parse_interval(text: str) -> int:
+    """Seconds from `15m`, `30s`, `1h` or a number of seconds. Raises UnableToMap."""
+    found = re.fullmatch(r"(\d+)\s*(s|m|min|h)?", text.strip())
+    if not found:
+        raise UnableToMap(_("“%s” is no interval such as 15m, 30s or 1h.") % text)
+    return int(found[1]) * _UNITS_S[found[2] or "s"]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def interval_values(columns: dict[str, np.ndarray], interval_s: int) -> dict[str, np.ndarray]:
+    """What an interval's quantities (see `INTERVAL_QUANTITIES`) are as columns of a batch.
+
+    Mean powers become energies of the interval; a missing one stays missing. A power with a sign
+    is a mean of both directions, which it nets.
+    """
+    hours = interval_s / 3600.0
+    values = {name: column for name, column in columns.items() if name in POINT_QUANTITIES}
+    power_w = values.pop("power_w", None)
+    energies = {
+        "import_energy_wh": [columns.get("import_energy_wh"), columns.get("imported_w")],
+        "export_energy_wh": [columns.get("export_energy_wh"), columns.get("exported_w")],
+    }
+    for name, (energy_wh, mean_w) in energies.items():
+        if mean_w is not None:
+            energy_wh = mean_w * hours
+        elif power_w is not None:
+            sign = 1 if name == "import_energy_wh" else -1
+            energy_wh = np.maximum(sign * power_w, 0) * hours
+        if energy_wh is not None:
+            values[name] = energy_wh
+    known = ~np.logical_and.reduce(
+        [np.isnan(values[name]) for name in energies if name in values] or [True]
+    )
+    if np.any(known):
+        values["interval_s"] = np.where(known, float(interval_s), np.nan)
+    return values
+
+
+class Instants:
+    """Reads a recording's instants, in the order of its lines.
+
+    Local times that happen twice, when the clock is set back, are taken as the first of the two
+    until the same one comes again for the same appliance; that is the second.
+    """
+
+    def __init__(self, zone: ZoneInfo | None) -> None:
+        self._zone = zone
+        self._seen: set[tuple[str, datetime]] = set()
+
+    def read(self, cell: str | datetime, whose: str) -> int:
+        """Milliseconds since the epoch. Raises ValueError, with the reason for people."""
+        if isinstance(cell, str):
+            try:
+                at = datetime.fromisoformat(cell)
+            except ValueError:
+                raise ValueError(_("“%s” is no ISO 8601 instant") % cell) from None
+        else:
+            at = cell
+        if at.tzinfo is None:
+            at = self._placed(at, whose)
+        return round(at.timestamp() * 1000)
+
+    def _placed(self, local: datetime, whose: str) -> datetime:
+        if self._zone is None:
+            raise ValueError(
+                _("“%s” has no offset, and no time zone was given") % local.isoformat()
+            )
+        first = local.replace(tzinfo=self._zone)
+        second = first.replace(fold=1)
+        if first.utcoffset() == second.utcoffset():
+            return first
+        if first.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) != local:
+            raise ValueError(
+                _("“%(local)s” does not exist in %(zone)s: the clock was set forward")
+                % {"local": local.isoformat(), "zone": self._zone.key}
+            )
+        if (whose, local) in self._seen:
+            return second
+        self._seen.add((whose, local))
+        return first

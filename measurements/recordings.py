@@ -1,0 +1,233 @@
+"""Files of recorded data, read piece by piece: CSV (also .gz and .xz) and Parquet."""
+
+import csv
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from django.utils.translation import gettext as _
+
+LINES_AT_ONCE = 10_000
+_DELIMITERS = ",;\t"
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+
+
+class UnableToRead(Exception):
+    """The file is not what its name says, or is damaged; the message says what and where."""
+
+
+class Piece(Protocol):
+    """Some lines of a recording. `faults` says of single lines why they cannot be read."""
+
+    lines: np.ndarray
+    faults: list[tuple[int, str]]
+
+    def texts(self, column: str) -> list[str]:
+        """The cells of a column as they are written; empty where there is nothing."""
+
+    def numbers(self, column: str) -> tuple[np.ndarray, dict[int, str]]:
+        """The numbers of a column, NaN in empty cells, and by row the texts that are none."""
+
+    def instants(self, column: str) -> list[str | datetime]:
+        """The cells of a column of instants: texts, or instants where the format has them."""
+
+
+class Recording(Protocol):
+    """A file of columns with names."""
+
+    columns: list[str]
+
+    def pieces(self) -> Iterator[Piece]:
+        """Its lines in order, some at a time."""
+
+    def position(self) -> int:
+        """How much of the file is read, on the scale of `size`."""
+
+    @property
+    def size(self) -> int:
+        """The whole of the file."""
+
+
+@contextmanager
+def open_recording(path: Path) -> Iterator[Recording]:
+    """The recording in this file, by the ending of its name. Raises UnableToRead, OSError."""
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        yield ParquetRecording(path)
+        return
+    with path.open("rb") as raw:
+        opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix.lower(), io.BufferedReader)
+        with io.TextIOWrapper(
+            opener(raw), encoding="utf-8-sig", errors="replace", newline=""
+        ) as text:
+            yield CsvRecording(text, raw, path.stat().st_size)
+
+
+class CsvRecording:
+    """Lines of text, the first of which names the columns."""
+
+    def __init__(self, text: io.TextIOBase, raw: io.BufferedIOBase, size: int) -> None:
+        self._raw = raw
+        self.size = size
+        with _readable(0):
+            first = text.readline()
+        delimiter = max(_DELIMITERS, key=first.count)
+        self.columns = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        self._reader = csv.reader(text, delimiter=delimiter)
+
+    def position(self) -> int:
+        return min(self._raw.tell(), self.size)
+
+    def pieces(self) -> Iterator["CsvPiece"]:
+        while True:
+            lines: list[int] = []
+            rows: list[list[str]] = []
+            faults: list[tuple[int, str]] = []
+            ended = not self._fill(lines, rows, faults)
+            if rows or faults:
+                cells = zip(*rows, strict=True) if rows else [()] * len(self.columns)
+                columns = dict(zip(self.columns, cells, strict=True))
+                yield CsvPiece(np.array(lines, dtype=np.int64), columns, faults)
+            if ended:
+                return
+
+    def _fill(self, lines: list[int], rows: list[list[str]], faults: list[tuple[int, str]]) -> bool:
+        """Read some lines; says whether there may be more."""
+        with _readable(1 + self._reader.line_num):
+            for row in self._reader:
+                line = 1 + self._reader.line_num
+                if len(row) == len(self.columns):
+                    lines.append(line)
+                    rows.append(row)
+                elif row:  # an empty line is none
+                    reason = _("has %(found)s cells where the first line names %(wanted)s columns")
+                    wanted = len(self.columns)
+                    faults.append((line, reason % {"found": len(row), "wanted": wanted}))
+                if len(rows) + len(faults) >= LINES_AT_ONCE:
+                    return True
+        return False
+
+
+@dataclass
+class CsvPiece:
+    """Some lines of a CSV file."""
+
+    lines: np.ndarray
+    cells: dict[str, tuple[str, ...]]
+    faults: list[tuple[int, str]]
+
+    def texts(self, column: str) -> list[str]:
+        return [text.strip() for text in self.cells[column]]
+
+    def numbers(self, column: str) -> tuple[np.ndarray, dict[int, str]]:
+        return _parsed(self.cells[column])
+
+    def instants(self, column: str) -> list[str | datetime]:
+        return self.texts(column)
+
+
+class ParquetRecording:
+    """A Parquet file; its rows are counted from 1."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise UnableToRead(
+                _("Reading Parquet needs the package pyarrow: pip install pyarrow")
+            ) from error
+        self._errors = pyarrow.ArrowException
+        try:
+            self._file = pyarrow.parquet.ParquetFile(path)
+        except self._errors as error:
+            raise UnableToRead(_("The file is no Parquet: %s") % error) from error
+        self.columns = list(self._file.schema_arrow.names)
+        self.size = self._file.metadata.num_rows
+        self._done = 0
+
+    def position(self) -> int:
+        return self._done
+
+    def pieces(self) -> Iterator["ParquetPiece"]:
+        try:
+            for batch in self._file.iter_batches(LINES_AT_ONCE):
+                lines = np.arange(self._done + 1, self._done + 1 + len(batch))
+                self._done += len(batch)
+                yield ParquetPiece(lines, batch)
+        except self._errors as error:
+            raise UnableToRead(
+                _("The file is damaged after row %(row)s: %(error)s")
+                % {"row": self._done, "error": error}
+            ) from error
+
+
+@dataclass
+class ParquetPiece:
+    """Some rows of a Parquet file."""
+
+    lines: np.ndarray
+    batch: Any
+    faults: list[tuple[int, str]] = field(default_factory=list)
+
+    def texts(self, column: str) -> list[str]:
+        return ["" if cell is None else str(cell) for cell in self.batch.column(column).to_pylist()]
+
+    def numbers(self, column: str) -> tuple[np.ndarray, dict[int, str]]:
+        import pyarrow
+
+        cells = self.batch.column(column)
+        kind = pyarrow.types
+        numeric = (kind.is_integer, kind.is_floating, kind.is_decimal, kind.is_null)
+        if not any(is_kind(cells.type) for is_kind in numeric):
+            return _parsed(self.texts(column))
+        return cells.cast("float64").to_numpy(zero_copy_only=False).astype(np.float64), {}
+
+    def instants(self, column: str) -> list[str | datetime]:
+        import pyarrow
+
+        cells = self.batch.column(column)
+        if not pyarrow.types.is_timestamp(cells.type):
+            return self.texts(column)
+        cells = cells.cast(pyarrow.timestamp("us", tz=cells.type.tz), safe=False)
+        return ["" if cell is None else cell for cell in cells.to_pylist()]
+
+
+@contextmanager
+def _readable(line: int) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED as error:
+        raise UnableToRead(
+            _("The file is damaged after line %(line)s: %(error)s") % {"line": line, "error": error}
+        ) from error
+    except csv.Error as error:
+        raise UnableToRead(
+            _("After line %(line)s the file is no CSV: %(error)s") % {"line": line, "error": error}
+        ) from error
+
+
+def _parsed(cells: tuple[str, ...] | list[str]) -> tuple[np.ndarray, dict[int, str]]:
+    """Numbers from texts; a text “nan” is one that is not finite, not one that is missing."""
+    try:
+        values = np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64)
+        wrong: dict[int, str] = {}
+    except ValueError:
+        values = np.full(len(cells), np.nan)
+        wrong = {}
+        for row, cell in enumerate(cells):
+            try:
+                values[row] = float(cell) if cell.strip() else np.nan
+            except ValueError:
+                wrong[row] = cell
+    for row in np.flatnonzero(np.isnan(values)):
+        if row not in wrong and cells[row].strip():
+            values[row] = np.inf
+    return values, wrong

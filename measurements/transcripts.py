@@ -1,0 +1,191 @@
+"""The lines of a recording become readings of a system's appliances."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from django.utils.translation import gettext as _
+
+from inventory.models import Appliance, System
+from measurements.batches import Batch
+from measurements.layouts import (
+    POINT_QUANTITIES,
+    Instants,
+    Layout,
+    UnableToMap,
+    interval_values,
+)
+from measurements.recordings import Piece
+
+APPLIANCE_COLUMN = "appliance"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The readings of some lines: row i of the batch is of line `lines[i]`.
+
+    `faults` are lines that cannot be read, with the reason; `silent` lines say nothing.
+    """
+
+    batch: Batch
+    lines: np.ndarray
+    faults: list[tuple[int, str]]
+    silent: int
+
+
+class Transcriber:
+    """Knows what the columns mean and which appliance is which."""
+
+    def __init__(self, *, system: System, layout: Layout, columns: list[str]) -> None:
+        """`columns`: those of the recording. Raises UnableToMap where the layout does not fit."""
+        self._system = system
+        self._layout = layout
+        self._appliances = list(Appliance.objects.filter(system=system).order_by("created_at"))
+        self._found: dict[str, Appliance] = {}
+        self._instants = Instants(layout.zone)
+        self._quantities = _check_columns(columns, layout)
+        for mapping in layout.mappings:
+            self.find(mapping.appliance)
+
+    def find(self, name: str) -> Appliance:
+        """The appliance with this UUID, local id or name. Raises UnableToMap."""
+        if name not in self._found:
+            self._found[name] = self._look_up(name)
+        return self._found[name]
+
+    def transcribe(self, piece: Piece) -> Transcript:
+        """The readings of these lines, in their order for each appliance."""
+        faults: dict[int, str] = {}
+        if self._layout.mappings:
+            whose = [""] * len(piece.lines)
+            spoken = self._wide(piece, faults)
+        else:
+            whose = piece.texts(APPLIANCE_COLUMN)
+            spoken = self._long(piece, whose, faults)
+        at_ms = self._read_instants(piece, whose, faults)
+        readable = np.ones(len(piece.lines), dtype=bool)
+        readable[list(faults)] = False
+        batches, rows = [], []
+        for appliance_key, values in spoken:
+            said = readable & _said(values, len(piece.lines))
+            batch = Batch.of(
+                system_key=self._system.key, appliance_key=appliance_key, at_ms=at_ms, **values
+            )
+            batches.append(batch.take(said))
+            rows.append(np.flatnonzero(said))
+        told = np.concatenate(rows)
+        by_line = [(int(piece.lines[row]), reason) for row, reason in faults.items()]
+        return Transcript(
+            batch=Batch.joined(batches),
+            lines=piece.lines[told],
+            faults=piece.faults + by_line,
+            silent=int(np.count_nonzero(readable)) - len(np.unique(told)),
+        )
+
+    def _look_up(self, name: str) -> Appliance:
+        def by(attribute: str) -> list[Appliance]:
+            return [one for one in self._appliances if getattr(one, attribute) == name]
+
+        try:
+            found = [one for one in self._appliances if one.pk == UUID(name)]
+        except ValueError:
+            found = by("local_id") or by("name")
+        if not found:
+            known = ", ".join(appliance.name for appliance in self._appliances) or "–"
+            raise UnableToMap(
+                _("“%(name)s” is no appliance of %(system)s, which has: %(known)s.")
+                % {"name": name, "system": self._system, "known": known}
+            )
+        if len(found) > 1:
+            raise UnableToMap(_("“%s” names several appliances: give the UUID.") % name)
+        return found[0]
+
+    def _wide(
+        self, piece: Piece, faults: dict[int, str]
+    ) -> list[tuple[int, dict[str, np.ndarray]]]:
+        """Each appliance's quantities; columns of the same quantity are added."""
+        sums: dict[int, dict[str, np.ndarray]] = {}
+        for mapping in self._layout.mappings:
+            column = mapping.scale * _numbers(piece, mapping.column, faults)
+            of_appliance = sums.setdefault(self.find(mapping.appliance).key, {})
+            # Where one of them was not read, neither is the sum: NaN makes it so.
+            of_appliance[mapping.quantity] = of_appliance.get(mapping.quantity, 0.0) + column
+        return [(key, self._values(columns)) for key, columns in sums.items()]
+
+    def _long(
+        self, piece: Piece, whose: list[str], faults: dict[int, str]
+    ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        keys: dict[str, int] = {}
+        unknown: dict[str, str] = {}
+        for name in set(whose):
+            try:
+                keys[name] = self.find(name).key
+            except UnableToMap as error:
+                keys[name], unknown[name] = 0, str(error)
+        for row, name in enumerate(whose):
+            if name in unknown:
+                faults.setdefault(row, unknown[name])
+        columns = {name: _numbers(piece, name, faults) for name in self._quantities}
+        appliance_key = np.array([keys[name] for name in whose], dtype=np.int32)
+        return [(appliance_key, self._values(columns))]
+
+    def _values(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._layout.interval_s is None:
+            return columns
+        return interval_values(columns, self._layout.interval_s)
+
+    def _read_instants(self, piece: Piece, whose: list[str], faults: dict[int, str]) -> np.ndarray:
+        at_ms = np.zeros(len(piece.lines), dtype=np.int64)
+        for row, cell in enumerate(piece.instants(self._layout.time_column)):
+            try:
+                at_ms[row] = self._instants.read(cell, whose[row])
+            except ValueError as error:
+                faults.setdefault(row, str(error))
+        return at_ms - 1000 * self._layout.interval_s if self._layout.label_end else at_ms
+
+
+def _check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
+    """The quantities that are columns of a long recording. Raises UnableToMap."""
+    needed = [layout.time_column]
+    if layout.mappings:
+        needed += [mapping.column for mapping in layout.mappings]
+        quantities: tuple[str, ...] = ()
+    else:
+        needed.append(APPLIANCE_COLUMN)
+        known = {*layout.quantities, *POINT_QUANTITIES}
+        quantities = tuple(name for name in dict.fromkeys(columns) if name in known)
+        layout.check_quantities(quantities)
+        needed += quantities
+    for name in dict.fromkeys(needed):
+        if columns.count(name) != 1:
+            wrong = _("stands twice") if name in columns else _("is missing")
+            raise UnableToMap(
+                _("The column “%(name)s” %(wrong)s; the file has: %(columns)s.")
+                % {"name": name, "wrong": wrong, "columns": ", ".join(columns)}
+            )
+    if not layout.mappings and not quantities:
+        raise UnableToMap(
+            _("None of the file's columns is a quantity: %s.") % ", ".join(layout.quantities)
+        )
+    return quantities
+
+
+def _numbers(piece: Piece, column: str, faults: dict[int, str]) -> np.ndarray:
+    values, wrong = piece.numbers(column)
+    for row, text in wrong.items():
+        reason = _("%(column)s: “%(text)s” is not a number") % {"column": column, "text": text}
+        faults.setdefault(row, reason)
+    return values
+
+
+def _said(values: dict[str, np.ndarray], length: int) -> np.ndarray:
+    """Where any quantity was read."""
+    said = np.zeros(length, dtype=bool)
+    for column in _speaking(values):
+        said |= ~np.isnan(column)
+    return said
+
+
+def _speaking(values: dict[str, np.ndarray]) -> Iterable[np.ndarray]:
+    return (column for name, column in values.items() if name != "interval_s")

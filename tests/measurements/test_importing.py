@@ -1,0 +1,487 @@
+"""Recordings of every form, good and bad, and the real ones."""
+
+import gzip
+import lzma
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Count, Max, Min, Sum
+
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
+from measurements.importing import ImportReport, UnableToImport, import_file
+from measurements.layouts import (
+    Layout,
+    UnableToMap,
+    parse_interval,
+    parse_mapping,
+    parse_new_appliance,
+)
+from measurements.models import DeclaredInterval, DirtySlot, Reading
+
+pytestmark = pytest.mark.django_db
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+@pytest.fixture
+def load(cast, now, tmp_path):
+    """Imports text as a file into the Meyers' system."""
+
+    def load(text: str, *, name: str = "file.csv", skip_bad: bool = False, **layout):
+        path = tmp_path / name
+        if isinstance(text, str):
+            text = text.encode()
+        path.write_bytes(text)
+        layout["mappings"] = tuple(parse_mapping(one) for one in layout.get("mappings", ()))
+        return import_file(
+            path=path,
+            system=cast.lindenweg,
+            layout=Layout(**layout),
+            now=now,
+            skip_bad=skip_bad,
+        )
+
+    return load
+
+
+def stored(*names: str) -> list[tuple]:
+    return list(Reading.objects.order_by("appliance_key", "at").values_list(*names))
+
+
+LONG = """\
+at,appliance,power_w,imported_wh,soc,remark
+2020-05-01T10:00:00Z,battery,1200.5,,0.5,x
+2020-05-01T12:01:00+02:00,Battery,,,0.55,
+2020-05-01T10:00:00Z,grid,-300,1000,,y
+"""
+
+
+def test_a_long_file_names_its_appliances_by_local_id_name_or_uuid(load, cast):
+    report = load(LONG + f"2020-05-01T10:05Z,{cast.pv.pk},-5000,,,\n")
+    assert (report.lines, report.stored, report.bad, report.silent) == (4, 4, 0, 0)
+    assert stored("appliance_key", "at", "power_w", "imported_wh", "soc") == sorted(
+        [
+            (cast.battery.key, at("2020-05-01T10:00Z"), 1200.5, None, 0.5),
+            (cast.battery.key, at("2020-05-01T10:01Z"), None, None, pytest.approx(0.55)),
+            (cast.grid_meter.key, at("2020-05-01T10:00Z"), -300.0, 1000.0, None),
+            (cast.pv.key, at("2020-05-01T10:05Z"), -5000.0, None, None),
+        ],
+        key=lambda row: row[:2],
+    )
+    assert set(Reading.objects.values_list("delay_s", flat=True)) == {None}
+    assert report.dirty_slots == DirtySlot.objects.count() == 3
+
+
+def test_the_same_file_twice_changes_nothing(load):
+    load(LONG)
+    before = stored("appliance_key", "at", "power_w", "soc")
+    declared = list(DeclaredInterval.objects.values())
+    DirtySlot.objects.all().delete()
+    report = load(LONG)
+    assert (report.stored, report.unchanged, report.dirty_slots) == (0, 3, 0)
+    assert stored("appliance_key", "at", "power_w", "soc") == before
+    assert list(DeclaredInterval.objects.values()) == declared
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("file.csv.gz", gzip.compress(LONG.encode())),
+        ("file.csv.xz", lzma.compress(LONG.encode())),
+        ("file.CSV", LONG.replace(",", ";").encode("utf-8-sig").replace(b"\n", b"\r\n")),
+        ("file.txt", LONG.replace("\n", "\n\n").encode()),
+    ],
+)
+def test_packed_files_and_other_dialects_of_csv_are_read(load, name, content):
+    assert load(content, name=name).stored == 3
+
+
+def test_columns_of_one_quantity_are_added_and_a_sum_with_a_hole_is_missing(load, cast):
+    report = load(
+        "at,low,high,back,pv\n"
+        "2020-05-01T10:00:00Z,100,20,7,1.5\n"
+        "2020-05-01T10:01:00Z,101,,7,1.6\n"
+        "2020-05-01T10:02:00Z,102,,,\n",
+        mappings=[
+            "low=grid:imported_wh:1000",
+            "high=grid:imported_wh:1000",
+            "back=grid:exported_wh",
+            "pv=pv:power_w:-1000",
+        ],
+    )
+    assert stored("appliance_key", "imported_wh", "exported_wh", "power_w") == [
+        (cast.grid_meter.key, 120_000.0, 7.0, None),
+        (cast.grid_meter.key, None, 7.0, None),
+        (cast.pv.key, None, None, -1500.0),
+        (cast.pv.key, None, None, -1600.0),
+    ]
+    assert (report.lines, report.silent) == (3, 1)
+
+
+@pytest.mark.parametrize(("label", "start"), [("start", "10:15"), ("end", "10:00")])
+def test_means_of_intervals_become_energies_of_both_directions(load, cast, label, start):
+    load(
+        "at,in,out\n2020-05-01T10:15:00Z,400,100\n2020-05-01T10:30:00Z,,\n"
+        "2020-05-01T10:45:00Z,,8\n",
+        mappings=["in=grid:imported_w", "out=grid:exported_w"],
+        interval_s=900,
+        label_end=label == "end",
+    )
+    first, second = stored("at", "interval_s", "import_energy_wh", "export_energy_wh", "power_w")
+    assert first == (at(f"2020-05-01T{start}Z"), 900, 100.0, 25.0, None)
+    assert second[1:] == (900, None, 2.0, None)
+
+
+def test_a_mean_with_a_sign_is_an_energy_of_one_direction(load):
+    load(
+        "at,p,soc\n2020-05-01T10:00:00Z,400,0.5\n2020-05-01T10:15:00Z,-80,\n"
+        "2020-05-01T10:30:00Z,,0.6\n",
+        mappings=["p=battery:power_w", "soc=battery:soc"],
+        interval_s=900,
+    )
+    assert stored("interval_s", "import_energy_wh", "export_energy_wh") == [
+        (900, 100.0, 0.0),
+        (900, 0.0, 20.0),
+        (None, None, None),
+    ]
+
+
+def test_an_interval_of_energies_marks_every_slot_that_it_covers(load, cast):
+    load("at,e\n2020-05-01T10:00:00Z,400\n", mappings=["e=grid:import_energy_wh"], interval_s=3600)
+    starts = DirtySlot.objects.order_by("start").values_list("start", flat=True)
+    assert list(starts) == [at(f"2020-05-01T10:{minute}Z") for minute in ("00", 15, 30, 45)]
+
+
+BAD = """\
+at,appliance,power_w
+2020-05-01T10:00:00Z,battery,100
+yesterday,battery,100
+2020-05-01T10:02:00Z,battery,many
+2020-05-01T10:03:00Z,toaster,100
+2020-05-01T10:04:00Z,battery
+2020-05-01T10:05:00Z,battery,nan
+2020-05-01T10:06:00Z,battery,900000
+2020-05-01T10:07:00,battery,100
+2036-05-01T10:08:00Z,battery,100
+1980-05-01T10:08:00Z,battery,100
+2020-05-01T10:09:00Z,battery,
+2020-05-01T10:10:00Z,battery,200
+"""
+
+
+def test_bad_lines_are_told_by_number_and_reason_and_only_they_are_left_out(load):
+    report = load(BAD, skip_bad=True)
+    assert [bad.line for bad in report.bad_lines] == [3, 4, 5, 6, 7, 8, 9, 10, 11]
+    reasons = [bad.reason for bad in report.bad_lines]
+    for reason, part in zip(
+        reasons,
+        (
+            "“yesterday” is no ISO 8601 instant",
+            "power_w: “many” is not a number",
+            "“toaster” is no appliance of Lindenweg 12",
+            "has 2 cells where the first line names 3 columns",
+            "The reading of Battery is not a finite number",
+            "The reading of Battery is more than the appliance can do",
+            "has no offset, and no time zone was given",
+            "The reading of Battery lies in the future",
+            "The reading of Battery is older than what is kept",
+        ),
+        strict=True,
+    ):
+        assert part in reason
+    assert (report.lines, report.bad, report.silent, report.stored) == (12, 9, 1, 2)
+    assert stored("power_w") == [(100.0,), (200.0,)]
+
+
+def test_one_bad_line_is_enough_for_nothing_to_be_stored(load):
+    with pytest.raises(UnableToImport, match="9 lines are bad") as refused:
+        load(BAD, create=(parse_new_appliance("New:meter"),))
+    assert refused.value.report.bad == 9
+    assert not Reading.objects.exists()
+    assert not DirtySlot.objects.exists()
+    assert not Appliance.objects.filter(name="New").exists()
+
+
+def test_a_bad_line_at_the_end_of_a_long_file_takes_back_all_before_it(load, monkeypatch):
+    monkeypatch.setattr("measurements.recordings.LINES_AT_ONCE", 2)
+    with pytest.raises(UnableToImport, match="One line is bad"):
+        load(LONG + "2020-05-01T10:05Z,battery,x,,,\n" + LONG.split("\n", 1)[1])
+    assert not Reading.objects.exists()
+
+
+def test_one_appliances_bad_reading_leaves_the_lines_other_appliances(load, cast):
+    report = load(
+        "at,b,g\n2020-05-01T10:00:00Z,999999,300\n",
+        mappings=["b=battery:power_w", "g=grid:power_w"],
+        skip_bad=True,
+    )
+    assert (report.bad, report.stored) == (1, 1)
+    assert stored("appliance_key") == [(cast.grid_meter.key,)]
+
+
+def test_local_times_follow_the_zone_through_both_changes_of_the_clock(load):
+    lines = [
+        "2020-10-25T01:45,1",
+        "2020-10-25T02:00,2",
+        "2020-10-25T02:30,3",
+        "2020-10-25T02:00,4",
+        "2020-10-25T02:30,5",
+        "2020-10-25T03:00,6",
+        "2020-03-29T02:30,7",
+    ]
+    report = load(
+        "\n".join(["at,p", *lines]),
+        mappings=["p=battery:power_w"],
+        zone=ZoneInfo("Europe/Berlin"),
+        skip_bad=True,
+    )
+    assert [bad.line for bad in report.bad_lines] == [8]
+    assert "the clock was set forward" in report.bad_lines[0].reason
+    assert stored("at", "power_w") == [
+        (at("2020-10-24T23:45Z"), 1.0),
+        (at("2020-10-25T00:00Z"), 2.0),
+        (at("2020-10-25T00:30Z"), 3.0),
+        (at("2020-10-25T01:00Z"), 4.0),
+        (at("2020-10-25T01:30Z"), 5.0),
+        (at("2020-10-25T02:00Z"), 6.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "layout", "message"),
+    [
+        ("", {}, "“at” is missing"),
+        ("at,power_w\n", {}, "“appliance” is missing"),
+        ("at,appliance,watts\n", {}, "None of the file's columns is a quantity"),
+        ("at,at,appliance,power_w\n", {}, "“at” stands twice"),
+        ("at,x\n", {"mappings": ["y=battery:power_w"]}, "“y” is missing"),
+        ("at,x\n", {"mappings": ["x=toaster:power_w"]}, "“toaster” is no appliance"),
+        ("at,x\n", {"create": (parse_new_appliance("Battery:meter"),)}, "already"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_at_once(load, text, layout, message):
+    with pytest.raises(UnableToImport, match=message):
+        load(text, **layout)
+
+
+def test_damaged_and_absent_files_are_refused_and_leave_nothing(load, tmp_path, cast, now):
+    whole = gzip.compress((LONG * 1).encode())
+    with pytest.raises(UnableToImport, match="damaged"):
+        load(whole[: len(whole) // 2], name="half.csv.gz")
+    with pytest.raises(UnableToImport, match="damaged"):
+        load(b"no xz at all", name="other.csv.xz")
+    with pytest.raises(UnableToImport, match="no Parquet"):
+        load(b"no parquet", name="other.parquet")
+    with pytest.raises(UnableToImport, match="cannot be read"):
+        import_file(path=tmp_path / "none.csv", system=cast.lindenweg, layout=Layout(), now=now)
+    assert not Reading.objects.exists()
+
+
+def test_appliances_are_made_once_and_with_the_interval_of_the_file(load, cast):
+    layout = {
+        "mappings": ["e=Cellar:import_energy_wh"],
+        "create": (parse_new_appliance("Cellar:heat_pump"),),
+        "interval_s": 1800,
+    }
+    text = "at,e\n2020-05-01T10:00:00Z,400\n"
+    assert load(text, **layout).created == ["Cellar"]
+    assert load(text, **layout).created == []
+    cellar = Appliance.objects.get(name="Cellar")
+    assert (cellar.kind, cellar.interval_s, cellar.local_id) == ("heat_pump", 1800, "Cellar")
+    declared = DeclaredInterval.objects.values_list("appliance_key", "valid_from", "interval_s")
+    assert list(declared) == [(cellar.key, at("2020-05-01T10:00Z"), 1800)]
+
+
+def test_the_usual_distance_is_declared_for_the_time_of_the_recording_only(load, cast):
+    lines = [f"2020-05-01T10:{minute:02}:00Z,{minute}" for minute in (0, 5, 10, 25, 30)]
+    load("\n".join(["at,p", *lines]), mappings=["p=battery:power_w"])
+    declared = DeclaredInterval.objects.order_by("valid_from")
+    assert list(declared.values_list("appliance_key", "valid_from", "interval_s")) == [
+        (cast.battery.key, at("2020-05-01T10:00Z"), 300),
+        (cast.battery.key, at("2020-05-01T10:35Z"), 60),
+    ]
+
+
+def test_parquet_is_read_with_its_own_types(load, cast):
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    table = pyarrow.table(
+        {
+            "at": pyarrow.array(
+                [datetime(2020, 5, 1, 10, minute, tzinfo=UTC) for minute in range(3)],
+                type=pyarrow.timestamp("ns", tz="UTC"),
+            ),
+            "appliance": ["battery", "battery", "nobody"],
+            "power_w": pyarrow.array([100, None, 3], type=pyarrow.int32()),
+            "soc": ["0.5", "0.25", None],
+        }
+    )
+    pyarrow.parquet.write_table(table, sink)
+    report = load(sink.getvalue().to_pybytes(), name="file.parquet", skip_bad=True)
+    assert [bad.line for bad in report.bad_lines] == [3]
+    assert stored("at", "power_w", "soc") == [
+        (at("2020-05-01T10:00Z"), 100.0, 0.5),
+        (at("2020-05-01T10:01Z"), None, 0.25),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=b:soc", ("a", "b", "soc", 1.0)),
+        ("grid kW=My: meter:power_w:-1e3", ("grid kW", "My: meter", "power_w", -1000.0)),
+        ("a=b:c:soc", ("a", "b:c", "soc", 1.0)),
+    ],
+)
+def test_a_mapping_is_read(text, expected):
+    mapping = parse_mapping(text)
+    assert (mapping.column, mapping.appliance, mapping.quantity, mapping.scale) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "a=b", "=b:soc", "a=:soc", "a=b:", "a=b:soc:0", "a=b:soc:inf"]
+)
+def test_a_mapping_that_makes_no_sense_is_refused(text):
+    with pytest.raises(UnableToMap):
+        parse_mapping(text)
+
+
+@pytest.mark.parametrize(
+    ("mappings", "interval_s", "message"),
+    [
+        (["a=b:watts"], None, "none of the quantities"),
+        (["a=b:imported_w"], None, "say how long it is"),
+        (["a=b:imported_wh"], 900, "leave out the interval"),
+        (["a=b:power_w", "c=b:imported_w"], 900, "say the same"),
+        (["a=b:power_w"], 0, "between 1 second and 1 hour"),
+        (["a=b:power_w"], 7200, "between 1 second and 1 hour"),
+    ],
+)
+def test_quantities_that_do_not_fit_together_are_refused(mappings, interval_s, message):
+    with pytest.raises(UnableToMap, match=message):
+        Layout(mappings=tuple(map(parse_mapping, mappings)), interval_s=interval_s)
+
+
+def test_intervals_and_new_appliances_are_read():
+    assert [parse_interval(text) for text in ("15m", "30s", "1h", "900")] == [900, 30, 3600, 900]
+    with pytest.raises(UnableToMap):
+        parse_interval("soon")
+    assert parse_new_appliance("My: pump:heat_pump").kind is ApplianceKind.HEAT_PUMP
+    with pytest.raises(UnableToMap):
+        parse_new_appliance("Toaster:toaster")
+
+
+def run(path: Path, system, *options: str) -> str:
+    out = StringIO()
+    call_command(
+        "import_readings",
+        str(path),
+        system=str(system.pk),
+        verbosity=0,
+        stdout=out,
+        *options,
+    )
+    return out.getvalue()
+
+
+def test_a_year_of_recorded_quarters_is_imported_whole(cast, recorded):
+    path = recorded / "de_home_solaredge" / "house_15min_2018.csv.xz"
+    options = (
+        "--time-column=ts_utc",
+        "--interval=15m",
+        "--create=Meter:grid_meter",
+        "--create=Sun:pv_inverter",
+        "--map=import_w=Meter:imported_w",
+        "--map=export_w=Meter:exported_w",
+        "--map=pv_w=Sun:exported_w",
+    )
+    told = run(path, cast.hafenstrasse, *options)
+    assert "30463 lines read, 0 of them refused, 0 empty." in told
+    meter, sun = (Appliance.objects.get(name=name) for name in ("Meter", "Sun"))
+    sums = Reading.objects.filter(system_key=cast.hafenstrasse.key).values("appliance_key")
+    assert list(
+        sums.annotate(
+            count=Count("at"),
+            imported=Sum("import_energy_wh"),
+            exported=Sum("export_energy_wh"),
+            first=Min("at"),
+            last=Max("at"),
+        )
+        .order_by("appliance_key")
+        .values_list("appliance_key", "count", "imported", "exported", "first", "last")
+    ) == [
+        (
+            key,
+            30_463,
+            imported_wh and pytest.approx(imported_wh, abs=50),
+            pytest.approx(exported_wh, abs=50),
+            at("2018-02-17T14:15Z"),
+            at("2018-12-31T22:45Z"),
+        )
+        for key, imported_wh, exported_wh in (
+            (meter.key, 2_123_500, 5_491_900),
+            (sun.key, None, 7_516_000),
+        )
+    ]
+    assert "0 readings are new or changed, 60926 were known." in run(
+        path, cast.hafenstrasse, *options
+    )
+
+
+def test_recorded_counters_of_two_tariffs_are_imported_as_one(cast, recorded):
+    told = run(
+        recorded / "nl_home_p1mon" / "p1_1min_2024-02.csv.xz",
+        cast.hafenstrasse,
+        "--time-column=ts_utc",
+        "--map=import_t1_wh=grid:imported_wh",
+        "--map=import_t2_wh=grid:imported_wh",
+        "--map=export_t1_wh=grid:exported_wh",
+        "--map=export_t2_wh=grid:exported_wh",
+    )
+    assert "43980 lines read, 0 of them refused, 0 empty." in told
+    rows = Reading.objects.filter(appliance_key=cast.other_meter.key).order_by("at")
+    assert rows.count() == 43_980
+    first, last = rows.first(), rows.last()
+    assert (first.imported_wh, first.exported_wh) == (21_013_822, 13_808_328)
+    assert (last.imported_wh, last.exported_wh) == (21_676_264, 13_918_956)
+    assert list(
+        DeclaredInterval.objects.values_list("appliance_key", "valid_from", "interval_s")
+    ) == [(cast.other_meter.key, at("2024-02-01T10:02Z"), 60)]
+
+
+def test_the_command_says_what_is_wrong(cast, tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text("at,p\n2020-05-01T10:00:00Z,1\nnever,2\n")
+    with pytest.raises(CommandError, match="There is no system"):
+        call_command("import_readings", str(path), system="home")
+    with pytest.raises(CommandError, match="not an IANA time zone"):
+        run(path, cast.lindenweg, "--time-zone=Berlin")
+    with pytest.raises(CommandError, match="does not read COLUMN"):
+        run(path, cast.lindenweg, "--map=p")
+    errors = StringIO()
+    with pytest.raises(CommandError, match="One line is bad, so nothing was stored"):
+        call_command(
+            "import_readings",
+            str(path),
+            "--map=p=battery:power_w",
+            system=str(cast.lindenweg.pk),
+            verbosity=0,
+            stderr=errors,
+        )
+    assert errors.getvalue() == "line 3: “never” is no ISO 8601 instant\n"
+
+
+def test_a_report_tells_so_many_lines_and_counts_the_others():
+    report = ImportReport()
+    report.refuse((line, "bad") for line in range(2_500))
+    report.refuse([(9_000, "bad"), (9_000, "worse")])
+    assert (report.bad, len(report.bad_lines)) == (2_501, 1_000)
