@@ -19,7 +19,7 @@ PER_PERSON = 10
 PER_ADDRESS = 100
 
 
-class TooManyAttempts(Exception):  # noqa: N818 - as the domain's other refusals are named
+class TooManyAttempts(Exception):
     """Too many were made; the next may be after `wait_s` seconds at the latest."""
 
     def __init__(self, wait_s: int):
