@@ -1,0 +1,73 @@
+"""The audit log: who changed what, when, in the transaction of the change."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Account, AuditEntry, User
+
+
+class Verb(models.TextChoices):
+    """What was done. Apps above may record verbs of their own; these are shown in words."""
+
+    CREATED = "created", _("created")
+    CHANGED = "changed", _("changed")
+    MOVED = "moved", _("moved")
+    REMOVED = "removed", _("removed")
+    INVITED = "invited", _("invited")
+    ROLE_CHANGED = "role_changed", _("role changed")
+    DEACTIVATED = "deactivated", _("deactivated")
+    REACTIVATED = "reactivated", _("reactivated")
+    REGISTERED = "registered", _("registered")
+    SECRET_ROTATED = "secret_rotated", _("secret rotated")
+    REVOKED = "revoked", _("revoked")
+    ASSIGNED = "assigned", _("assigned")
+    UNASSIGNED = "unassigned", _("assignment ended")
+    MEMBERS_CHANGED = "members_changed", _("members changed")
+
+
+def record_change(
+    *,
+    verb: str,
+    target: models.Model,
+    account: Account | None,
+    by: User | None,
+    now: datetime,
+    changes: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Write an entry; to be called within the transaction of the change.
+
+    `account` decides who may read it: the admins of that account and of those above it. `changes`
+    holds JSON values, for a changed field `[before, after]`; never a secret. `by` is None for what
+    the system did by itself.
+    """
+    return AuditEntry.objects.create(
+        at=now,
+        by=by,
+        account=account,
+        verb=verb,
+        target_kind=target._meta.label_lower,
+        target_id=target.pk,
+        target_name=str(target)[:200],
+        changes=dict(changes or {}),
+    )
+
+
+def change_fields(target: models.Model, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Set these fields; return what differs, as `{field: [before, after]}` of JSON values."""
+    changes = {}
+    for name, value in values.items():
+        before = getattr(target, name)
+        if before != value:
+            changes[name] = [_as_json(before), _as_json(value)]
+            setattr(target, name, value)
+    return changes
+
+
+def _as_json(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
