@@ -3,7 +3,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from measurements.ribbons import (
@@ -79,13 +79,12 @@ def test_bars_never_overlap_and_stay_on_the_picture(shape: Shape, live):
 
 @given(ANY_POWERS)
 def test_both_sides_of_a_picture_are_equally_thick(live):
-    picture = draw(live)
-    thick = dict.fromkeys(("source", "sink"), 0.0)
-    for node in picture.nodes:
-        if any(node.key in (ribbon.source, ribbon.sink) for ribbon in picture.ribbons):
-            thick[node.side] += 0 if node.resting else node.height
-    if all(ribbon.power_w > 200 for ribbon in picture.ribbons):  # no hair lines
-        assert thick["source"] == pytest.approx(thick["sink"], abs=1)
+    drawn = [node for node in draw(live).nodes if not node.resting]
+    assume(all(node.height > 3 for node in drawn))  # bars are never lower than that
+    given_off = sum(node.height for node in drawn if node.side == "source")
+    assert given_off == pytest.approx(
+        sum(node.height for node in drawn if node.side == "sink"), abs=0.5
+    )
 
 
 def test_the_width_of_a_ribbon_is_its_power():
