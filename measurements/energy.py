@@ -5,8 +5,7 @@ Each direction takes, at every instant, the best that tells of it:
 
 1. its counter: linear between two settled readings (`measurements.counters`), so that any run of
    slots adds up to the difference of the counter at its ends; a pause longer than the maximal gap
-   is spread evenly and ESTIMATED (unless nothing was counted: then each slot's 0 is certain);
-   nothing is said across a break of the counter (RESET);
+   is spread evenly and ESTIMATED; nothing is said across a break of the counter (RESET);
 2. else interval readings, shared over the slots that they cover;
 3. else power, by trapezoids that are exact where it crosses zero, across pauses up to the gap.
 
@@ -27,7 +26,7 @@ Computing a part of history gives the same, to the bit, as computing all of it. 
 - `carry`: that of the last slot with readings before from_ms, None if there was none. It is all
   that earlier counter readings amount to; those given from before from_ms are not looked at.
 
-A new reading changes the slots from the settled reading before it (`open_since` of the carry) up
+A new reading changes the slots from the settled reading before it (`carry.open_since`) up
 to the one after it. When the carry at the end of what was recomputed is what it was before, all
 later slots are right; else go on until it is.
 """
@@ -38,7 +37,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from measurements.amounts import Amounts, Bools, Floats, Ints
-from measurements.counters import STATE_SIZE, Levels, State, follow_counter
+from measurements.carry import CARRY_SIZE, next_carries, state_of
+from measurements.counters import Levels, follow_counter
 from measurements.resolutions import SLOT_MS
 from measurements.sources import (
     W_MS_PER_MWH,
@@ -53,11 +53,6 @@ ESTIMATED, RECOVERED, RESET, IMPLAUSIBLE = 1, 2, 4, 8
 LATE_S = 900
 SHORTEST_GAP_MS, LONGEST_GAP_MS = 300_000, 10_800_000
 GAP_INTERVALS = 3
-
-# A carry: of the imported, then of the exported counter, the first three numbers of its state;
-# then the last three of each. All are NaN for a counter that was never read.
-CARRY_SIZE = 2 * STATE_SIZE
-_ORDINARY = STATE_SIZE
 
 QUANTITIES = (
     "power_w",
@@ -171,45 +166,6 @@ def appliance_slots(
     return _Slots(readings, from_ms, until_ms, nominal, carry).result()
 
 
-def open_since(carry: Floats | None, *, imported: bool = True, exported: bool = True) -> int | None:
-    """The settled reading from which on a new reading of these counters changes energies, in ms.
-
-    None when there is none before.
-    """
-    if carry is None:
-        return None
-    last = [carry[at] for at, asked in ((0, imported), (3, exported)) if asked]
-    known = [int(ms) for ms in last if not np.isnan(ms)]
-    return min(known, default=None)
-
-
-def pack_carry(carry: Floats) -> bytes | None:
-    """A carry as bytes for storing, None when no counter was ever read."""
-    if np.isnan(carry).all():
-        return None
-    ordinary = np.isnan(carry[_ORDINARY:]).all()
-    return carry[: _ORDINARY if ordinary else CARRY_SIZE].astype("<f8").tobytes()
-
-
-def unpack_carry(packed: bytes | None) -> Floats | None:
-    """The inverse of `pack_carry`. Raises ValueError for anything else."""
-    if packed is None:
-        return None
-    if len(packed) not in (8 * _ORDINARY, 8 * CARRY_SIZE):
-        raise ValueError(f"Not a carry: {len(packed)} bytes")
-    carry = np.full(CARRY_SIZE, np.nan)
-    numbers = np.frombuffer(packed, "<f8")
-    carry[: len(numbers)] = numbers
-    return carry
-
-
-def _state_of(carry: Floats | None, direction: int) -> State | None:
-    if carry is None or np.isnan(carry[3 * direction]):
-        return None
-    settled, rest = 3 * direction, _ORDINARY + 3 * direction
-    return State(*carry[settled : settled + 3].tolist(), *carry[rest : rest + 3].tolist())
-
-
 class _Slots:
     """One computation: readings cut into pieces, what each source says of them, summed by slot."""
 
@@ -276,7 +232,7 @@ class _Slots:
         )
 
     def _counter(self, direction: int, name: str, max_w: float | None) -> CounterSource | None:
-        state = _state_of(self.carry, direction)
+        state = state_of(self.carry, direction)
         column = self.readings.column(name)
         first = self.inside.start
         at, rows = self.at[first:], None
@@ -325,7 +281,9 @@ class _Slots:
             seen_s=(seen_ms + 500) // 1000,
             flags=flags,
             known=known,
-            carry=self._carries(),
+            carry=next_carries(
+                self.carry, pieces.bounds[1:], zip(self.counter_at, self.levels, strict=True)
+            ),
         )
 
     def _direction(self, direction: int) -> tuple[Amounts, Bools]:
@@ -412,18 +370,3 @@ class _Slots:
             # Assigning in order leaves the last of each slot.
             last[(self.at[self.inside][read] - self.pieces.bounds[0]) // SLOT_MS] = column[read]
         return last
-
-    def _carries(self) -> Floats:
-        carry = np.full(CARRY_SIZE, np.nan) if self.carry is None else self.carry
-        carries = np.tile(carry, (len(self.pieces.first), 1))
-        for direction in (0, 1):
-            levels, at = self.levels[direction], self.counter_at[direction]
-            if levels is None or not len(at):
-                continue
-            reading = np.searchsorted(at, self.pieces.bounds[1:]) - 1
-            rows = levels.states[np.maximum(reading, 0)]
-            read = (reading >= 0)[:, None]
-            for column, part in ((3 * direction, rows[:, :3]), (6 + 3 * direction, rows[:, 3:])):
-                here = carries[:, column : column + 3]
-                carries[:, column : column + 3] = np.where(read, part, here)
-        return carries

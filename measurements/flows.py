@@ -246,8 +246,8 @@ def carry_battery(
         stored = level if known else left
         via.append(given_from_grid)
         from_grid = held_from_grid - given_from_grid
-        if stored < left or stored < 2 * left:  # losses and steps of the gauge keep the share
-            from_grid = min(_portion(stored, from_grid, left), stored)
+        if stored < 2 * left:  # losses and a gauge that steps keep the share; what is found is new
+            from_grid = _portion(stored, from_grid, left)
         stored_at.append(stored)
         from_grid_at.append(from_grid)
     return tuple(np.array(column, np.int64) for column in (stored_at, from_grid_at, via))

@@ -101,8 +101,8 @@ class PowerSource:
 class CounterSource:
     """One counter over the pieces: `covered` between settled readings, `bridged` within the gap.
 
-    `estimated` is a pause longer than the gap in which something was counted, `broken` a reset
-    (`jumped`: of a counter that jumped up). Slot by slot: `mwh`, the counter's own `level_wh` at
+    `estimated` is a pause longer than the gap, `broken` a reset (`jumped`: of a counter that
+    jumped up). Slot by slot: `mwh`, the counter's own `level_wh` at
     the end, NaN where the slot has nothing of it, and `odd`, whether a reading in it was dropped
     or held back.
     """
@@ -122,11 +122,10 @@ class CounterSource:
         cls, pieces: Pieces, levels: Levels, late: Bools, gap_ms: Ints | int
     ) -> "CounterSource":
         """A counter with at least one settled reading; `late` and the gap belong to those."""
-        at, kind, gain = levels.at_ms, levels.kind, levels.gain_mwh
+        at, kind = levels.at_ms, levels.kind
         broken = np.append((kind[1:] == BREAK) | (kind[1:] == JUMP_BREAK), False)
         covered = np.append(~broken[:-1], False)
         long = np.append(np.diff(at) > (gap_ms if np.isscalar(gap_ms) else gap_ms[:-1]), False)
-        counted = np.append(gain[1:] > 0, False)
         seg = np.searchsorted(at, pieces.at, "right") - 1  # -1 meets the last, all False
         mwh, level, within = _at_bounds(pieces.bounds, levels)
         covers = covered[seg]
@@ -136,7 +135,7 @@ class CounterSource:
         return cls(
             covered=covers,
             bridged=covers & ~long[seg],
-            estimated=(covered & long & counted)[seg],
+            estimated=(covered & long)[seg],
             broken=broken[seg],
             jumped=np.append(kind[1:] == JUMP_BREAK, False)[seg],
             late=covers & late[(seg + 1) % len(at)],

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from measurements.carry import CARRY_SIZE, open_since, pack_carry, unpack_carry
 from measurements.energy import (
-    CARRY_SIZE,
     ESTIMATED,
     IMPLAUSIBLE,
     RECOVERED,
@@ -12,9 +12,6 @@ from measurements.energy import (
     Nominal,
     Readings,
     appliance_slots,
-    open_since,
-    pack_carry,
-    unpack_carry,
 )
 from measurements.resolutions import SLOT_MS, slot_end_ms, slot_start_ms
 
@@ -113,13 +110,6 @@ def test_a_long_pause_of_a_counter_is_spread_evenly_estimated_and_not_seen():
     assert made.import_mwh.to_list() == [70_000, 150_000, 150_000, 150_000, 70_000]
     assert made.flags.tolist() == [ESTIMATED] * 5
     assert made.seen_s.tolist() == [600, 0, 0, 0, 600]
-
-
-def test_a_long_pause_in_which_nothing_was_counted_needs_no_estimate():
-    made = slots(counter({0: 10, 60: 10}))
-    assert made.import_mwh.to_list() == [0, 0, 0, 0, None]
-    assert made.flags.tolist() == [0] * 5
-    assert made.seen_s.tolist() == [0] * 5
 
 
 def test_power_read_in_a_counters_pause_counts_as_seen():
