@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from measurements.amounts import Amounts, Bools, Floats, Ints
-from measurements.carry import CARRY_SIZE, next_carries, state_of
+from measurements.carry import next_carries, state_of
 from measurements.counters import Levels, follow_counter
 from measurements.resolutions import SLOT_MS
 from measurements.sources import (
