@@ -40,7 +40,7 @@ check: $(VENV)/.dev  ## Style, layers, migrations, templates, translations, Open
 	$(VENV)/bin/djlint templates --lint --quiet
 	$(RUN) manage.py check_translations
 	$(RUN) manage.py spectacular --validate --fail-on-warn --file /dev/null
-	$(RUN) static/vendor/refresh.py --verify
+	$(RUN) manage.py vendor_assets
 
 format: $(VENV)/.dev  ## Format the Python code
 	$(RUN) -m ruff check --fix .

@@ -49,10 +49,12 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django.forms",
     "channels",
     "csp",
     "django_htmx",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "oauth2_provider",
     "rest_framework",
 ]
@@ -90,6 +92,8 @@ TEMPLATES = [
         },
     }
 ]
+
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 # Data ------------------------------------------------------------------------------------------
 
@@ -173,17 +177,19 @@ USE_TZ = True
 
 # Web -------------------------------------------------------------------------------------------
 
+# Compressed, with names that say their content, after `collectstatic`; else as they lie there.
+COLLECTED_STATIC = _flag("GRIDX_COLLECTED_STATIC", PRODUCTION)
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = services.data_directory() / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = not PRODUCTION
-WHITENOISE_MAX_AGE = 31_536_000 if PRODUCTION else 60
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not COLLECTED_STATIC
+WHITENOISE_MAX_AGE = 60
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": (
             "whitenoise.storage.CompressedManifestStaticFilesStorage"
-            if PRODUCTION
+            if COLLECTED_STATIC
             else "django.contrib.staticfiles.storage.StaticFilesStorage"
         )
     },
@@ -241,6 +247,21 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/api"}],
     "COMPONENT_SPLIT_REQUEST": False,
     "SORT_OPERATIONS": False,
+    "ENUM_NAME_OVERRIDES": {
+        "GatewayStateEnum": "inventory.wire_schema.GATEWAY_STATES",
+        "ApplianceStateEnum": "inventory.wire_schema.APPLIANCE_STATES",
+        "ApplianceStatusEnum": "inventory.models.Appliance.Status",
+    },
+    "DESCRIPTION": (
+        "Accounts, systems, gateways and appliances, with what they measure. Lists are bare arrays"
+        " in pages (`page`, `per_page`; headers `Link` and `X-Total-Count`). What is out of your"
+        " sight is 404, what you may not do 403; a request that does not fit is 422, with details"
+        " that begin with the name of the field."
+    ),
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "defaultModelsExpandDepth": 0},
 }
 
 # Client ids that may ask for tokens; any, when empty. They are public and identify nobody.

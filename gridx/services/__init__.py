@@ -32,9 +32,14 @@ programs lie in `/var/lib/gridx/`; the file `postgres.location` in the data dire
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gridx.services.addresses import Addresses, UnusableDataDirectory, addresses
+from gridx.services.addresses import (
+    Addresses,
+    UnusableDataDirectory,
+    addresses,
+    data_directory,
+)
 
-__all__ = ["Addresses", "UnusableDataDirectory", "addresses", "running"]
+__all__ = ["Addresses", "UnusableDataDirectory", "addresses", "data_directory", "running"]
 
 
 @contextmanager
