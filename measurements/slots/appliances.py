@@ -13,13 +13,12 @@ import numpy as np
 from django.db import connection
 
 from measurements import extraction, staging
+from measurements.carry import open_since, unpack_carry
 from measurements.energy import (
     LONGEST_GAP_MS,
     ApplianceSlots,
     Readings,
     appliance_slots,
-    open_since,
-    unpack_carry,
 )
 from measurements.partitions import existing_weeks, week_of_ms, week_start
 from measurements.resolutions import SLOT_MS, from_ms, slot_end_ms, slot_start_ms, to_ms

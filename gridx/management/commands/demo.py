@@ -1,0 +1,111 @@
+"""Everything at once, for a look around: `python manage.py demo`."""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from django.core.management.base import BaseCommand, CommandError
+
+from gridx import services
+from gridx.demo.world import PASSWORD, PEOPLE
+from gridx.services.addresses import data_directory
+from gridx.services.processes import (
+    NotReady,
+    Process,
+    Supervisor,
+    UnableToStart,
+    interruptible,
+)
+
+MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
+
+
+class Command(BaseCommand):
+    help = "Start the services, make a believable world, serve it, and simulate its gateways."
+    # Checks may ask the database, which is not there yet.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser) -> None:
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--history", type=int, default=730, metavar="DAYS")
+
+    def handle(self, *, port: int, history: int, **options) -> None:
+        directory = data_directory()
+        url = f"http://127.0.0.1:{port}"
+        try:
+            with (
+                interruptible(),
+                services.running(),
+                Supervisor(directory / "logs", stop_within_s=6.0) as supervisor,
+            ):
+                gateways = directory / "demo" / "gateways.json"
+                gateways.parent.mkdir(mode=0o700, exist_ok=True)
+                # In processes of their own: a port may have changed since this one's settings.
+                _manage("migrate", "--verbosity", "0")
+                _manage("fill_demo", str(gateways), "--history", str(history))
+                environment = {**os.environ, "GRIDX_PUBLIC_URL": url}
+                supervisor.start(*_processes(port, url, gateways, environment))
+                self._invite(url)
+                supervisor.wait()
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+        except subprocess.CalledProcessError as error:
+            raise CommandError(f"{error.cmd[2]} failed; see above.") from error
+        except (UnableToStart, services.UnusableDataDirectory) as error:
+            raise CommandError(error) from error
+
+    def _invite(self, url: str) -> None:
+        self.stdout.write(f"\n  {url}\n\n  Sign in with the password {PASSWORD} as\n")
+        for person in PEOPLE:
+            role = "Django admin" if person.is_staff else person.role.label
+            self.stdout.write(f"    {person.email:<26}{role}, {person.account}")
+        self.stdout.write("\n  Ctrl-C stops everything.\n")
+        self.stdout.flush()
+
+
+def _manage(*arguments: str) -> None:
+    subprocess.run([sys.executable, str(MANAGE), *arguments], check=True)
+
+
+def _processes(port: int, url: str, gateways: Path, environment: dict) -> list[Process]:
+    def process(name: str, *argv: str, **options) -> Process:
+        return Process(
+            name=name,
+            argv=[sys.executable, *argv],
+            env=environment,
+            cwd=MANAGE.parent,
+            **options,
+        )
+
+    return [
+        process(
+            "web",
+            *("-m", "uvicorn", "gridx.asgi:application", "--port", str(port)),
+            *("--lifespan", "off", "--log-level", "warning"),
+            ready=lambda: _check_web(url),
+        ),
+        process(
+            "worker",
+            *("-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"),
+            *("--schedule", str(gateways.with_name("beat"))),
+            *("--without-gossip", "--without-mingle", "--loglevel", "warning"),
+        ),
+        process("link", str(MANAGE), "run_link"),
+        process(
+            "gateways",
+            *(str(MANAGE), "simulate_gateways", "--gateways", str(gateways)),
+            *("--state", str(gateways.with_name("state")), "--fill-pauses"),
+            *("--sample", "5", "--every", "5"),
+        ),
+    ]
+
+
+def _check_web(url: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{url}/sign-in", timeout=5):  # noqa: S310 - our own address
+            pass
+    except (OSError, urllib.error.URLError) as error:
+        raise NotReady(str(error)) from error
