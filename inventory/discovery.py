@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import models, transaction
@@ -63,6 +64,13 @@ class FoundAppliance:
     capacity_wh: float | None = None
 
 
+class IntervalChange(NamedTuple):
+    """An interval of readings in s; there was none before where the appliance is new."""
+
+    before_s: int | None
+    after_s: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
     """What became of a hello: each local id is either known or refused.
@@ -73,7 +81,7 @@ class Discovery:
     known: dict[str, UUID]
     refused: dict[str, UnableToAdd]
     remarks: dict[str, Remark]
-    intervals_s: dict[int, int]
+    intervals_s: dict[int, IntervalChange]
 
 
 _KINDS = frozenset(kind.value for kind in ApplianceKind)
@@ -112,7 +120,7 @@ def apply_hello(
     count = sum(appliance.gateway_id == gateway.pk for appliance in present.values())
     known: dict[str, Appliance] = {}
     refused: dict[str, UnableToAdd] = {}
-    intervals_s: dict[int, int] = {}
+    intervals_s: dict[int, IntervalChange] = {}
     for one in found:
         appliance = present.get(one.local_id)
         if appliance is not None and appliance.gateway_id is None and appliance.kind != one.kind:
@@ -126,9 +134,10 @@ def apply_hello(
         if appliance is None:
             appliance = Appliance(system_id=gateway.system_id, local_id=one.local_id)
             count += 1
-        known[one.local_id], interval_changed = _write(appliance, one, gateway, now)
-        if interval_changed:
-            intervals_s[known[one.local_id].key] = appliance.interval_s
+        before_s = None if appliance._state.adding else appliance.interval_s
+        known[one.local_id] = _write(appliance, one, gateway, now)
+        if before_s != appliance.interval_s:
+            intervals_s[appliance.key] = IntervalChange(before_s, appliance.interval_s)
     remarks = _connect_parents(found, known, {**present, **known}, now)
     return Discovery(
         known={local_id: appliance.pk for local_id, appliance in known.items()},
@@ -174,13 +183,10 @@ def _limits_make_sense(one: FoundAppliance, appliance: Appliance | None) -> bool
     )
 
 
-def _write(
-    appliance: Appliance, one: FoundAppliance, gateway: Gateway, now: datetime
-) -> tuple[Appliance, bool]:
-    """Save what the gateway says; also whether the interval is new. None leaves what was known."""
+def _write(appliance: Appliance, one: FoundAppliance, gateway: Gateway, now: datetime) -> Appliance:
+    """Save what the gateway says; what it does not say stays as it was known."""
     is_new = appliance._state.adding
     before = None if is_new else _state(appliance)
-    previous_interval_s = None if is_new else appliance.interval_s
     appliance.gateway = gateway
     appliance.kind = ApplianceKind(one.kind).value
     appliance.interval_s = math.ceil(one.interval_s)
@@ -194,7 +200,7 @@ def _write(
         appliance.save()
     if is_new:
         appliance.refresh_from_db(fields=["key"])
-    return appliance, appliance.interval_s != previous_interval_s
+    return appliance
 
 
 def _state(appliance: Appliance) -> tuple:

@@ -30,7 +30,7 @@ def test_what_a_gateway_finds_becomes_its_appliances(cast, now):
     discovery = say_hello(cast.gateway, [PUMP], now)
     pump = Appliance.objects.get(gateway=cast.gateway, local_id="pump")
     assert discovery.known == {"pump": pump.pk}
-    assert discovery.intervals_s == {pump.key: 30}
+    assert discovery.intervals_s == {pump.key: (None, 30)}
     assert (pump.system, pump.kind, pump.name) == (cast.lindenweg, "heat_pump", "Heat pump")
     assert (pump.min_power_w, pump.max_power_w, pump.interval_s) == (None, 3_000, 30)
 
@@ -75,7 +75,7 @@ def test_an_appliance_without_a_name_is_called_by_its_local_id(cast, now):
 
 def test_a_changed_interval_is_reported(cast, now):
     discovery = say_hello(cast.gateway, [replace(GRID, interval_s=9.5)], now)
-    assert discovery.intervals_s == {cast.grid_meter.key: 10}
+    assert discovery.intervals_s == {cast.grid_meter.key: (60, 10)}
 
 
 @pytest.mark.parametrize(

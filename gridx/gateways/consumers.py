@@ -1,0 +1,174 @@
+"""The durable consumers of the stream `$MQTT_msgs`, and pulling from them.
+
+The acknowledgement to a gateway (PUBACK) waits for this stream and no other. Its retention is by
+interest: a message stays until every consumer that it concerns has acknowledged it, and is gone
+at once where there is none. So no gateway is let in before these consumers exist.
+
+- READINGS: everything below `up/`; shared by all links, acknowledged one by one, order irrelevant.
+- ORDERED: what must keep its order; one link at a time pulls it and acknowledges “all up to here”.
+  A link that takes over waits until what its predecessor left has been given back (ACK_WAIT),
+  because the server hands out what came back before what is new.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from gridx.gateways.topics import MQTT_STREAM, Channel, stream_subject, upward_stream_filters
+
+logger = logging.getLogger(__name__)
+
+ORDERED_ACK_WAIT_S = 10.0
+
+_UPWARD, _STATUS = upward_stream_filters()
+
+
+def _of_all(channel: Channel) -> str:
+    return stream_subject("AAA", channel).replace("AAA", "*")
+
+
+READINGS = ConsumerConfig(
+    durable_name="link",
+    description="All that gateways send; shared by the links",
+    filter_subjects=[_UPWARD],
+    deliver_policy=DeliverPolicy.ALL,
+    ack_policy=AckPolicy.EXPLICIT,
+    # Longer than a batch takes, so that a message comes again only when its link is gone.
+    ack_wait=30.0,
+    max_ack_pending=20_000,
+)
+ORDERED = ConsumerConfig(
+    durable_name="link-ordered",
+    description="Where a gateway's order counts; one link at a time",
+    filter_subjects=[
+        *(_of_all(channel) for channel in (Channel.HELLO, Channel.CONSTRAINTS, Channel.ACK)),
+        _STATUS,
+    ],
+    deliver_policy=DeliverPolicy.ALL,
+    ack_policy=AckPolicy.ALL,
+    ack_wait=ORDERED_ACK_WAIT_S,
+    max_ack_pending=1_000,
+)
+
+_EXPIRES_S = 5.0
+# A request of which nothing was heard for so much longer than it lives got lost on the way.
+_LOST_AFTER_S = 2.0
+# No messages, request expired, limits reached.
+_ENDS = frozenset({"404", "408", "409"})
+
+
+async def ensure_consumers(js: JetStreamContext) -> None:
+    """Have both consumers. The server makes their stream for its first MQTT client: wait for it."""
+    waited = 0.0
+    while True:
+        try:
+            await js.stream_info(MQTT_STREAM)
+            break
+        except (NotFoundError, nats.errors.TimeoutError, nats.errors.NoRespondersError):
+            await asyncio.sleep(0.2)
+            waited += 0.2
+            if waited % 10 < 0.2:
+                logger.info("Waiting for the stream %s", MQTT_STREAM)
+    for config in (READINGS, ORDERED):
+        await js.add_consumer(MQTT_STREAM, config)
+
+
+class UnableToPull(Exception):
+    """The consumer is not there; it is to be made again."""
+
+
+class Pull:
+    """Fetches from a consumer: one request at a time, so what waits here is bounded.
+
+    A batch is whatever has arrived: one message at once when it is quiet, up to `most` under load.
+    nats-py's own `fetch` waits for a full batch once it has begun, and knows no limit in bytes.
+    """
+
+    def __init__(self, client: Client, consumer: ConsumerConfig, *, most: int, most_bytes: int):
+        self._client = client
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{MQTT_STREAM}.{consumer.durable_name}"
+        self._most, self._most_bytes = most, most_bytes
+        self._arrived: deque[Msg] = deque()
+        self._signal = asyncio.Event()
+        self._open = 0
+        self._requested_at = 0.0
+        self._failure: str | None = None
+
+    async def __aenter__(self) -> "Pull":
+        self._inbox = self._client.new_inbox()
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        with suppress(nats.errors.Error):
+            await self._subscription.unsubscribe()
+
+    async def next_batch(self) -> list[Msg]:
+        """What has arrived, waiting for a first message up to a second; may be empty.
+
+        Raises UnableToPull.
+        """
+        if self._failure is not None:
+            raise UnableToPull(self._failure)
+        await self._keep_requested()
+        if not self._arrived:
+            self._signal.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._signal.wait(), timeout=1.0)
+        batch = [self._arrived.popleft() for _ in range(min(self._most, len(self._arrived)))]
+        # The next ones may come while these are being worked on.
+        await self._keep_requested()
+        return batch
+
+    def waiting(self) -> list[Msg]:
+        """What arrived and was not taken yet; it is forgotten here."""
+        rest, self._arrived = list(self._arrived), deque()
+        return rest
+
+    async def _receive(self, message: Msg) -> None:
+        status = message.headers.get("Status") if message.headers else None
+        if status is None:
+            self._open -= 1
+            self._arrived.append(message)
+        else:
+            # The request is over: it expired, or the next message would exceed its bytes.
+            self._open = 0
+            what = message.headers.get("Description", "")
+            if status not in _ENDS or "deleted" in what.lower():
+                self._failure = f"{status} {what}"
+        self._signal.set()
+
+    async def _keep_requested(self) -> None:
+        lost = time.monotonic() > self._requested_at + _EXPIRES_S + _LOST_AFTER_S
+        if (self._open > 0 and not lost) or len(self._arrived) >= self._most:
+            return
+        request = {
+            "batch": self._most,
+            "max_bytes": self._most_bytes,
+            "expires": int(_EXPIRES_S * 1e9),
+        }
+        self._open, self._requested_at = self._most, time.monotonic()
+        await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
+
+
+async def pending_of(js: JetStreamContext, consumer: ConsumerConfig) -> int:
+    """How many messages were given out and not acknowledged yet."""
+    info = await js.consumer_info(MQTT_STREAM, consumer.durable_name)
+    return info.num_ack_pending or 0
+
+
+async def is_handled_up_to(js: JetStreamContext, consumer: ConsumerConfig, number: int) -> bool:
+    """Whether the consumer has acknowledged all that concerns it up to this place in the log."""
+    info = await js.consumer_info(MQTT_STREAM, consumer.durable_name)
+    is_idle = not info.num_pending and not info.num_ack_pending
+    return is_idle or info.ack_floor.stream_seq >= number

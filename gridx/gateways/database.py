@@ -1,0 +1,42 @@
+"""Django's database from asyncio: threads of its own, each with its connection."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
+
+Result = TypeVar("Result")
+
+# The database went away, or refuses for now: the same again, later, may well succeed.
+UNREACHABLE = (OperationalError, InterfaceError)
+
+
+class DatabaseThreads:
+    """Runs functions that use the ORM; a connection that broke is replaced by the next call."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
+
+    async def run(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        """Call the function in a thread; raises what it raises."""
+
+        def call() -> Result:
+            close_old_connections()
+            try:
+                return function(*args, **kwargs)
+            except UNREACHABLE:
+                connection.close()
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    async def close(self) -> None:
+        """Close the threads' connections; to be called when nothing runs any more."""
+        waiting = [
+            asyncio.get_running_loop().run_in_executor(self._executor, connection.close)
+            for _ in range(self._executor._max_workers)
+        ]
+        await asyncio.gather(*waiting)
+        self._executor.shutdown()

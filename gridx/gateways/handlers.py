@@ -1,0 +1,210 @@
+"""What becomes of each message that is not a reading.
+
+A handler runs within the transaction of its batch and sees a gateway's messages in their order
+(events excepted), each at least once. It raises nothing for what a gateway did wrong: that is a
+fault and an answer.
+
+Constraints and acknowledgements are what the flexibility app lives on: its operations take the
+place of `note_*` here. Until then they are checked and counted, and nothing acts on them; as no
+schedule is sent yet, there is none to acknowledge either.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from gridx.gateways.arrivals import Arrival, GatewayRow, Outcome
+from gridx.gateways.faults import Fault
+from gridx.gateways.messages import (
+    VERSION,
+    Ack,
+    Constraints,
+    Error,
+    Event,
+    FoundAppliance,
+    Hello,
+    HelloAnswer,
+    KnownAppliance,
+    Message,
+    Status,
+)
+from gridx.gateways.topics import Channel
+from inventory import discovery
+from inventory.models import Appliance, Gateway
+from measurements.ingest import declare_interval
+from measurements.models import DeclaredInterval
+from measurements.resolutions import to_ms
+
+UNKNOWN_APPLIANCE = "unknown_appliance"
+_BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message that could be read, its gateway, and the current time."""
+
+    gateway: GatewayRow
+    message: Message
+    arrival: Arrival
+    now: datetime
+
+
+@dataclass(slots=True)
+class Reaction:
+    """What a handler found: refusals, answers, whether pages should look again."""
+
+    channel: Channel
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    answers: list[tuple[Channel, Message]] = field(default_factory=list)
+    has_news: bool = False
+    online: bool | None = None
+    sent_at_ms: int | None = None
+
+    def into(self, outcome: Outcome, faults: list[Fault], gateway: GatewayRow) -> None:
+        """Add it to what came of the batch."""
+        outcome.count(self.channel.name.lower())
+        for reason, detail in self.faults:
+            faults.append(
+                Fault(gateway_id=gateway.id, topic=self.channel.value, reason=reason, detail=detail)
+            )
+        for channel, message in self.answers:
+            if isinstance(message, Error):
+                outcome.answers.add_error(gateway.serial, message)
+            else:
+                outcome.answers.add(gateway.serial, channel, message)
+        if self.has_news:
+            outcome.news.add(gateway.system_id)
+
+
+Handler = Callable[[Received], Reaction]
+
+
+def apply_hello(received: Received) -> Reaction:
+    """Bring the inventory up to date and tell the gateway its appliances' UUIDs."""
+    hello: Hello = received.message
+    found = discovery.apply_hello(
+        gateway=Gateway(pk=received.gateway.id),
+        model=hello.model,
+        firmware=hello.firmware,
+        found=[found_appliance(one) for one in hello.appliances],
+        now=received.now,
+    )
+    reaction = Reaction(Channel.HELLO, has_news=True, sent_at_ms=hello.sent_at)
+    _declare_intervals(found.intervals_s, received.now)
+    reaction.faults += [
+        (reason.value, f"appliance {local_id}")
+        for local_id, reason in (found.refused | found.remarks).items()
+    ]
+    answer = HelloAnswer(
+        v=VERSION,
+        sent_at=to_ms(received.now),
+        appliances=[
+            KnownAppliance(
+                local_id=one.local_id,
+                appliance=found.known.get(one.local_id),
+                refused=found.refused.get(one.local_id),
+            )
+            for one in hello.appliances
+        ],
+    )
+    reaction.answers.append((Channel.HELLO_ANSWER, answer))
+    return reaction
+
+
+def apply_status(received: Received) -> Reaction:
+    """The gateway, or its last will, says whether it is there."""
+    status: Status = received.message
+    return Reaction(Channel.STATUS, online=status.online, has_news=True)
+
+
+def note_constraints(received: Received) -> Reaction:
+    """The driver's limits and the residents' wishes, of appliances of this gateway."""
+    constraints: Constraints = received.message
+    return _check_appliances(
+        received,
+        Channel.CONSTRAINTS,
+        (one.appliance for one in (*constraints.limits, *constraints.wishes)),
+    )
+
+
+def note_ack(received: Received) -> Reaction:
+    """What the gateway says that its appliances keep to."""
+    ack: Ack = received.message
+    return _check_appliances(received, Channel.ACK, (one.appliance for one in ack.appliances))
+
+
+def note_event(received: Received) -> Reaction:
+    """Something happened at the gateway or at one of its appliances."""
+    event: Event = received.message
+    return _check_appliances(
+        received, Channel.EVENT, [] if event.appliance is None else [event.appliance]
+    )
+
+
+HANDLERS: dict[Channel, Handler] = {
+    Channel.HELLO: apply_hello,
+    Channel.STATUS: apply_status,
+    Channel.CONSTRAINTS: note_constraints,
+    Channel.ACK: note_ack,
+    Channel.EVENT: note_event,
+}
+
+
+def _declare_intervals(changes: dict[int, discovery.IntervalChange], now: datetime) -> None:
+    """What was read before keeps the interval that held then."""
+    changed = Appliance.objects.select_related("system").filter(key__in=changes)
+    for appliance in changed:
+        change = changes[appliance.key]
+        declared = DeclaredInterval.objects.filter(
+            system_key=appliance.system.key, appliance_key=appliance.key
+        )
+        if change.before_s is not None and not declared.exists():
+            declare_interval(
+                appliance=appliance, interval_s=change.before_s, valid_from=_BEFORE_ALL
+            )
+        declare_interval(appliance=appliance, interval_s=change.after_s, valid_from=now)
+
+
+def found_appliance(one: FoundAppliance) -> discovery.FoundAppliance:
+    limits = one.limits
+    return discovery.FoundAppliance(
+        local_id=one.local_id,
+        kind=one.kind,
+        interval_s=one.interval_s,
+        name=one.name,
+        manufacturer=one.manufacturer,
+        model=one.model,
+        serial_number=one.serial_number,
+        firmware=one.firmware,
+        protocol=one.protocol,
+        parent=one.parent,
+        min_power_w=limits.min_power_w if limits else None,
+        max_power_w=limits.max_power_w if limits else None,
+        max_current_a=limits.max_current_a if limits else None,
+        capacity_wh=limits.capacity_wh if limits else None,
+    )
+
+
+def _check_appliances(received: Received, channel: Channel, named: Iterable[str]) -> Reaction:
+    """Refuse the appliances that are not this gateway's; the rest of the message stands."""
+    reaction = Reaction(channel)
+    references = set(named)
+    if not references:
+        return reaction
+    known: set[str] = set()
+    for local_id, appliance_id in Appliance.objects.filter(
+        gateway=received.gateway.id, removed_at=None
+    ).values_list("local_id", "id"):
+        known |= {local_id, str(appliance_id)}
+    unknown = sorted(name for name in references if not {name, name.lower()} & known)
+    for name in unknown:
+        reaction.faults.append((UNKNOWN_APPLIANCE, f"appliance {name}"))
+    if unknown:
+        error = Error(
+            v=VERSION,
+            reason=UNKNOWN_APPLIANCE,
+            channel=channel.value,
+            detail=", ".join(unknown)[:200],
+        )
+        reaction.answers.append((Channel.ERROR, error))
+    return reaction

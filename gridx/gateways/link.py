@@ -1,0 +1,261 @@
+"""The link: takes what gateways send out of the log, stores it, and answers.
+
+Whatever dies, nothing that a gateway saw acknowledged is lost, and nothing is counted twice: a
+message leaves the log only after the database has committed what it says, and to store a message
+again changes nothing. Any number of links share the work.
+
+Two loops run in each. One stores readings, in batches, each of which is one transaction; several
+at once, in no order. The other handles messages whose order counts; of all links only one runs
+it, the one that holds the lock (`revocation.Watch.leads`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import nats.errors
+from django.db import transaction
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import Error as JetStreamError
+
+from gridx import clock
+from gridx.gateways.arrivals import INTERNAL_ERROR, Arrival, Outcome, find_gateways
+from gridx.gateways.consumers import (
+    ORDERED,
+    ORDERED_ACK_WAIT_S,
+    READINGS,
+    Pull,
+    UnableToPull,
+    is_handled_up_to,
+    pending_of,
+)
+from gridx.gateways.database import UNREACHABLE, DatabaseThreads
+from gridx.gateways.faults import Fault, record_faults
+from gridx.gateways.ordered import apply_arrivals
+from gridx.gateways.publisher import Publisher, UnableToPublish
+from gridx.gateways.readings import store_arrivals
+from gridx.gateways.tally import Tally
+from gridx.gateways.topics import UnknownTopic, parse_subject
+from measurements.announce import announce
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 500
+MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+# How soon a message is looked at again whose gateway's hello is still on the way.
+_DEFERRED_S = 1.0
+# What was wrong can be read at the gateway's page as well: telling the gateway delays nobody.
+_ERROR_PATIENCE_S = 1.0
+_BROKER_TROUBLE = (nats.errors.Error, JetStreamError, UnableToPull)
+
+
+class StoppedWaiting(Exception):
+    """The link is to end, and the database did not come back before."""
+
+
+class Link:
+    """The two loops, over connections that others keep."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        database: DatabaseThreads,
+        publisher: Publisher,
+        tally: Tally,
+        stop: asyncio.Event,
+    ) -> None:
+        self._client, self._database = client, database
+        self._publisher, self._tally, self._stop = publisher, tally, stop
+        self._js: JetStreamContext = client.jetstream()
+
+    async def store_readings(self) -> None:
+        """Store what comes until the link is to end, whatever happens to the broker."""
+        while not self._stop.is_set():
+            try:
+                await self._store_readings()
+            except _BROKER_TROUBLE as error:
+                logger.warning("Fetching readings is begun again: %s", error)
+                await self._rest(_FIRST_PAUSE_S)
+
+    async def _store_readings(self) -> None:
+        limits = {"most": MOST_AT_ONCE, "most_bytes": MOST_BYTES_AT_ONCE}
+        async with Pull(self._client, READINGS, **limits) as pull:
+            while not self._stop.is_set():
+                batch = await pull.next_batch()
+                if batch:
+                    await self._handle_readings(batch)
+            # What is here unstored goes back at once.
+            for message in pull.waiting():
+                await message.nak()
+
+    async def _handle_readings(self, batch: list[Msg]) -> None:
+        try:
+            arrivals = _arrivals(batch)
+            outcome = await self._patiently(store_arrivals, arrivals, may_defer=True)
+            deferred = outcome.deferred and await self._reconsider(arrivals, outcome)
+        except StoppedWaiting:
+            return
+        try:
+            for message, arrival in zip(batch, arrivals, strict=True):
+                if deferred and arrival.number in deferred:
+                    await message.nak(delay=_DEFERRED_S)
+                else:
+                    await message.ack()
+        except nats.errors.Error as error:
+            # They come again, and change nothing.
+            logger.warning("Not all of a batch could be acknowledged: %s", error)
+        await self._tell(outcome)
+
+    async def _reconsider(self, arrivals: list[Arrival], outcome: Outcome) -> set[int]:
+        """Handle what was deferred, where no hello is on the way that could change the matter.
+
+        Returns the numbers of those that are to come again later.
+        """
+        last = max(outcome.deferred)
+        try:
+            nothing_before = await is_handled_up_to(self._js, ORDERED, last)
+        except _BROKER_TROUBLE as error:
+            logger.info("Readings of unknown appliances wait: %s", error)
+            nothing_before = False
+        if not nothing_before:
+            self._tally.count("messages deferred", len(outcome.deferred))
+            return outcome.deferred
+        again = [arrival for arrival in arrivals if arrival.number in outcome.deferred]
+        outcome.join(await self._patiently(store_arrivals, again))
+        return set()
+
+    async def keep_order(self, leads: asyncio.Event) -> None:
+        """Handle what must keep its order, whenever this link leads, until it is to end."""
+        while not self._stop.is_set():
+            if not leads.is_set():
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(leads.wait(), timeout=1.0)
+                continue
+            try:
+                # What a predecessor left, or an attempt of this link, comes back first.
+                if await pending_of(self._js, ORDERED):
+                    await self._rest(ORDERED_ACK_WAIT_S + 1.0)
+                await self._lead(leads)
+            except (*_BROKER_TROUBLE, UnableToPublish, *UNREACHABLE) as error:
+                logger.warning("The order is kept by beginning again: %s", str(error).strip())
+                await self._rest(_FIRST_PAUSE_S)
+
+    async def _lead(self, leads: asyncio.Event) -> None:
+        limits = {"most": MOST_AT_ONCE // 2, "most_bytes": MOST_BYTES_AT_ONCE}
+        done = 0
+        async with Pull(self._client, ORDERED, **limits) as pull:
+            while leads.is_set() and not self._stop.is_set():
+                batch = await pull.next_batch()
+                # One that came again while it was being handled.
+                new = [one for one in batch if one.metadata.sequence.stream > done]
+                if not batch:
+                    continue
+                if new:
+                    outcome = await self._one_by_one_at_worst(apply_arrivals, _arrivals(new))
+                    # A hello is done with when its answer is on its way.
+                    await self._publisher.publish(outcome.answers.messages)
+                    outcome.answers.messages.clear()
+                    done = new[-1].metadata.sequence.stream
+                    await self._tell(outcome)
+                await batch[-1].ack()
+
+    async def _patiently(
+        self, handle: Callable[..., Outcome], arrivals: Sequence[Arrival], **options: bool
+    ) -> Outcome:
+        """Handle them, however long the database takes to come back. Raises StoppedWaiting."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await self._one_by_one_at_worst(handle, arrivals, **options)
+            except UNREACHABLE as error:
+                logger.warning("A batch waits for the database: %s", str(error).strip())
+                if self._stop.is_set():
+                    raise StoppedWaiting from error
+            await self._rest(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _one_by_one_at_worst(
+        self, handle: Callable[..., Outcome], arrivals: Sequence[Arrival], **options: bool
+    ) -> Outcome:
+        """Handle them together, or each by itself when one of them makes that fail."""
+        try:
+            return await self._database.run(handle, arrivals=arrivals, now=clock.now(), **options)
+        except UNREACHABLE:
+            raise
+        except Exception:
+            logger.exception("A batch of %d messages failed; now one by one", len(arrivals))
+        outcome = Outcome()
+        for arrival in arrivals:
+            try:
+                part = await self._database.run(
+                    handle, arrivals=[arrival], now=clock.now(), **options
+                )
+            except UNREACHABLE:
+                raise
+            except Exception as error:
+                logger.exception("A message on %s cannot be handled", arrival.subject)
+                part = await self._database.run(_give_up, arrival, error, now=clock.now())
+            outcome.join(part)
+        return outcome
+
+    async def _tell(self, outcome: Outcome) -> None:
+        """Tell pages what is new, gateways what was wrong, the log how much it was."""
+        self._tally.add(outcome.counts)
+        if outcome.news:
+            await announce(outcome.news)
+        if outcome.answers.messages:
+            try:
+                await self._publisher.publish(
+                    outcome.answers.messages, patience_s=_ERROR_PATIENCE_S
+                )
+            except UnableToPublish as error:
+                logger.warning("Gateways were not told what was wrong: %s", error)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but no longer than until the link is to end."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), timeout=seconds)
+
+
+def _arrivals(batch: Sequence[Msg]) -> list[Arrival]:
+    """The messages; when they arrived, by this installation's clock."""
+    now, real_now = clock.now(), datetime.fromtimestamp(time.time(), UTC)
+    return [
+        Arrival(
+            subject=message.subject,
+            body=message.data,
+            at=now - max(real_now - message.metadata.timestamp, timedelta()),
+            number=message.metadata.sequence.stream,
+        )
+        for message in batch
+    ]
+
+
+def _give_up(arrival: Arrival, error: Exception, *, now: datetime) -> Outcome:
+    """Keep the message for whoever mends what failed; the link goes on."""
+    outcome = Outcome()
+    outcome.count("messages that failed here")
+    try:
+        address = parse_subject(arrival.subject)
+    except UnknownTopic:
+        return outcome
+    with transaction.atomic():
+        gateway = find_gateways([address.serial]).get(address.serial)
+        if gateway is not None:
+            fault = Fault(
+                gateway_id=gateway.id,
+                topic=address.channel.value,
+                reason=INTERNAL_ERROR,
+                detail=f"{type(error).__name__}: {error}",
+                body=arrival.body,
+            )
+            record_faults(faults=[fault], now=now)
+    return outcome

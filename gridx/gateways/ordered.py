@@ -1,0 +1,66 @@
+"""Messages whose order counts, one gateway's after the other: hello, constraints, ack, status.
+
+One link at a time handles them (`gridx.gateways.link`), in the order of the log.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from gridx.gateways.arrivals import (
+    Arrival,
+    GatewayRow,
+    Outcome,
+    Unreadable,
+    Upward,
+    error_about,
+    find_gateways,
+    read,
+)
+from gridx.gateways.contacts import Contact, gather, record_contacts
+from gridx.gateways.faults import Fault, fault_of, record_faults
+from gridx.gateways.handlers import HANDLERS, Received
+
+
+@transaction.atomic
+def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
+    """Handle the messages one by one, in one transaction; to do so again changes nothing more."""
+    outcome = Outcome()
+    outcome.count("messages", len(arrivals))
+    items = [item for arrival in arrivals if (item := read(arrival)) is not None]
+    gateways = find_gateways(item.serial for item in items)
+    contacts: dict[UUID, Contact] = {}
+    faults: list[Fault] = []
+    for item in items:
+        gateway = gateways.get(item.serial)
+        if gateway is None:
+            outcome.count("from unknown gateways")
+            continue
+        contact = gather(contacts, gateway.id, item.arrival.at)
+        contact.touch(item.arrival.at)
+        _apply(item, gateway, contact, faults, outcome, now)
+    record_contacts(contacts)
+    record_faults(faults=faults, now=now)
+    return outcome
+
+
+def _apply(
+    item: Upward | Unreadable,
+    gateway: GatewayRow,
+    contact: Contact,
+    faults: list[Fault],
+    outcome: Outcome,
+    now: datetime,
+) -> None:
+    if isinstance(item, Unreadable):
+        outcome.count("unreadable")
+        outcome.answers.add_error(item.serial, error_about(item))
+        faults.append(fault_of(item, gateway))
+        return
+    reaction = HANDLERS[item.channel](Received(gateway, item.message, item.arrival, now))
+    reaction.into(outcome, faults, gateway)
+    contact.touch(item.arrival.at, reaction.sent_at_ms)
+    if reaction.online is not None:
+        contact.online = reaction.online
