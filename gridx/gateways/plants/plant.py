@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from gridx.gateways.messages import FoundAppliance, NominalLimits
+from gridx.gateways.messages import DriverLimits, FoundAppliance, NominalLimits
 from gridx.gateways.plants.span import FREE, Columns, Counters, Ints, Limits, Span
 
 BEYOND_LIMITS = "beyond_limits"
@@ -48,6 +48,20 @@ class Plant:
             firmware="1.0.0",
             protocol="MODBUS_TCP",
             limits=self.nominal(),
+        )
+
+    def driver_limits(self) -> DriverLimits | None:
+        """Its physical limits, as a driver states them; None where nothing can be steered."""
+        if not (self.is_controllable and self.has_set_point):
+            return None
+        nominal = self.nominal()
+        return DriverLimits(
+            appliance=self.local_id,
+            min_w=nominal.min_running_w or nominal.min_power_w,
+            max_w=nominal.max_power_w,
+            min_wh=None if nominal.capacity_wh is None else 0.0,
+            max_wh=nominal.capacity_wh,
+            can_pause=nominal.min_running_w is not None,
         )
 
     def admit(self, limits: Limits) -> tuple[Limits, str | None]:

@@ -1,12 +1,11 @@
 """A whole site: appliances that know nothing of each other, and a meter that knows them all."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from gridx.gateways.messages import PlugState
 from gridx.gateways.plants.charging import ChargingStation
 from gridx.gateways.plants.heating import StoreHeating
 from gridx.gateways.plants.house import GridMeter, House, HouseholdMeter
@@ -154,19 +153,7 @@ def _capped(limits: Limits, most_w: float) -> Limits:
 
 def _joined(runs: list[Run]) -> Run:
     columns = {
-        local_id: _concatenated([run.columns[local_id] for run in runs])
+        local_id: Columns.joined([run.columns[local_id] for run in runs])
         for local_id in runs[0].columns
     }
     return Run(columns, np.concatenate([run.house_w for run in runs]))
-
-
-def _concatenated(parts: list[Columns]) -> Columns:
-    joined: dict[str, Any] = {}
-    for column in fields(Columns):
-        values = [getattr(part, column.name) for part in parts]
-        if isinstance(values[0], np.ndarray):
-            joined[column.name] = np.concatenate(values)
-        elif values[0] is not None:
-            states: list[PlugState] = [state for value in values for state in value]
-            joined[column.name] = states
-    return Columns(**joined)

@@ -1,6 +1,7 @@
 """A run of equal steps, the limits that hold during it, and what an appliance reads there."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,20 @@ class Columns:
     current_l2_a: Floats | None = None
     current_l3_a: Floats | None = None
     plug_state: list[PlugState] | None = None
+
+    @classmethod
+    def joined(cls, parts: "list[Columns]") -> "Columns":
+        """One after another. All parts have the same columns."""
+        if len(parts) == 1:
+            return parts[0]
+        whole: dict[str, Any] = {}
+        for column in fields(cls):
+            values = [getattr(part, column.name) for part in parts]
+            if isinstance(values[0], np.ndarray):
+                whole[column.name] = np.concatenate(values)
+            elif values[0] is not None:
+                whole[column.name] = [state for value in values for state in value]
+        return cls(**whole)
 
     def readings(self, local_id: str) -> ApplianceReadings:
         """The same as a part of a readings message."""
