@@ -1,0 +1,230 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rest_framework.test import APIClient
+
+from gridx import clock
+from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
+from measurements.queries import history_of_system
+from measurements.resolutions import Resolution
+
+DAY = datetime(2026, 6, 14, 22, tzinfo=UTC)  # midnight in Berlin
+QUARTER = timedelta(minutes=15)
+SLOT = {
+    "pv_mwh": 500_000,
+    "pv_to_load_mwh": 100_000,
+    "pv_to_battery_mwh": 150_000,
+    "pv_to_grid_mwh": 250_000,
+    "charge_mwh": 150_000,
+    "discharge_mwh": 0,
+    "import_mwh": 0,
+    "export_mwh": 250_000,
+    "consumption_mwh": 100_000,
+    "household_mwh": 100_000,
+    "household_from_pv_mwh": 100_000,
+    "soc": 0.5,
+    "imported_wh": 1000.0,
+    "exported_wh": 2000.0,
+    "seen_s": 900,
+    "expected_s": 900,
+}
+
+
+@pytest.fixture
+def mara(cast) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(cast.mara)
+    return client
+
+
+@pytest.fixture
+def morning(cast) -> None:
+    """Six hours of slots of Lindenweg 12, from midnight on."""
+    SystemSlot.objects.bulk_create(
+        SystemSlot(system_key=cast.lindenweg.key, start=DAY + n * QUARTER, **SLOT)
+        for n in range(24)
+    )
+    ApplianceSlot.objects.bulk_create(
+        ApplianceSlot(
+            system_key=cast.lindenweg.key,
+            appliance_key=cast.battery.key,
+            start=DAY + n * QUARTER,
+            import_mwh=150_000,
+            export_mwh=0,
+            soc=0.5,
+            seen_s=900,
+        )
+        for n in range(24)
+    )
+
+
+def stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def history(client: APIClient, cast, *, status: int = 200, **query) -> dict:
+    answer = client.get(f"/api/systems/{cast.lindenweg.pk}/historical", query)
+    assert answer.status_code == status, answer.content
+    return answer.json()
+
+
+def test_a_day_of_quarters_is_power_at_their_ends_and_empty_in_the_future(cast, mara, morning):
+    body = history(
+        mara,
+        cast,
+        interval="2026-06-15T00:00:00+02:00/2026-06-16T00:00:00+02:00",
+        resolution="15m",
+    )
+    assert len(body["data"]) == 96
+    first, last = body["data"][0], body["data"][-1]
+    assert first["measuredAt"] == "2026-06-14T22:15:00Z"
+    assert (first["photovoltaic"], first["totalConsumption"]) == (2000, 400)
+    assert first["grid"] == {"feedIn": 1000, "supply": 0}
+    assert first["battery"] == {
+        "charge": 600,
+        "discharge": 0,
+        "stateOfCharge": 0.5,
+        "capacity": 10_000,
+        "nominalCapacity": 10_000,
+    }
+    assert first["batteries"][0]["power"] == -600
+    assert first["gridMeterReadingPositive"] == 3_600_000
+    assert last == {"measuredAt": "2026-06-15T22:00:00Z"}
+    total = body["total"]
+    assert total["measuredAt"] == "2026-06-14T22:15:00Z/2026-06-15T22:00:00Z"
+    assert total["photovoltaic"] == 24 * 500
+    assert total["selfConsumption"] == 24 * 250
+    assert total["selfConsumptionRate"] == 0.5
+
+
+def test_an_hour_is_the_default_and_agrees_with_the_figures(cast, mara, morning):
+    until = DAY + timedelta(hours=6)
+    body = history(mara, cast, interval=f"{stamp(DAY)}/{stamp(until)}")
+    past = history_of_system(
+        system=cast.lindenweg, from_at=DAY, until_at=until, resolution=Resolution.HOUR
+    )
+    assert [point["measuredAt"] for point in body["data"]] == [
+        stamp(period.until) for period in past.periods
+    ]
+    for point, period in zip(body["data"], past.periods, strict=True):
+        assert point["photovoltaic"] == period.figures["pv_mwh"] / 1000
+    assert body["total"]["grid"]["feedIn"] == past.total["export_mwh"] / 1000
+
+
+def test_days_are_energies_at_their_starts(cast, mara):
+    SystemDay.objects.create(system_key=cast.lindenweg.key, start=DAY, **SLOT)
+    body = history(
+        mara, cast, interval="2026-06-15T00:00:00+02:00/2026-06-17T00:00:00+02:00", resolution="1d"
+    )
+    first, second = body["data"]
+    assert (first["measuredAt"], first["photovoltaic"]) == ("2026-06-14T22:00:00Z", 500)
+    assert second == {"measuredAt": "2026-06-15T22:00:00Z"}
+
+
+@pytest.mark.parametrize("resolution", ["15m", "1h", "1d", "1w", "1M", "1y"])
+def test_every_resolution_is_served_even_without_data(cast, mara, resolution):
+    body = history(
+        mara, cast, interval="2026-06-15T00:00:00Z/2026-06-15T01:00:00Z", resolution=resolution
+    )
+    assert body["data"]
+    assert all(set(point) == {"measuredAt"} for point in body["data"])
+    assert set(body["total"]) == {"measuredAt"}
+
+
+def test_a_plus_that_arrives_as_a_space_is_a_plus(cast, mara, morning):
+    url = f"/api/systems/{cast.lindenweg.pk}/historical"
+    raw = mara.get(f"{url}?interval=2026-06-15T00:00:00+02:00/2026-06-15T06:00:00+02:00")
+    assert raw.status_code == 200
+    assert raw.json()["data"][0]["measuredAt"] == "2026-06-14T23:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "said"),
+    [
+        ({}, "interval", "<start>/<end>"),
+        ({"interval": ""}, "interval", "<start>/<end>"),
+        ({"interval": "today"}, "interval", "<start>/<end>"),
+        ({"interval": "2026-06-15T00:00:00/2026-06-16T00:00:00"}, "interval", "offset"),
+        ({"interval": "2026-06-16T00:00:00Z/2026-06-15T00:00:00Z"}, "interval", "before"),
+        (
+            {"interval": "2026-06-14T00:00:00Z/2026-06-16T00:00:00Z", "resolution": "15m"},
+            "interval",
+            "1 day",
+        ),
+        ({"interval": "2026-06-01T00:00:00Z/2026-06-16T00:00:00Z"}, "interval", "1 week"),
+        (
+            {"interval": "2026-01-01T00:00:00Z/2026-06-16T00:00:00Z", "resolution": "1d"},
+            "interval",
+            "1 month",
+        ),
+        (
+            {"interval": "2016-01-01T00:00:00Z/2026-06-16T00:00:00Z", "resolution": "1M"},
+            "interval",
+            "5 years",
+        ),
+        (
+            {"interval": "2026-06-15T00:00:00Z/2026-06-15T01:00:00Z", "resolution": "1s"},
+            "resolution",
+            "15m, 1h, 1d, 1w, 1M, 1y",
+        ),
+        (
+            {"interval": "2026-06-15T00:00:00Z/2026-06-15T01:00:00Z", "resolution": "1m\x00"},
+            "resolution",
+            "is one of",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_422_naming_the_field(cast, mara, query, field, said):
+    body = history(mara, cast, status=422, **query)
+    (detail,) = body["details"]
+    assert detail.startswith(f"{field}: ")
+    assert said in detail
+
+
+def test_all_years_that_may_be_asked_for_are_answered(cast, mara):
+    body = history(
+        mara, cast, interval="1990-01-01T00:00:00Z/2099-12-31T00:00:00Z", resolution="1y"
+    )
+    assert len(body["data"]) == 110
+
+
+def test_history_takes_few_queries_however_long_it_is(
+    cast, mara, morning, django_assert_num_queries
+):
+    with django_assert_num_queries(4):  # the system; slots of system and appliances; appliances
+        history(mara, cast, interval="2026-06-15T00:00:00Z/2026-06-16T00:00:00Z", resolution="15m")
+
+
+def test_live_is_what_was_read_last(cast, mara, django_assert_num_queries):
+    now = clock.now()
+    readings = {
+        cast.grid_meter: {"power_w": -59, "imported_wh": 2_053_700, "exported_wh": 3_911_600},
+        cast.pv: {"power_w": -1512},
+        cast.battery: {"power_w": 853, "soc": 0.77, "energy_wh": 7700},
+    }
+    for appliance, read in readings.items():
+        LatestReading.objects.create(
+            system_key=cast.lindenweg.key,
+            appliance_key=appliance.key,
+            at=now,
+            power_at=now,
+            **read,
+        )
+    with django_assert_num_queries(3):
+        body = mara.get(f"/api/systems/{cast.lindenweg.pk}/live").json()
+    assert body["measuredAt"] == stamp(now)
+    assert (body["photovoltaic"], body["grid"], body["consumption"]) == (1512, -59, 600)
+    assert body["battery"]["power"] == -853
+    assert body["batteries"][0]["applianceID"] == str(cast.battery.pk)
+    assert body["gridMeterReadingPositive"] == 7_393_320_000
+
+
+def test_live_of_a_system_that_nobody_read_says_only_what_there_is(cast, mara):
+    answer = mara.get(f"/api/systems/{cast.lindenweg.pk}/live")
+    assert answer.json() == {
+        "battery": {"capacity": 10_000, "nominalCapacity": 10_000},
+        "batteries": [
+            {"applianceID": str(cast.battery.pk), "capacity": 10_000, "nominalCapacity": 10_000}
+        ],
+        "evChargingStations": [{"applianceID": str(cast.evcs.pk)}],
+    }
