@@ -106,7 +106,7 @@ class AccountScope(generics.GenericAPIView):
         return get_object_or_404(self.visible_accounts(), pk=self.kwargs["account_id"])
 
 
-@extend_schema(tags=["account"], operation_id="getOwnAccount", responses={200: AccountSerializer})
+@extend_schema(tags=["account"], responses={200: AccountSerializer})
 class OwnAccount(generics.RetrieveAPIView):
     """The account that the caller is bound to."""
 
@@ -120,7 +120,6 @@ class OwnAccount(generics.RetrieveAPIView):
 
 @extend_schema(
     tags=["account"],
-    operation_id="listAccounts",
     parameters=[KIND],
     responses={200: AccountSerializer(many=True), **LIST_REFUSALS},
 )
@@ -131,9 +130,7 @@ class AccountList(AccountScope, generics.ListAPIView):
         return _of_kind(self.visible_accounts(), self.request).order_by("path")
 
 
-@extend_schema(
-    tags=["account"], operation_id="getAccount", responses={200: AccountSerializer, **REFUSALS}
-)
+@extend_schema(tags=["account"], responses={200: AccountSerializer, **REFUSALS})
 class AccountDetail(AccountScope, generics.RetrieveAPIView):
     """One account."""
 
@@ -143,7 +140,6 @@ class AccountDetail(AccountScope, generics.RetrieveAPIView):
 
 @extend_schema(
     tags=["account"],
-    operation_id="listSubAccounts",
     parameters=[KIND],
     responses={200: AccountSerializer(many=True), **REFUSALS, **LIST_REFUSALS},
 )
@@ -157,7 +153,6 @@ class SubAccountList(AccountScope, generics.ListAPIView):
 
 @extend_schema(
     tags=["account"],
-    operation_id="listParentAccounts",
     responses={200: ParentSerializer(many=True), **REFUSALS},
 )
 class ParentAccountList(AccountScope, generics.ListAPIView):
@@ -181,7 +176,6 @@ class CustomerScope(AccountScope):
 
 @extend_schema(
     tags=["customer"],
-    operation_id="listCustomers",
     parameters=SORTING,
     responses={200: AccountSerializer(many=True), **LIST_REFUSALS},
 )
@@ -193,9 +187,7 @@ class CustomerList(CustomerScope, generics.ListAPIView):
         return _sorted(self.visible_accounts(), self.request, sort)
 
 
-@extend_schema(
-    tags=["customer"], operation_id="getCustomer", responses={200: AccountSerializer, **REFUSALS}
-)
+@extend_schema(tags=["customer"], responses={200: AccountSerializer, **REFUSALS})
 class CustomerDetail(CustomerScope, generics.RetrieveAPIView):
     """One customer."""
 
@@ -205,7 +197,6 @@ class CustomerDetail(CustomerScope, generics.RetrieveAPIView):
 
 @extend_schema(
     tags=["customer"],
-    operation_id="listCustomerUsers",
     parameters=SORTING,
     responses={200: UserSerializer(many=True), **REFUSALS, **LIST_REFUSALS},
 )
@@ -223,9 +214,7 @@ class CustomerUserList(CustomerScope, generics.ListAPIView):
 # Users -----------------------------------------------------------------------------------------
 
 
-@extend_schema(
-    tags=["user"], operation_id="getOwnUser", responses={200: UserSerializer, 403: ErrorSerializer}
-)
+@extend_schema(tags=["user"], responses={200: UserSerializer, 403: ErrorSerializer})
 class OwnUser(generics.RetrieveAPIView):
     """Who is asking."""
 

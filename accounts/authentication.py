@@ -1,5 +1,6 @@
 """Who is asking the API: the bearer of a token."""
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 
@@ -26,3 +27,18 @@ class BearerAuthentication(BaseAuthentication):
         if row is None or not row.is_valid() or not is_of_today(claims, row.user):
             raise AuthenticationFailed("This token is not valid any more.")
         return row.user, row
+
+
+class BearerScheme(OpenApiAuthenticationExtension):
+    """How the API's description tells of it."""
+
+    target_class = BearerAuthentication
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema) -> dict:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "The access token or the id token of `POST /oauth/token`.",
+        }

@@ -2,19 +2,19 @@
 
 from rest_framework import serializers
 
+_ABBREVIATIONS = {"id": "ID", "ev": "EV"}
+
 
 def wire_name(name: str) -> str:
     """A field's name on the wire: `created_at` is `createdAt`, `account_id` is `accountID`."""
     first, *rest = name.split("_")
-    return first + "".join("ID" if word == "id" else word.capitalize() for word in rest)
+    return first + "".join(_ABBREVIATIONS.get(word, word.capitalize()) for word in rest)
 
 
+# No docstring: the API's description would give it to every serializer that has none.
+# Fields are declared by our names and travel by the wire's. What has no value is left out: the
+# wire's clients read an absent key, but fail at a null.
 class WireSerializer(serializers.Serializer):
-    """Fields are declared by our names and travel by the wire's.
-
-    What has no value is left out: the wire's clients read an absent key, but fail at a null.
-    """
-
     def get_fields(self) -> dict:
         fields = {}
         for name, field in super().get_fields().items():

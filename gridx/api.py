@@ -1,10 +1,14 @@
 """The whole API, under `/api`: no trailing slashes, no redirects; every address has a name."""
 
 from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from accounts import api as accounts
 from accounts.oauth_api import TokenView
 from gridx.api_errors import not_found
+from inventory import api as inventory
+from inventory.inventory_api import InventoryList
+from measurements import api as measurements
 
 urlpatterns = [
     path("oauth/token", TokenView.as_view(), name="api_token"),
@@ -22,6 +26,16 @@ urlpatterns = [
         accounts.ParentAccountList.as_view(),
         name="api_account_parents",
     ),
+    path(
+        "accounts/<uuid:account_id>/systems",
+        inventory.AccountSystemList.as_view(),
+        name="api_account_systems",
+    ),
+    path(
+        "accounts/<uuid:account_id>/inventory",
+        InventoryList.as_view(),
+        name="api_account_inventory",
+    ),
     path("customers", accounts.CustomerList.as_view(), name="api_customers"),
     path("customers/<uuid:account_id>", accounts.CustomerDetail.as_view(), name="api_customer"),
     path(
@@ -29,5 +43,31 @@ urlpatterns = [
         accounts.CustomerUserList.as_view(),
         name="api_customer_users",
     ),
+    path("systems", inventory.SystemList.as_view(), name="api_systems"),
+    path("systems/<uuid:system_id>", inventory.SystemDetail.as_view(), name="api_system"),
+    path(
+        "systems/<uuid:system_id>/live",
+        measurements.SystemLive.as_view(),
+        name="api_system_live",
+    ),
+    path(
+        "systems/<uuid:system_id>/historical",
+        measurements.SystemHistorical.as_view(),
+        name="api_system_historical",
+    ),
+    path("gateways", inventory.GatewayList.as_view(), name="api_gateways"),
+    path("gateways/<uuid:gateway_id>", inventory.GatewayDetail.as_view(), name="api_gateway"),
+    path(
+        "gateways/<uuid:gateway_id>/appliances",
+        inventory.ApplianceList.as_view(),
+        name="api_appliances",
+    ),
+    path(
+        "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>",
+        inventory.ApplianceDetail.as_view(),
+        name="api_appliance",
+    ),
+    path("schema", SpectacularAPIView.as_view(), name="api_schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api_schema"), name="api_docs"),
     re_path(r"^(?:.*)$", not_found, name="api_not_found"),
 ]

@@ -8,12 +8,14 @@ details that begin with the name of the field.
 from collections.abc import Iterator
 
 import orjson
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import status
-from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
+
+from gridx.api_formats import OrjsonRenderer
 
 
 def answer_exception(exc: Exception, context: dict) -> Response | None:
@@ -21,15 +23,20 @@ def answer_exception(exc: Exception, context: dict) -> Response | None:
     response = exception_handler(exc, context)
     if response is None:
         return None
+    # An error is JSON even where a table was asked for.
+    renderer = OrjsonRenderer()
+    request = context["request"]
+    request.accepted_renderer, request.accepted_media_type = renderer, renderer.media_type
     if isinstance(exc, ValidationError):
         response.status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
         response.data = {
             "message": "The request does not fit.",
             "details": list(_sentences(exc.detail)),
         }
+    elif isinstance(exc, Http404):
+        response.data = {"message": "Not found."}
     else:
-        detail = exc.detail if isinstance(exc, APIException) else response.data["detail"]
-        response.data = {"message": str(detail)}
+        response.data = {"message": str(response.data["detail"])}
     return response
 
 

@@ -1,0 +1,213 @@
+"""What holds for every address of the API."""
+
+import re
+from io import StringIO
+from uuid import uuid4
+
+import orjson
+import pytest
+from django.core.management import call_command
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from gridx import api
+from tests.cast import Cast
+
+INTERVAL = "2026-06-15T00:00:00Z/2026-06-15T06:00:00Z"
+OPEN = {"api_token", "api_schema", "api_docs", "api_not_found"}
+
+# Addresses of one thing, with whose it is: a name of the cast for each part of the address.
+OF_ONE = {
+    "api_account": {"account_id": "meyers"},
+    "api_sub_accounts": {"account_id": "meyers"},
+    "api_account_parents": {"account_id": "meyers"},
+    "api_account_systems": {"account_id": "meyers"},
+    "api_account_inventory": {"account_id": "meyers"},
+    "api_customer": {"account_id": "meyers"},
+    "api_customer_users": {"account_id": "meyers"},
+    "api_system": {"system_id": "lindenweg"},
+    "api_system_live": {"system_id": "lindenweg"},
+    "api_system_historical": {"system_id": "lindenweg"},
+    "api_gateway": {"gateway_id": "gateway"},
+    "api_appliances": {"gateway_id": "gateway"},
+    "api_appliance": {"gateway_id": "gateway", "appliance_id": "battery"},
+}
+# Lists and the caller's own.
+OF_CALLER = {
+    "api_user",
+    "api_own_account",
+    "api_accounts",
+    "api_customers",
+    "api_systems",
+    "api_gateways",
+}
+
+
+def address(name: str, cast: Cast | None = None) -> str:
+    parts = OF_ONE.get(name, {})
+    values = {key: getattr(cast, whose).pk if cast else uuid4() for key, whose in parts.items()}
+    query = f"?interval={INTERVAL}" if name == "api_system_historical" else ""
+    return reverse(name, kwargs=values) + query
+
+
+def as_(user) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+def test_every_address_is_in_these_tests():
+    assert {pattern.name for pattern in api.urlpatterns} == set(OF_ONE) | OF_CALLER | OPEN
+
+
+@pytest.mark.parametrize("name", sorted(OF_ONE))
+@pytest.mark.parametrize("who", ["admin", "fleet", "installer", "viewer", "mara", "staff"])
+def test_who_is_above_a_thing_sees_it(cast, name, who):
+    assert as_(getattr(cast, who)).get(address(name, cast)).status_code == 200
+
+
+@pytest.mark.parametrize("name", sorted(OF_ONE))
+@pytest.mark.parametrize("who", ["schmidt", "south_admin"])
+def test_siblings_and_strangers_do_not_know_that_it_exists(cast, name, who):
+    answer = as_(getattr(cast, who)).get(address(name, cast))
+    unknown = as_(getattr(cast, who)).get(address(name))
+    assert answer.status_code == unknown.status_code == 404
+    assert answer.json() == unknown.json()
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("name", sorted({*OF_ONE, *OF_CALLER}))
+def test_the_anonymous_get_403_with_a_message(cast, name):
+    answer = APIClient().get(address(name, cast))
+    assert answer.status_code == 403
+    assert answer.json()["message"]
+    assert answer["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("name", sorted({*OF_ONE, *OF_CALLER}))
+def test_whose_account_was_closed_meanwhile_is_anonymous(cast, name):
+    browser = APIClient()
+    browser.force_login(cast.mara)
+    cast.mara.is_active = False
+    cast.mara.save()
+    assert browser.get(address(name, cast)).status_code == 403
+
+
+@pytest.mark.parametrize("name", ["api_systems", "api_gateways", "api_customers", "api_accounts"])
+def test_lists_end_where_the_sight_ends(cast, name):
+    body = as_(cast.mara).get(address(name)).content
+    for hidden in (cast.schmidts, cast.hafenstrasse, cast.other_gateway, cast.operator):
+        assert str(hidden.pk).encode() not in body
+
+
+def test_a_grid_operator_sees_the_systems_assigned_and_no_accounts(cast):
+    client = as_(cast.grid_operator)
+    assert [row["id"] for row in client.get("/api/systems").json()] == [str(cast.lindenweg.pk)]
+    assert client.get(address("api_system_live", cast)).status_code == 200
+    assert client.get(f"/api/systems/{cast.hafenstrasse.pk}").status_code == 404
+    assert client.get("/api/accounts").json() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api",
+        "/api/",
+        "/api/nothing",
+        "/api/systems/",
+        "/api/systems/abc",
+        "/api/systems/abc/live",
+        "/api/systems/00000000-0000-0000-0000-00000000000g",
+        "/api/user/",
+    ],
+)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_what_is_no_address_is_404_in_json_and_never_redirects(cast, path, method):
+    client = APIClient(enforce_csrf_checks=True)
+    answer = getattr(client, method)(path)
+    assert answer.status_code == 404
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("name", sorted({*OF_ONE, *OF_CALLER}))
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_what_only_reads_refuses_to_write(cast, name, method):
+    answer = getattr(as_(cast.staff), method)(address(name, cast))
+    assert answer.status_code == 405
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("name", ["api_systems", "api_gateways", "api_accounts", "api_customers"])
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("page=0", "page"),
+        ("page=-1", "page"),
+        ("page=x", "page"),
+        ("page=1.5", "page"),
+        ("page=²", "page"),
+        ("per_page=0", "per_page"),
+        ("per_page=1001", "per_page"),
+    ],
+)
+def test_what_is_no_page_is_422_naming_the_field(cast, name, query, field):
+    answer = as_(cast.staff).get(f"{reverse(name)}?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["details"][0].startswith(f"{field}: ")
+
+
+def test_pages_follow_each_other_by_link_until_an_empty_one(cast):
+    client = as_(cast.staff)
+    seen, url = [], "/api/accounts?per_page=2"
+    while url:
+        answer = client.get(url)
+        assert answer["X-Total-Count"] == "5"
+        seen += [row["id"] for row in answer.json()]
+        following = re.search(r'<([^>]*)>; rel="next"', answer["Link"])
+        url = following and following[1]
+    assert len(set(seen)) == len(seen) == 5
+    assert client.get("/api/accounts?page=4&per_page=2").json() == []
+    assert client.get(f"/api/accounts?page={10**17}").json() == []
+
+
+def test_links_keep_the_rest_of_the_query(cast):
+    answer = as_(cast.staff).get("/api/systems?include=location&include=accounts&per_page=1")
+    assert "include=location&include=accounts&page=2&per_page=1" in answer["Link"]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["*/*", "application/json", "application/vnd.gridx.v2+json", "text/html,*/*;q=0.8", "", "x"],
+)
+def test_the_answer_is_json_whatever_is_asked_for(cast, accept):
+    answer = as_(cast.mara).get("/api/systems", headers={"accept": accept})
+    assert answer["Content-Type"] == "application/json"
+    assert orjson.loads(answer.content)
+
+
+def test_a_get_may_say_that_it_sends_json(cast):
+    answer = as_(cast.mara).get("/api/systems", headers={"content-type": "application/json"})
+    assert answer.status_code == 200
+
+
+def test_the_schema_is_complete_and_valid():
+    out = StringIO()
+    call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
+    described = set(re.findall(r"^  (/\S*):$", out.getvalue(), re.M))
+    served = {
+        "/" + re.sub(r"<\w+:(\w+)>", r"{\1}", str(pattern.pattern))
+        for pattern in api.urlpatterns
+        if pattern.name not in {"api_schema", "api_docs", "api_not_found"}
+    }
+    assert described == served
+
+
+def test_the_schema_and_its_page_are_open(db):
+    client = APIClient()
+    schema = client.get("/api/schema")
+    assert schema.status_code == 200
+    assert b"openapi: 3.1.0" in schema.content
+    page = client.get("/api/docs")
+    assert page.status_code == 200
+    assert b"//cdn" not in page.content
+    assert b"<script>" not in page.content
