@@ -44,7 +44,7 @@ READINGS = ConsumerConfig(
     deliver_policy=DeliverPolicy.ALL,
     ack_policy=AckPolicy.EXPLICIT,
     # Longer than a batch takes, so that a message comes again only when its link is gone.
-    ack_wait=30.0,
+    ack_wait=15.0,
     max_ack_pending=20_000,
 )
 ORDERED = ConsumerConfig(

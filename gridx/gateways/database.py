@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
@@ -17,6 +18,7 @@ class DatabaseThreads:
     """Runs functions that use the ORM; a connection that broke is replaced by the next call."""
 
     def __init__(self, count: int, name: str) -> None:
+        self._count = count
         self._executor = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
 
     async def run(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
@@ -34,9 +36,15 @@ class DatabaseThreads:
 
     async def close(self) -> None:
         """Close the threads' connections; to be called when nothing runs any more."""
-        waiting = [
-            asyncio.get_running_loop().run_in_executor(self._executor, connection.close)
-            for _ in range(self._executor._max_workers)
-        ]
-        await asyncio.gather(*waiting)
+        # Each thread knows its own connection only; none takes two of these calls.
+        together = Barrier(self._count)
+
+        def close() -> None:
+            together.wait(timeout=5)
+            connection.close()
+
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(
+            *(loop.run_in_executor(self._executor, close) for _ in range(self._count))
+        )
         self._executor.shutdown()

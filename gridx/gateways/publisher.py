@@ -19,7 +19,7 @@ from gridx.gateways.topics import Channel, mqtt_topic
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
-_MOST_AT_ONCE = 50
+_MOST_AT_ONCE = 10
 
 
 class UnableToPublish(Exception):

@@ -81,6 +81,7 @@ class _Broker:
         self._at, self._tally = at, tally
         self._clients: list[Client] = []
         self._connected = asyncio.Event()
+        self._is_closing = False
         self.is_ready = False
 
     async def connect(self, stop: asyncio.Event) -> tuple[Client | None, Client | None]:
@@ -113,6 +114,7 @@ class _Broker:
 
     async def close(self) -> None:
         """Send what is still to be sent, and leave."""
+        self._is_closing = True
         for client in self._clients:
             with suppress(nats.errors.Error):
                 await client.flush(timeout=2)
@@ -139,6 +141,8 @@ class _Broker:
         return None
 
     async def _lost(self) -> None:
+        if self._is_closing:
+            return
         self.is_ready = False
         logger.warning("The connection to the broker is lost.")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 # Older holes than the newest so many are not remembered: what was missing there stays missing.
-MOST_HOLES = 50
+MOST_HOLES = 1000
 # A number this far below the last one is that of a gateway that counts from the start again.
 RESTART_DISTANCE = 10_000
 # The column ends somewhere, and a gateway may claim any number.
