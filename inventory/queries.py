@@ -1,0 +1,255 @@
+"""Reads of the inventory that cross models: the inventory of an account, and previews."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.db.models import Count, F, Model, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from accounts.access import Role
+from accounts.models import Account, User
+from inventory.models import (
+    Appliance,
+    Cluster,
+    Gateway,
+    System,
+    SystemAssignment,
+    SystemPool,
+)
+
+
+class Section(StrEnum):
+    """The kinds of thing that an inventory holds."""
+
+    SYSTEMS = "systems"
+    GATEWAYS = "gateways"
+    APPLIANCES = "appliances"
+    CLUSTERS = "clusters"
+    POOLS = "pools"
+
+
+@dataclass(frozen=True)
+class InventoryFilter:
+    """What of an inventory is wanted. `kind` is of appliances, `state` of gateways."""
+
+    section: Section = Section.SYSTEMS
+    search: str = ""
+    kind: str = ""
+    state: str = ""
+    sort: str = ""
+
+
+# What words are looked for in, per section: contained anywhere, or (serials) from the start.
+SEARCHED: dict[Section, tuple[str, ...]] = {
+    Section.SYSTEMS: (
+        "name__icontains",
+        "city__icontains",
+        "address_line1__icontains",
+        "postal_code__startswith",
+        "account__name__icontains",
+        "gateway__serial__icontains",
+    ),
+    Section.GATEWAYS: (
+        "serial__icontains",
+        "name__icontains",
+        "model__icontains",
+        "system__name__icontains",
+        "system__account__name__icontains",
+    ),
+    Section.APPLIANCES: (
+        "name__icontains",
+        "manufacturer__icontains",
+        "model__icontains",
+        "serial_number__icontains",
+        "room__icontains",
+        "system__name__icontains",
+    ),
+    Section.CLUSTERS: ("name__icontains", "system__name__icontains"),
+    Section.POOLS: ("name__icontains", "account__name__icontains"),
+}
+
+# Sortable columns; the first is the order where none is asked for.
+ORDERS: dict[Section, dict[str, str]] = {
+    Section.SYSTEMS: {
+        "name": "name",
+        "city": "city",
+        "account": "account__name",
+        "contact": "gateway__contacted_at",
+        "created": "created_at",
+    },
+    Section.GATEWAYS: {
+        "serial": "serial",
+        "system": "system__name",
+        "model": "model",
+        "firmware": "firmware",
+        "contact": "contacted_at",
+    },
+    Section.APPLIANCES: {
+        "name": "name",
+        "kind": "kind",
+        "system": "system__name",
+        "manufacturer": "manufacturer",
+        "created": "created_at",
+    },
+    Section.CLUSTERS: {"name": "name", "system": "system__name"},
+    Section.POOLS: {"name": "name", "account": "account__name"},
+}
+
+
+def inventory(*, user: User, account: Account | None, wanted: InventoryFilter) -> QuerySet:
+    """What the user sees of an account's subtree (None: all in their sight), in order.
+
+    Systems come with gateway, account and `appliance_count`; gateways, appliances and clusters
+    with their system and its account; pools with `system_count`. Removed appliances are left out.
+    """
+    rows = _scoped(user, account, wanted.section)
+    for word in wanted.search.split()[:8]:
+        found = Q()
+        for lookup in SEARCHED[wanted.section]:
+            found |= Q(**{lookup: word})
+        rows = rows.filter(found)
+    if wanted.section is Section.APPLIANCES and wanted.kind:
+        rows = rows.filter(kind=wanted.kind)
+    if wanted.section is Section.GATEWAYS and wanted.state:
+        rows = rows.filter(GATEWAY_STATES[wanted.state])
+    return rows.order_by(*_order(wanted))
+
+
+# A gateway is revoked, never seen, online or offline: exactly one of them.
+GATEWAY_STATES: dict[str, Q] = {
+    "online": Q(revoked_at=None, online=True),
+    "offline": Q(revoked_at=None, online=False, contacted_at__isnull=False),
+    "never": Q(revoked_at=None, online=False, contacted_at=None),
+    "revoked": Q(revoked_at__isnull=False),
+}
+
+
+def gateway_state(gateway: Gateway) -> str:
+    """Which of GATEWAY_STATES the gateway is in."""
+    if gateway.revoked_at is not None:
+        return "revoked"
+    if gateway.online:
+        return "online"
+    return "offline" if gateway.contacted_at is not None else "never"
+
+
+def systems_below(account: Account) -> QuerySet[System]:
+    """The systems of an account and of all accounts beneath it."""
+    return System.objects.filter(account__path__startswith=account.path)
+
+
+def strayed_members(systems: QuerySet[System]) -> QuerySet[Model]:
+    """Memberships of these systems in pools whose account does not lie above theirs."""
+    return (
+        SystemPool.systems.through.objects.filter(system__in=systems)
+        .exclude(system__account__path__startswith=F("systempool__account__path"))
+        .select_related("systempool__account", "system__account")
+    )
+
+
+def members_left_behind(account: Account, new_parent: Account) -> QuerySet[Model]:
+    """Memberships that would end if the account moved below `new_parent`."""
+    kept = Q(systempool__account__path__startswith=account.path)
+    keys = [int(key) for key in new_parent.path.rstrip(".").split(".")]
+    kept |= Q(systempool__account__key__in=keys)
+    return (
+        SystemPool.systems.through.objects.filter(system__in=systems_below(account))
+        .exclude(kept)
+        .select_related("systempool__account", "system")
+        .order_by("systempool__name", "system__name")
+    )
+
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """A cluster with what is in it, as deep as it goes; `trail` names those around it."""
+
+    cluster: Cluster
+    trail: list[str]
+    appliances: list[Appliance]
+    children: "list[ClusterNode]"
+
+
+def clusters_of(system: System, appliances: list[Appliance]) -> list[ClusterNode]:
+    """The system's clusters as a tree, each with those of the appliances that lie in it."""
+    below: dict[object, list[Cluster]] = {}
+    for cluster in Cluster.objects.filter(system=system).order_by("name", "key"):
+        below.setdefault(cluster.parent_id, []).append(cluster)
+
+    def grow(parent: object, trail: list[str]) -> list[ClusterNode]:
+        return [
+            ClusterNode(
+                cluster,
+                trail,
+                [one for one in appliances if one.cluster_id == cluster.pk],
+                grow(cluster.pk, [*trail, cluster.name]),
+            )
+            for cluster in below.get(parent, [])
+        ]
+
+    return grow(None, [])
+
+
+def grid_operators(user: User) -> QuerySet[User]:
+    """The grid operators that the user may let look after a system."""
+    return User.objects.visible_to(user).filter(role=Role.GRID_OPERATOR, is_active=True)
+
+
+def assignments_of(system: System) -> QuerySet[SystemAssignment]:
+    return SystemAssignment.objects.filter(system=system).select_related("user__account")
+
+
+def appliance_kinds() -> list[tuple[str, str]]:
+    """The kinds of appliances with their names."""
+    return [(value, str(label)) for value, label in Appliance._meta.get_field("kind").choices]
+
+
+def _scoped(user: User, account: Account | None, section: Section) -> QuerySet:
+    rows: QuerySet
+    if section is Section.SYSTEMS:
+        appliances = _count(Appliance.objects.filter(removed_at=None), "system")
+        rows = System.objects.select_related("account", "gateway").annotate(
+            appliance_count=appliances
+        )
+    elif section is Section.GATEWAYS:
+        rows = Gateway.objects.select_related("system__account")
+    elif section is Section.APPLIANCES:
+        rows = Appliance.objects.filter(removed_at=None).select_related(
+            "system__account", "cluster", "gateway"
+        )
+    elif section is Section.CLUSTERS:
+        rows = Cluster.objects.select_related("system__account", "parent").annotate(
+            appliance_count=_count(Appliance.objects.filter(removed_at=None), "cluster")
+        )
+    else:
+        members = SystemPool.systems.through.objects.all()
+        rows = SystemPool.objects.select_related("account").annotate(
+            system_count=_count(members, "systempool")
+        )
+    rows = rows.visible_to(user)
+    if account is not None:
+        rows = rows.filter(**{f"{rows.account_path}__startswith": account.path})
+    return rows
+
+
+def _count(rows: QuerySet, field: str) -> Coalesce:
+    counted = (
+        rows.filter(**{field: OuterRef("pk")})
+        .order_by()
+        .values(field)
+        .annotate(n=Count("pk"))
+        .values("n")
+    )
+    return Coalesce(Subquery(counted), Value(0))
+
+
+def _order(wanted: InventoryFilter) -> list:
+    columns = ORDERS[wanted.section]
+    name = wanted.sort.removeprefix("-")
+    if name not in columns:
+        name = next(iter(columns))
+    backwards = wanted.sort.startswith("-") and wanted.sort.removeprefix("-") in columns
+    column = F(columns[name])
+    # What has no value comes last, whichever way.
+    first = column.desc(nulls_last=True) if backwards else column.asc(nulls_last=True)
+    return [first, "-pk" if backwards else "pk"]
