@@ -27,7 +27,14 @@ class Node:
 
 def chain(account: Account, user: User) -> list[Account]:
     """The accounts above this one that the user may see, from the top down."""
-    keys = [int(key) for key in account.path.rstrip(".").split(".")[:-1]]
+    return trail(account, user, is_included=False)
+
+
+def trail(account: Account, user: User, *, is_included: bool = True) -> list[Account]:
+    """The account and those above it, as far as the user may see them, from the top down."""
+    keys = [int(key) for key in account.path.rstrip(".").split(".")]
+    if not is_included:
+        keys.pop()
     return list(
         Account.objects.visible_to(user).filter(key__in=keys).order_by(Length("path"), "path")
     )
