@@ -1,0 +1,150 @@
+"""The inventory of an account: everything below it, searched, filtered, sorted, exported."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET
+
+from accounts.access import Action, may
+from accounts.models import Account
+from accounts.paging import page_of
+from accounts.queries import chain
+from gridx import clock
+from inventory.export import inventory_csv
+from inventory.forms import InventoryFilterForm
+from inventory.queries import ORDERS, InventoryFilter, Section, gateway_state, inventory
+
+SECTION_NAMES = {
+    Section.SYSTEMS: _("Systems"),
+    Section.GATEWAYS: _("Gateways"),
+    Section.APPLIANCES: _("Appliances"),
+    Section.CLUSTERS: _("Clusters"),
+    Section.POOLS: _("Pools"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table; `sort` is what the address asks for to sort by it, if it can."""
+
+    label: str
+    sort: str = ""
+    is_number: bool = False
+
+
+COLUMNS = {
+    Section.SYSTEMS: (
+        Column(_("Name"), "name"),
+        Column(_("Place"), "city"),
+        Column(_("Account"), "account"),
+        Column(_("Gateway"), "contact"),
+        Column(_("Appliances"), "", is_number=True),
+    ),
+    Section.GATEWAYS: (
+        Column(_("Serial number"), "serial"),
+        Column(_("State")),
+        Column(_("System"), "system"),
+        Column(_("Model"), "model"),
+        Column(_("Firmware"), "firmware"),
+        Column(_("Last contact"), "contact"),
+    ),
+    Section.APPLIANCES: (
+        Column(_("Name"), "name"),
+        Column(_("Kind"), "kind"),
+        Column(_("System"), "system"),
+        Column(_("Made by"), "manufacturer"),
+        Column(_("Cluster")),
+        Column(_("Power"), "", is_number=True),
+    ),
+    Section.CLUSTERS: (
+        Column(_("Name"), "name"),
+        Column(_("System"), "system"),
+        Column(_("Within")),
+        Column(_("Appliances"), "", is_number=True),
+    ),
+    Section.POOLS: (
+        Column(_("Name"), "name"),
+        Column(_("Kind")),
+        Column(_("Account"), "account"),
+        Column(_("Systems"), "", is_number=True),
+    ),
+}
+
+
+@login_required
+@require_GET
+def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> HttpResponse:
+    """The inventory; the address says what is looked for, how it is sorted, and which page."""
+    account = _account(request, account_id)
+    wanted, form = _wanted(request)
+    page = page_of(
+        inventory(user=request.user, account=account, wanted=wanted), request.GET.get("page")
+    )
+    if wanted.section is Section.GATEWAYS:
+        for gateway in page.rows:
+            gateway.state = gateway_state(gateway)
+    context = {
+        "account": account,
+        "above": chain(account, request.user) if account else [],
+        "section": wanted.section.value,
+        "section_name": SECTION_NAMES[wanted.section],
+        "sections": [(section.value, SECTION_NAMES[section]) for section in Section],
+        "columns": COLUMNS[wanted.section],
+        "sort": wanted.sort,
+        "form": form,
+        "page": page,
+        "is_filtered": bool(wanted.search or wanted.kind or wanted.state),
+        "now": clock.now(),
+        "may_manage": may(request.user, Action.MANAGE_INVENTORY),
+        "may_group": may(request.user, Action.MANAGE_GROUPS),
+    }
+    if request.htmx and request.htmx.target == "results":
+        return render(request, "inventory/_results.html", context)
+    return render(request, "inventory/inventory.html", context)
+
+
+@login_required
+@require_GET
+def inventory_file(request: HttpRequest, account_id: UUID | None = None) -> HttpResponse:
+    """The same rows, all of them, as CSV."""
+    account = _account(request, account_id)
+    wanted, _form = _wanted(request)
+    rows = inventory(user=request.user, account=account, wanted=wanted)
+    response = StreamingHttpResponse(
+        inventory_csv(rows, wanted.section), content_type="text/csv; charset=utf-8"
+    )
+    name = f"gridx-{wanted.section}-{clock.now():%Y-%m-%d}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _account(request: HttpRequest, account_id: UUID | None) -> Account | None:
+    if account_id is None:
+        return None
+    return get_object_or_404(Account.objects.visible_to(request.user), pk=account_id)
+
+
+def _wanted(request: HttpRequest) -> tuple[InventoryFilter, InventoryFilterForm]:
+    try:
+        section = Section(request.GET.get("show", Section.SYSTEMS))
+    except ValueError:
+        section = Section.SYSTEMS
+    form = InventoryFilterForm(request.GET)
+    if section is not Section.APPLIANCES:
+        del form.fields["kind"]
+    if section is not Section.GATEWAYS:
+        del form.fields["state"]
+    form.is_valid()
+    asked = request.GET.get("sort", "")
+    wanted = InventoryFilter(
+        section=section,
+        search=form.cleaned_data.get("q", ""),
+        kind=form.cleaned_data.get("kind", ""),
+        state=form.cleaned_data.get("state", ""),
+        sort=asked if asked.removeprefix("-") in ORDERS[section] else next(iter(ORDERS[section])),
+    )
+    return wanted, form
