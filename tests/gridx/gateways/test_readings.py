@@ -1,0 +1,283 @@
+import json
+from datetime import timedelta
+
+import pytest
+
+from gridx.gateways.arrivals import Arrival
+from gridx.gateways.ordered import apply_arrivals
+from gridx.gateways.readings import PLUG_STATES, store_arrivals
+from gridx.gateways.topics import Channel, stream_subject
+from gridx.models import SequenceHoles
+from inventory.models import Appliance, Gateway, GatewayFault
+from measurements.models import DeclaredInterval, Reading
+from measurements.resolutions import to_ms
+
+
+@pytest.fixture
+def arrive(now):
+    """Makes an arrival of GX-0001 on a channel, its body as JSON unless it is bytes."""
+    numbers = iter(range(1, 10_000))
+
+    def make(channel: Channel, body, *, serial="GX-0001", at=now) -> Arrival:
+        raw = body if isinstance(body, bytes) else json.dumps({"v": 1} | body).encode()
+        return Arrival(stream_subject(serial, channel), raw, at, next(numbers))
+
+    return make
+
+
+@pytest.fixture
+def send(arrive, now):
+    """Stores readings messages of GX-0001, given as dictionaries without their version."""
+
+    def store(*bodies, **options):
+        arrivals = [arrive(Channel.READINGS, body) for body in bodies]
+        return store_arrivals(arrivals=arrivals, now=now, **options)
+
+    return store
+
+
+def readings(now, *parts, seq=1, **fields) -> dict:
+    parts = parts or ({"appliance": "grid", "at": [to_ms(now)], "power_w": [500]},)
+    return {"seq": seq, "appliances": list(parts)} | fields
+
+
+def faults() -> dict[str, int]:
+    return dict(GatewayFault.objects.values_list("reason", "count"))
+
+
+def errors(outcome) -> list:
+    return [message for _serial, channel, message in outcome.answers.messages if "error" in channel]
+
+
+def test_readings_are_stored_in_columns(cast, send, now):
+    later = now - timedelta(seconds=30)
+    outcome = send(
+        readings(
+            now,
+            {
+                "appliance": "grid",
+                "at": [to_ms(later), to_ms(now)],
+                "power_w": [-250.5, None],
+                "imported_wh": [1, 2],
+            },
+            {"appliance": "evcs", "at": [to_ms(now)], "plug_state": ["charging"]},
+        )
+    )
+    grid = Reading.objects.filter(appliance_key=cast.grid_meter.key).order_by("at")
+    assert list(grid.values_list("at", "power_w", "imported_wh", "soc")) == [
+        (later, -250.5, 1, None),
+        (now, None, 2, None),
+    ]
+    plug = Reading.objects.get(appliance_key=cast.evcs.key).plug_state
+    assert PLUG_STATES[plug] == "charging"
+    assert outcome.news == {cast.lindenweg.pk}
+    assert not outcome.answers.messages
+
+
+def test_the_same_batch_again_changes_nothing(cast, send, now):
+    body = readings(now, seq=7)
+    send(body)
+    outcome = send(body, body)
+    assert Reading.objects.count() == 1
+    assert outcome.counts["readings known already"] == 2
+    assert not outcome.news
+    assert Gateway.objects.get(serial="GX-0001").missing_messages == 0
+
+
+def test_an_appliance_can_be_named_by_its_uuid(cast, send, now):
+    part = {"appliance": str(cast.pv.pk).upper(), "at": [to_ms(now)], "power_w": [-900]}
+    send(readings(now, part))
+    assert Reading.objects.get().appliance_key == cast.pv.key
+
+
+@pytest.mark.parametrize("named", ["nobody", "other", "PV"])
+def test_a_foreign_appliance_is_refused_and_its_neighbours_are_stored(cast, send, now, named):
+    reference = str(cast.other_meter.pk) if named == "other" else named
+    outcome = send(
+        readings(
+            now,
+            {"appliance": reference, "at": [to_ms(now)] * 2, "power_w": [1, 2]},
+            {"appliance": "grid", "at": [to_ms(now)], "power_w": [500]},
+            seq=3,
+        )
+    )
+    assert Reading.objects.get().appliance_key == cast.grid_meter.key
+    assert faults() == {"unknown_appliance": 2}
+    (error,) = errors(outcome)
+    assert (error.reason, error.seq, error.refused) == (
+        "unknown_appliance",
+        3,
+        {"unknown_appliance": 2},
+    )
+    assert Gateway.objects.get(serial="GX-0001").refused_readings == 2
+
+
+def test_a_removed_appliance_is_refused(cast, send, now):
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(removed_at=now)
+    send(readings(now))
+    assert faults() == {"removed_appliance": 1}
+    assert not Reading.objects.exists()
+
+
+def test_a_message_about_an_unknown_appliance_waits_for_its_hello_where_it_may(cast, send, now):
+    unknown = readings(now, {"appliance": "new", "at": [to_ms(now)], "power_w": [1]}, seq=2)
+    outcome = send(readings(now), unknown, may_defer=True)
+    assert outcome.deferred == {2}
+    assert Reading.objects.get().appliance_key == cast.grid_meter.key
+    assert faults() == {}
+
+
+def test_one_bad_reading_costs_its_neighbours_nothing(cast, send, now):
+    tomorrow = to_ms(now + timedelta(days=1))
+    body = (
+        b'{"v": 1, "seq": 9, "appliances": [{"appliance": "grid", "at": [%d, %d, %d],'
+        b' "power_w": [1, 2, NaN], "soc": [null, null, 7]}]}'
+        % (to_ms(now), tomorrow, to_ms(now) - 1)
+    )
+    outcome = send(body)
+    assert Reading.objects.get().at == now
+    assert set(faults()) == {"future", "out_of_range"}
+    (error,) = errors(outcome)
+    assert (error.reason, error.refused) == (
+        "readings_refused",
+        {"future": 1, "out_of_range": 1},
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "malformed"),
+        (b"\xff\x00", "malformed"),
+        (b'{"v": 2, "seq": 1, "appliances": []}', "unknown_version"),
+        (b'{"v": 1}', "invalid"),
+        (b" " * 600_000, "too_large"),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_counted_and_answered(cast, send, now, body, reason):
+    outcome = send(body, readings(now))
+    assert Reading.objects.count() == 1
+    (error,) = errors(outcome)
+    assert (error.reason, error.channel) == (reason, "up/readings")
+    fault = GatewayFault.objects.get()
+    assert (fault.reason, fault.gateway, fault.count) == (reason, cast.gateway, 1)
+    assert bytes(fault.body) == body[:4096]
+
+
+def test_an_unknown_topic_below_the_own_serial_is_counted_and_answered(cast, now):
+    arrival = Arrival("$MQTT.msgs.gridx.v1.GX-0001.up.wishes", b"{}", now, 1)
+    outcome = store_arrivals(arrivals=[arrival], now=now)
+    (error,) = errors(outcome)
+    assert (error.reason, error.channel) == ("unknown_topic", "up/wishes")
+    assert faults() == {"unknown_topic": 1}
+
+
+def test_a_gateway_that_floods_has_few_faults_and_few_answers(cast, send, now, arrive):
+    outcome = send(*[b"garbage"] * 100)
+    assert faults() == {"malformed": 100}
+    assert len(errors(outcome)) == 5
+
+
+def test_messages_of_an_unknown_gateway_are_counted_and_dropped(cast, arrive, now):
+    arrivals = [arrive(Channel.READINGS, readings(now), serial="GX-0404")]
+    assert store_arrivals(arrivals=arrivals, now=now).counts["from unknown gateways"] == 1
+
+
+def test_a_gateways_contact_clock_and_holes_show(cast, send, now):
+    send(
+        readings(now, seq=10, sent_at=to_ms(now)),
+        readings(now, seq=13, sent_at=to_ms(now + timedelta(seconds=90))),
+    )
+    gateway = Gateway.objects.get(serial="GX-0001")
+    assert gateway.contacted_at == now
+    assert gateway.clock_offset_s == pytest.approx(90)
+    assert (gateway.last_sequence, gateway.missing_messages) == (13, 2)
+    assert SequenceHoles.objects.get().holes == [[11, 12]]
+
+    send(readings(now, seq=12), readings(now, seq=11))
+    gateway.refresh_from_db()
+    assert (gateway.last_sequence, gateway.missing_messages) == (13, 0)
+    assert not SequenceHoles.objects.exists()
+
+
+def test_an_older_message_does_not_turn_back_the_contact(cast, arrive, now):
+    for at in (now, now - timedelta(hours=1)):
+        arrivals = [arrive(Channel.READINGS, readings(now), at=at)]
+        store_arrivals(arrivals=arrivals, now=now)
+    assert Gateway.objects.get(serial="GX-0001").contacted_at == now
+
+
+def hello(now, *appliances) -> dict:
+    return {
+        "protocol": 1,
+        "model": "Box",
+        "firmware": "1",
+        "sent_at": to_ms(now),
+        "appliances": list(appliances),
+    }
+
+
+METER = {"local_id": "meter", "kind": "meter", "interval_s": 10}
+
+
+def test_a_hello_is_answered_with_uuids_and_refusals(cast, arrive, now):
+    toaster = {"local_id": "toaster", "kind": "toaster", "interval_s": 10}
+    outcome = apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(now, METER, toaster))], now=now)
+    ((serial, channel, answer),) = outcome.answers.messages
+    assert (serial, channel) == ("GX-0001", Channel.HELLO_ANSWER)
+    meter = Appliance.objects.get(local_id="meter")
+    assert [(one.local_id, one.appliance, one.refused) for one in answer.appliances] == [
+        ("meter", meter.pk, None),
+        ("toaster", None, "unknown_kind"),
+    ]
+    assert faults() == {"unknown_kind": 1}
+    assert DeclaredInterval.objects.get(appliance_key=meter.key).interval_s == 10
+
+
+def test_what_was_read_before_keeps_the_interval_that_held_then(cast, arrive, now):
+    grid = {"local_id": "grid", "kind": "grid_meter", "interval_s": 5}
+    apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(now, grid))], now=now)
+    declared = DeclaredInterval.objects.order_by("valid_from")
+    assert list(declared.values_list("interval_s", flat=True)) == [60, 5]
+    assert declared.last().valid_from == now
+
+
+def test_hellos_are_applied_in_the_order_of_the_log(cast, arrive, now):
+    arrivals = [
+        arrive(Channel.HELLO, hello(now, METER | {"manufacturer": name})) for name in ("A", "B")
+    ]
+    apply_arrivals(arrivals=arrivals, now=now)
+    assert Appliance.objects.get(local_id="meter").manufacturer == "B"
+
+
+def test_a_status_says_whether_the_gateway_is_online(cast, arrive, now):
+    for online in (True, False):
+        arrivals = [arrive(Channel.STATUS, {"online": online})]
+        outcome = apply_arrivals(arrivals=arrivals, now=now)
+        assert Gateway.objects.get(serial="GX-0001").online is online
+        assert outcome.news == {cast.lindenweg.pk}
+
+
+@pytest.mark.parametrize(
+    ("channel", "body"),
+    [
+        (Channel.CONSTRAINTS, {"at": 0, "limits": [{"appliance": "grid"}, {"appliance": "x"}]}),
+        (Channel.ACK, {"revision": 1, "at": 0, "appliances": [{"appliance": "x"}]}),
+        (Channel.EVENT, {"at": 0, "type": "error", "appliance": "x"}),
+    ],
+)
+def test_constraints_acks_and_events_are_about_the_gateways_own_appliances(
+    cast, arrive, now, channel, body
+):
+    handle = store_arrivals if channel is Channel.EVENT else apply_arrivals
+    outcome = handle(arrivals=[arrive(channel, body)], now=now)
+    assert faults() == {"unknown_appliance": 1}
+    (error,) = errors(outcome)
+    assert (error.channel, error.detail) == (channel.value, "x")
+
+
+def test_each_message_is_handled_by_one_consumer_only(cast, arrive, now):
+    arrivals = [arrive(Channel.HELLO, b"garbage"), arrive(Channel.HELLO, hello(now, METER))]
+    store_arrivals(arrivals=arrivals, now=now)
+    assert faults() == {}
+    assert not Appliance.objects.filter(local_id="meter").exists()
