@@ -1,8 +1,10 @@
 """Which slots are to be computed, and by whom: no slot by two workers at a time."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 
 from django.db import connection
 
@@ -29,26 +31,52 @@ def claim_slots(*, systems_at_most: int, rows_at_most: int) -> Claim:
     back, the slots are dirty again. What is marked meanwhile stays for the next claim.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT system_key FROM measurements_systemclaim AS claim"
-            " WHERE EXISTS (SELECT FROM measurements_dirtyslot AS dirty"
-            "   WHERE dirty.system_key = claim.system_key)"
-            " ORDER BY random() LIMIT %s FOR UPDATE SKIP LOCKED",
-            [systems_at_most],
-        )
-        systems = [key for (key,) in cursor.fetchall()]
-        cursor.execute(
-            "DELETE FROM measurements_dirtyslot WHERE id IN ("
-            "  SELECT id FROM measurements_dirtyslot WHERE system_key = ANY(%s)"
-            "  ORDER BY system_key, start LIMIT %s)"
-            " RETURNING system_key, appliance_key, start",
-            [systems, rows_at_most],
-        )
+        cursor.execute(_WAITING, [rows_at_most, systems_at_most])
+        systems = _lock(cursor, cursor.fetchall(), rows_at_most)
+        cursor.execute(_TAKE, [systems, rows_at_most])
         rows = cursor.fetchall()
     found: dict[tuple[int, int], set[int]] = defaultdict(set)
     for system_key, appliance_key, start in rows:
         found[system_key, appliance_key].add(to_ms(start))
     return Claim({key: sorted(starts) for key, starts in found.items()}, len(rows))
+
+
+# Systems with dirty slots in no particular order, with how many rows (no more than asked for).
+_WAITING = """
+SELECT system_key, waiting.number
+FROM measurements_systemclaim AS claim CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM (
+        SELECT FROM measurements_dirtyslot AS dirty
+        WHERE dirty.system_key = claim.system_key LIMIT %s
+    ) AS bounded
+) AS waiting
+WHERE waiting.number > 0 ORDER BY random() LIMIT %s
+"""
+_TAKE = """
+DELETE FROM measurements_dirtyslot WHERE id IN (
+    SELECT id FROM measurements_dirtyslot WHERE system_key = ANY(%s)
+    ORDER BY system_key, start LIMIT %s
+)
+RETURNING system_key, appliance_key, start
+"""
+
+
+def _lock(cursor, waiting: Sequence[tuple[int, int]], rows_at_most: int) -> list[int]:
+    """Lock as many systems as have that many rows together; the others are for other workers."""
+    locked: list[int] = []
+    while waiting and rows_at_most > 0:
+        sums = accumulate(number for _key, number in waiting)
+        enough = next((n for n, rows in enumerate(sums, 1) if rows >= rows_at_most), len(waiting))
+        cursor.execute(
+            "SELECT system_key FROM measurements_systemclaim WHERE system_key = ANY(%s)"
+            " FOR UPDATE SKIP LOCKED",
+            [[key for key, _number in waiting[:enough]]],
+        )
+        got = {key for (key,) in cursor.fetchall()}
+        locked += got
+        rows_at_most -= sum(number for key, number in waiting[:enough] if key in got)
+        waiting = waiting[enough:]
+    return locked
 
 
 def mark_slots(slots: list[tuple[int, int, datetime]], *, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Make the demo's world and its history; what `demo` runs before it serves."""
 
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -52,9 +52,15 @@ class Command(BaseCommand):
     def _compute(self, now: datetime) -> None:
         """Compute all slots, on all processors."""
         workers = os.cpu_count() or 1
-        with tqdm(total=DirtySlot.objects.count(), unit=" slots", desc="slots") as bar:
-            connections.close_all()
-            with ProcessPoolExecutor(workers) as pool:
-                done = [pool.submit(compute_until_clean, now=now) for _worker in range(workers)]
+        dirty = DirtySlot.objects.count()
+        connections.close_all()
+        with (
+            tqdm(total=dirty, unit=" slots", desc="slots") as bar,
+            ProcessPoolExecutor(workers) as pool,
+        ):
+            left = {pool.submit(compute_until_clean, now=now) for _worker in range(workers)}
+            while left:
+                done, left = wait(left, timeout=2)
                 for future in done:
-                    bar.update(future.result())
+                    future.result()
+                bar.update(dirty - DirtySlot.objects.count() - bar.n)
