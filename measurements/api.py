@@ -9,7 +9,8 @@ from rest_framework.views import APIView
 
 from accounts.wire import ErrorSerializer
 from gridx import clock
-from inventory.models import System
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, System
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.queries import history_of_system, live_of_system
 from measurements.resolutions import Resolution, Span
@@ -65,14 +66,24 @@ class SystemHistorical(SystemView):
         system = self.get_system()
         resolution = _resolution(request)
         span = _interval(request, resolution, system)
+        with_appliances = resolution in _WITH_APPLIANCES
         history = history_of_system(
             system=system,
             from_at=span.from_at,
             until_at=span.until_at,
             resolution=resolution,
-            with_appliances=resolution in _WITH_APPLIANCES,
+            with_appliances=with_appliances,
         )
-        return Response(history_to_wire(history, resolution))
+        batteries = () if with_appliances else _batteries(system)
+        return Response(history_to_wire(history, resolution, batteries=batteries))
+
+
+def _batteries(system: System) -> list[Appliance]:
+    return list(
+        Appliance.objects.filter(
+            system=system, kind=ApplianceKind.BATTERY, removed_at=None
+        ).order_by("key")
+    )
 
 
 def _resolution(request: Request) -> Resolution:

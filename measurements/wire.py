@@ -133,10 +133,13 @@ def live_to_wire(live: LiveFigures) -> dict[str, Any]:
     return _present(wire)
 
 
-def history_to_wire(past: Past, resolution: Resolution) -> dict[str, Any]:
+def history_to_wire(
+    past: Past, resolution: Resolution, *, batteries: Sequence[Device] = ()
+) -> dict[str, Any]:
     """The answer of `/historical`: `data`, a point for every span, and `total`, always in Wh.
 
-    Spans of which nothing is known have nothing but `measuredAt`.
+    Spans of which nothing is known have nothing but `measuredAt`. `batteries` tell the capacity
+    where the past comes without single appliances.
     """
     in_power = resolution in POWER_RESOLUTIONS
     data = [_point(period, in_power) for period in past.periods]
@@ -144,10 +147,10 @@ def history_to_wire(past: Past, resolution: Resolution) -> dict[str, Any]:
     if data:
         stamps = [_text(period.until if in_power else period.start) for period in past.periods]
         total["measuredAt"] = f"{stamps[0]}/{stamps[-1]}"
-        batteries = _capacity(_devices(past, ApplianceKind.BATTERY))
+        capacity = _capacity(_devices(past, ApplianceKind.BATTERY) or batteries)
         for point in (*data, total):
             if "battery" in point:
-                point["battery"] |= batteries
+                point["battery"] |= capacity
     return {"data": data, "total": total}
 
 
