@@ -19,7 +19,7 @@ from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.ingest import declare_interval, store_readings
 from measurements.layouts import LONGEST_INTERVAL_S, Layout, UnableToMap
-from measurements.models import DeclaredInterval
+from measurements.models import DeclaredInterval, SystemClaim
 from measurements.plausibility import REASONS, judge, load_plausible_powers
 from measurements.recordings import Piece, UnableToRead, open_recording
 from measurements.resolutions import from_ms
@@ -92,6 +92,9 @@ def import_file(
     file twice changes nothing. Declares the interval of the readings from the first of them on:
     that of the layout, or else the usual distance of the instants. Raises UnableToImport.
     """
+    # Before the long transaction: gateways that store meanwhile would wait for its end to learn
+    # whether the row exists.
+    SystemClaim.objects.get_or_create(system_key=system.key)
     try:
         with open_recording(path) as recording, transaction.atomic():
             created = _create_appliances(system, layout, now)

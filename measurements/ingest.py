@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from inventory.models import Appliance
-from measurements.batches import COLUMNS, QUANTITIES, Batch
+from measurements.batches import COLUMNS, INTERVAL_QUANTITIES, QUANTITIES, Batch
 from measurements.models import DeclaredInterval
 from measurements.partitions import prepare_weeks
 from measurements.plausibility import (
@@ -125,7 +125,7 @@ def store_readings(
     with transaction.atomic(), connection.cursor() as cursor:
         prepare_weeks(at_ms=accepted.at_ms, now=now)
         stored, dirty_slots = _store(cursor, accepted, now, history)
-        fresh = _keep_latest(cursor, accepted)
+        fresh = _keep_latest(cursor, accepted, history)
     return StoreReport(
         reasons,
         stored=stored,
@@ -160,12 +160,15 @@ def declare_interval(*, appliance: Appliance, interval_s: int, valid_from: datet
 
 def _store(cursor, batch: Batch, now: datetime, history: bool) -> tuple[int, int]:
     """Write a settled batch; returns how many rows were new or changed and slots marked."""
-    columns = _identity(batch) | batch.values
+    values = dict(batch.values)
+    if "interval_s" in values:  # an interval replaces both energies, also with none
+        values |= {name: batch.column(name) for name in INTERVAL_QUANTITIES}
+    columns = _identity(batch) | values
     if not history:
         columns["delay_s"] = _delays(batch, now)
     _READINGS.prepare(cursor)
     _READINGS.copy(cursor, columns)
-    cursor.execute(_statement(tuple(batch.values), history), [now])
+    cursor.execute(_statement(tuple(values), history), [now])
     return cursor.fetchone()
 
 
@@ -194,11 +197,17 @@ def _statement(names: tuple[str, ...], history: bool) -> str:
     """
     merged = {name: f"COALESCE(EXCLUDED.{name}, r.{name})" for name in names}
     if "interval_s" in names:
-        for name in merged.keys() & {"import_energy_wh", "export_energy_wh"}:
+        for name in ("import_energy_wh", "export_energy_wh"):
             merged[name] = (
                 f"CASE WHEN EXCLUDED.interval_s <> r.interval_s THEN EXCLUDED.{name}"
                 f" ELSE {merged[name]} END"
             )
+    # An interval's delay counts from its end, also where another reading had brought the interval.
+    delay = "EXCLUDED.delay_s"
+    if not history:
+        brought = "COALESCE(EXCLUDED.interval_s, 0)" if "interval_s" in names else "0"
+        length = merged.get("interval_s", "r.interval_s")
+        delay = f"GREATEST(EXCLUDED.delay_s + {brought} - COALESCE({length}, 0), 0)"
     columns = [*_IDENTITY, *names, *([] if history else ["delay_s"])]
     touched = _INTERVAL_SLOTS if "interval_s" in names else _SLOTS
     returned = ", ".join([*_IDENTITY, *(name for name in names if name == "interval_s")])
@@ -208,7 +217,7 @@ def _statement(names: tuple[str, ...], history: bool) -> str:
         SELECT {", ".join(_READINGS.value(name) for name in columns)} FROM {_READINGS.name}
         ON CONFLICT (system_key, appliance_key, at) DO UPDATE
         SET {", ".join(f"{name} = {value}" for name, value in merged.items())},
-            delay_s = EXCLUDED.delay_s
+            delay_s = {delay}
         WHERE ({", ".join(f"r.{name}" for name in names)})
             IS DISTINCT FROM ({", ".join(merged.values())})
         RETURNING {returned}
@@ -247,12 +256,12 @@ _INTERVAL_SLOTS = """
 """
 
 
-def _keep_latest(cursor, batch: Batch) -> tuple[tuple[int, int], ...]:
+def _keep_latest(cursor, batch: Batch, history: bool) -> tuple[tuple[int, int], ...]:
     """Bring the appliances' latest readings up to date; returns whose changed.
 
     Of each quantity the latest one that was read is kept: a newer reading without a state of
     charge leaves the known one alone. `at` is the instant of the newest reading, `power_at` that
-    of the power, which alone goes stale within seconds.
+    of the power, which alone goes stale within seconds. History counts where it is newer.
     """
     names = tuple(name for name in QUANTITIES if name in batch.values)
     runs = batch.by_appliance()
@@ -268,12 +277,12 @@ def _keep_latest(cursor, batch: Batch) -> tuple[tuple[int, int], ...]:
         columns["power_at"] = np.where(position >= 0, batch.at_ms[position], _NEVER_MS)
     _LATEST.prepare(cursor)
     _LATEST.copy(cursor, {name: column[said] for name, column in columns.items()})
-    cursor.execute(_latest_statement(names))
+    cursor.execute(_latest_statement(names, history))
     return tuple(cursor.fetchall())
 
 
 @cache
-def _latest_statement(names: tuple[str, ...]) -> str:
+def _latest_statement(names: tuple[str, ...], history: bool) -> str:
     """Takes staged latest readings with these quantities into their table; returns the keys."""
     merged = {
         name: f"CASE WHEN EXCLUDED.at >= r.at THEN COALESCE(EXCLUDED.{name}, r.{name})"
@@ -289,9 +298,17 @@ def _latest_statement(names: tuple[str, ...]) -> str:
         )
         merged["power_at"] = "GREATEST(r.power_at, EXCLUDED.power_at)"
     columns = [*_IDENTITY, *(name for name in merged if name != "at")]
+    # A conflict locks the row even where nothing changes, and an import takes long: it keeps away
+    # from appliances that are read meanwhile.
+    newer = (
+        f"WHERE NOT EXISTS (SELECT FROM measurements_latestreading AS r"
+        f" WHERE r.system_key = {_LATEST.name}.system_key"
+        f" AND r.appliance_key = {_LATEST.name}.appliance_key AND r.at >= {_LATEST.name}.at)"
+    )
     return f"""
     INSERT INTO measurements_latestreading AS r ({", ".join(columns)})
     SELECT {", ".join(_LATEST.value(name) for name in columns)} FROM {_LATEST.name}
+    {newer if history else ""}
     ON CONFLICT (system_key, appliance_key) DO UPDATE
     SET {", ".join(f"{name} = {value}" for name, value in merged.items())}
     WHERE ({", ".join(f"r.{name}" for name in merged)})

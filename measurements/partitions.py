@@ -32,7 +32,7 @@ _NEIGHBOURS = timedelta(days=1)
 # First halves of advisory lock keys; the second is 0 or the week.
 _ATTACHING = 0x67726964
 _HOLDING = 0x67726965
-_LOCK_TIMEOUT = "5s"
+_LOCK_TIMEOUT = "2s"
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -133,11 +133,15 @@ def _past_retention(week: int, now: datetime) -> bool:
 
 
 def _missing(weeks: list[int]) -> list[int]:
+    # Scans the catalog: to_regclass would answer from a cache that misses what was just made.
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT week FROM unnest(%s::int[], %s::text[]) AS wanted (week, name)"
-            " WHERE to_regclass(name) IS NULL ORDER BY week",
-            [weeks, [partition_name(week) for week in weeks]],
+            " WHERE NOT EXISTS ("
+            "   SELECT FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid"
+            "   WHERE inhparent = %s::regclass AND child.relname = name"
+            " ) ORDER BY week",
+            [weeks, [partition_name(week) for week in weeks], TABLE],
         )
         return [week for (week,) in cursor.fetchall()]
 

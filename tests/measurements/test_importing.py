@@ -311,8 +311,7 @@ def test_the_usual_distance_is_declared_for_the_time_of_the_recording_only(load,
 
 def test_parquet_is_read_with_its_own_types(load, cast):
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
-
+    parquet = pytest.importorskip("pyarrow.parquet")
     sink = pyarrow.BufferOutputStream()
     table = pyarrow.table(
         {
@@ -325,7 +324,7 @@ def test_parquet_is_read_with_its_own_types(load, cast):
             "soc": ["0.5", "0.25", None],
         }
     )
-    pyarrow.parquet.write_table(table, sink)
+    parquet.write_table(table, sink)
     report = load(sink.getvalue().to_pybytes(), name="file.parquet", skip_bad=True)
     assert [bad.line for bad in report.bad_lines] == [3]
     assert stored("at", "power_w", "soc") == [
@@ -383,12 +382,7 @@ def test_intervals_and_new_appliances_are_read():
 def run(path: Path, system, *options: str) -> str:
     out = StringIO()
     call_command(
-        "import_readings",
-        str(path),
-        system=str(system.pk),
-        verbosity=0,
-        stdout=out,
-        *options,
+        "import_readings", str(path), *options, system=str(system.pk), verbosity=0, stdout=out
     )
     return out.getvalue()
 

@@ -1,0 +1,213 @@
+"""Weeks of readings come in time and go when nobody needs them any more."""
+
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from threading import Thread
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections, transaction
+
+from measurements import tasks
+from measurements.batches import Batch
+from measurements.ingest import store_readings
+from measurements.models import DirtySlot, Reading
+from measurements.partitions import (
+    existing_weeks,
+    maintain_partitions,
+    make_weeks,
+    partition_name,
+    week_of_ms,
+    week_start,
+)
+
+NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
+MONDAY = datetime(2026, 6, 15, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def store(at: datetime, *, appliance_key: int = 7, history: bool = False) -> int:
+    batch = Batch.of(system_key=3, appliance_key=appliance_key, at_ms=ms(at), power_w=1)
+    return store_readings(batch=batch, now=NOW, history=history).stored
+
+
+def names() -> list[str]:
+    return [name for _week, name in existing_weeks()]
+
+
+@pytest.mark.parametrize(
+    ("at", "start", "name"),
+    [
+        (MONDAY, MONDAY, "measurements_reading_2026w25"),
+        (MONDAY - timedelta(milliseconds=1), MONDAY - 7 * DAY, "measurements_reading_2026w24"),
+        (
+            datetime(2027, 1, 1, tzinfo=UTC),
+            datetime(2026, 12, 28, tzinfo=UTC),
+            "measurements_reading_2026w53",
+        ),
+        (
+            datetime(1970, 1, 1, tzinfo=UTC),
+            datetime(1969, 12, 29, tzinfo=UTC),
+            "measurements_reading_1970w01",
+        ),
+    ],
+)
+def test_a_week_begins_on_monday_at_midnight_utc(at, start, name):
+    week = week_of_ms(ms(at))
+    assert week_start(week) == start
+    assert partition_name(week) == name
+    assert week_of_ms(np.array([ms(at)])).tolist() == [week]
+
+
+@pytest.mark.django_db
+def test_this_week_and_four_more_are_made_ahead_and_once():
+    done = maintain_partitions(now=NOW)
+    expected = [f"measurements_reading_2026w{week}" for week in range(25, 30)]
+    assert list(done.made) == expected == names()
+    again = maintain_partitions(now=NOW)
+    assert (again.made, again.dropped, again.kept) == ((), (), ())
+
+
+@pytest.mark.django_db
+def test_storing_makes_the_week_that_is_missing():
+    assert names() == []
+    assert store(MONDAY) == 1
+    assert store(MONDAY - timedelta(milliseconds=1)) == 1
+    assert names() == ["measurements_reading_2026w24", "measurements_reading_2026w25"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM measurements_reading_2026w24")
+        assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.django_db
+def test_retention_drops_whole_weeks_that_lie_past_it(settings):
+    settings.RAW_RETENTION = timedelta(days=14)
+    make_weeks(weeks=[week_of_ms(ms(MONDAY)) - back for back in (1, 2, 3, 4)])
+    assert maintain_partitions(now=NOW, weeks_ahead=0).dropped == (
+        "measurements_reading_2026w21",
+        "measurements_reading_2026w22",
+    )
+    # The week that ended exactly two weeks ago was kept for as long as its last reading is.
+    assert names()[0] == "measurements_reading_2026w23"
+
+
+@pytest.mark.django_db
+def test_a_week_is_kept_until_its_slots_are_computed():
+    old = MONDAY - 52 * 7 * DAY
+    store(old + 3 * DAY, history=True)
+    done = maintain_partitions(now=NOW, weeks_ahead=0)
+    assert (done.dropped, done.kept) == ((), ("measurements_reading_2025w25",))
+    DirtySlot.objects.all().delete()
+    # What was measured at the edges of the week takes part in its neighbours' slots.
+    for start in (old - timedelta(minutes=15), old + 7 * DAY):
+        slot = DirtySlot.objects.create(system_key=3, appliance_key=7, start=start, marked_at=NOW)
+        assert maintain_partitions(now=NOW, weeks_ahead=0).dropped == ()
+        slot.delete()
+    assert maintain_partitions(now=NOW, weeks_ahead=0).dropped == ("measurements_reading_2025w25",)
+    assert not Reading.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_command_and_the_task_do_the_same(monkeypatch):
+    monkeypatch.setattr("gridx.clock.now", lambda: NOW)
+    out = StringIO()
+    call_command("maintain_partitions", "--ahead=1", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "made: measurements_reading_2026w25",
+        "made: measurements_reading_2026w26",
+    ]
+    tasks.maintain_partitions()
+    assert len(names()) == 5
+    out = StringIO()
+    call_command("maintain_partitions", stdout=out)
+    assert out.getvalue() == "Nothing to do.\n"
+
+
+# With connections of their own -----------------------------------------------------------------
+
+
+@pytest.fixture
+def weeks_of_their_own(transactional_db):
+    """The test's partitions stay until they are dropped here."""
+    before = set(names())
+    yield
+    with connection.cursor() as cursor:
+        for name in set(names()) - before:
+            cursor.execute(f"DROP TABLE {name}")
+
+
+def in_threads(*jobs) -> None:
+    def closing(job):
+        def run():
+            try:
+                job()
+            finally:
+                connections.close_all()
+
+        return run
+
+    threads = [Thread(target=closing(job)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.slow
+def test_many_may_make_and_fill_the_same_weeks_at_once(weeks_of_their_own):
+    errors = []
+
+    def job(number: int):
+        def run():
+            try:
+                for week in range(6):
+                    store(MONDAY - (7 * week + 1) * DAY + timedelta(seconds=number))
+                    maintain_partitions(now=NOW)
+            except Exception as error:
+                errors.append(error)
+
+        return run
+
+    in_threads(*map(job, range(6)))
+    assert errors == []
+    assert Reading.objects.count() == 36
+
+
+@pytest.mark.slow
+def test_a_week_into_which_somebody_stores_is_not_dropped(weeks_of_their_own):
+    old = MONDAY - 52 * 7 * DAY
+    store(old, history=True)
+    DirtySlot.objects.all().delete()
+    seen = []
+    with transaction.atomic():
+        store(old + DAY, history=True)
+        in_threads(lambda: seen.append(maintain_partitions(now=NOW, weeks_ahead=0).kept))
+    assert seen == [("measurements_reading_2025w25",)]
+    assert Reading.objects.count() == 2
+
+
+@pytest.mark.slow
+def test_making_a_week_does_not_wait_for_readers_and_writers_of_others(weeks_of_their_own):
+    store(MONDAY)
+    made = []
+    with transaction.atomic():
+        store(MONDAY + timedelta(hours=1))
+        assert Reading.objects.count() == 2
+        in_threads(lambda: made.append(store(MONDAY - 8 * DAY, appliance_key=8)))
+    assert made == [1]
+
+
+@pytest.mark.slow
+def test_gateways_store_while_a_long_import_is_on_its_way(weeks_of_their_own):
+    maintain_partitions(now=NOW)
+    store(MONDAY)
+    stored = []
+    with transaction.atomic():
+        store(MONDAY - 100 * 7 * DAY, history=True)
+        in_threads(lambda: stored.append(store(MONDAY + timedelta(minutes=1))))
+    assert stored == [1]
