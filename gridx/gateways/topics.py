@@ -103,8 +103,11 @@ def stream_subject(serial: str, channel: Channel) -> str:
 
 
 def down_filter(serial: str) -> str:
-    """The MQTT topic filter with which a gateway subscribes all that is for it."""
-    return f"{PREFIX}/{check_serial(serial)}/down/#"
+    """The MQTT topic filter with which a gateway subscribes all that is for it.
+
+    Not ``down/#``, which includes ``down`` itself: NATS would need two consumers for it.
+    """
+    return f"{PREFIX}/{check_serial(serial)}/down/+"
 
 
 def upward_stream_filters(serial: str | None = None) -> tuple[str, str]:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -159,7 +159,9 @@ class Session:
             self.is_online = True
             self._control = asyncio.Queue()
             self._outbox.start_over()
-            await client.subscribe(down_filter(self.serial), qos=1)
+            granted = await client.subscribe(down_filter(self.serial), qos=1)
+            if _is_refused(granted):
+                raise aiomqtt.MqttError("the broker refuses the subscription")
             await self._publish(client, Channel.STATUS, self._status(online=True))
             try:
                 async with asyncio.TaskGroup() as group:
@@ -285,6 +287,11 @@ class Session:
 
     def _tell(self, what: str, **details: Any) -> None:
         self.post(Channel.EVENT, Event(v=VERSION, at=self._clock.now(), type=what, **details))
+
+
+def _is_refused(granted: Sequence[Any]) -> bool:
+    """A SUBACK's codes: 0 to 2 is the granted quality of service, 128 a refusal."""
+    return any(getattr(code, "value", code) >= 128 for code in granted)
 
 
 def _first_of(failures: BaseExceptionGroup) -> BaseException:

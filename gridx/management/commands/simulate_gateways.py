@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import time
 from argparse import ArgumentParser
@@ -76,6 +77,7 @@ class Command(BaseCommand):
             until_ms = _instant_ms(options["until"]) if options["until"] else None
             replay = _replay(options) if options["profile"] else None
             pace = _pace(options)
+            _allow_connections(len(entries))
             store = Store(options["state"])
         except (ValueError, StoreInUse) as error:
             raise CommandError(str(error)) from error
@@ -147,6 +149,16 @@ def _entries(options: dict[str, Any]) -> list[GatewayEntry]:
     if not secret:
         raise UnusableEntries("--serial needs --secret-file, or GRIDX_GATEWAY_SECRET")
     return [GatewayEntry(serial=serial, secret=secret)]
+
+
+def _allow_connections(count: int) -> None:
+    """A connection holds up to four file descriptors; the usual limit of 1,024 is too low."""
+    wanted = 4 * count + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise ValueError(f"{count} gateways need {wanted} open files; the system allows {hard}")
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _pace(options: dict[str, Any]) -> Pace:

@@ -31,7 +31,9 @@ CONFIGURATION = """
 server_name: tests
 listen: 127.0.0.1:{nats_port}
 mqtt {{ listen: 127.0.0.1:{mqtt_port} }}
-jetstream {{ store_dir: "{directory}", sync_interval: always }}
+jetstream {{
+  store_dir: "{directory}", sync_interval: always, limits {{ default_max_consumers: -1 }}
+}}
 accounts {{ GRIDX: {{ jetstream: enabled, users: [
   {{ user: cloud, password: cloud }}
   {gateways}

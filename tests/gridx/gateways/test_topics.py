@@ -102,7 +102,7 @@ def test_a_gateway_may_use_its_own_topics_only():
         "gridx.v1.GBX-1.down",
         "gridx.v1.GBX-1.down.>",
     ]
-    assert down_filter("GBX-1") == "gridx/v1/GBX-1/down/#"
+    assert down_filter("GBX-1") == "gridx/v1/GBX-1/down/+"
 
 
 def test_status_and_schedule_are_kept_by_the_broker():

@@ -1,0 +1,268 @@
+"""A link between real servers: what a gateway sends, what is stored, what it hears."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import aiomqtt
+import pytest
+from channels.layers import get_channel_layer
+from django.db import connection
+
+from gridx import clock
+from gridx.gateways import handlers
+from gridx.gateways.consumers import ORDERED, READINGS
+from gridx.gateways.topics import MQTT_STREAM, Channel
+from inventory.models import Appliance, Gateway, GatewayFault
+from inventory.operations import revoke_gateway, rotate_secret
+from measurements.announce import group_of
+from measurements.models import Reading
+from tests.gridx.gateways.conftest import Box, RunningLink, until
+
+pytestmark = pytest.mark.slow
+
+
+def reading(appliance: str, power_w: float, *, seq: int = 1, age_s: int = 0) -> dict:
+    at = int(time.time() - age_s) * 1000
+    return {
+        "seq": seq,
+        "sent_at": at,
+        "appliances": [{"appliance": appliance, "at": [at], "power_w": [power_w]}],
+    }
+
+
+def hello(*appliances: dict) -> dict:
+    return {
+        "protocol": 1,
+        "model": "Box",
+        "firmware": "1",
+        "sent_at": int(time.time() * 1000),
+        "appliances": list(appliances),
+    }
+
+
+METER = {"local_id": "meter", "kind": "meter", "interval_s": 10}
+
+
+def powers() -> list[float]:
+    return sorted(Reading.objects.values_list("power_w", flat=True))
+
+
+def faults() -> set[tuple[str, str]]:
+    return set(GatewayFault.objects.values_list("topic", "reason"))
+
+
+@pytest.fixture
+def box(secrets) -> Callable[[str], Box]:
+    """Makes the box of GX-0001 or GX-0002, with its secret."""
+    return lambda serial="GX-0001": Box(serial, secrets[serial])
+
+
+async def test_readings_are_stored_and_then_leave_the_log(link, log, box, in_database):
+    async with box() as gateway:
+        for number in range(20):
+            await gateway.send(Channel.READINGS, reading("grid", number, seq=number, age_s=number))
+        await until(lambda: in_database(lambda: Reading.objects.count() == 20))
+        assert await in_database(powers) == list(range(20))
+
+    async def is_empty() -> bool:
+        return (await log.stream_info(MQTT_STREAM)).state.messages == 0
+
+    await until(is_empty)
+
+
+async def test_pages_are_told_of_new_values(link, site, box):
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add(group_of(site.lindenweg.pk), channel)
+    async with box() as gateway:
+        await gateway.send(Channel.READINGS, reading("grid", 500))
+        event = await asyncio.wait_for(layer.receive(channel), 10)
+    assert event == {"type": "system.changed", "system": str(site.lindenweg.pk)}
+    await layer.group_discard(group_of(site.lindenweg.pk), channel)
+
+
+async def test_a_hello_is_answered_and_readings_right_behind_it_are_stored(link, box, in_database):
+    async with box() as gateway:
+        await gateway.send(Channel.HELLO, hello(METER))
+        await gateway.send(Channel.READINGS, reading("meter", 42))
+        (answer,) = await gateway.hears(Channel.HELLO_ANSWER)
+        meter = await in_database(lambda: Appliance.objects.get(local_id="meter"))
+        assert [(one.local_id, one.appliance) for one in answer.appliances] == [("meter", meter.pk)]
+        await until(lambda: in_database(lambda: powers() == [42]))
+        assert await in_database(faults) == set()
+
+
+async def test_hellos_are_answered_in_their_order(link, box, in_database):
+    async with box() as gateway:
+        for name in "ABCDE":
+            await gateway.send(Channel.HELLO, hello(METER | {"local_id": f"meter-{name}"}))
+        answers = await gateway.hears(Channel.HELLO_ANSWER, 5)
+    assert [answer.appliances[0].local_id for answer in answers] == [
+        f"meter-{name}" for name in "ABCDE"
+    ]
+
+
+async def test_bad_messages_are_counted_and_answered_and_their_neighbours_stored(
+    link, site, box, in_database
+):
+    async with box() as gateway:
+        await gateway.send(Channel.READINGS, b"garbage")
+        await gateway.send(Channel.READINGS, b'{"v": 99}')
+        await gateway.send(Channel.READINGS, b" " * 700_000)
+        await gateway.send(Channel.HELLO, b"garbage")
+        await gateway.send("up/nonsense", b"{}")
+        await gateway.send(Channel.READINGS, reading(str(site.other_meter.pk), 1))
+        await gateway.send(Channel.READINGS, reading("grid", 500))
+        errors = await gateway.hears(Channel.ERROR, 6)
+        expected = {
+            ("up/readings", "malformed"),
+            ("up/readings", "unknown_version"),
+            ("up/readings", "too_large"),
+            ("up/hello", "malformed"),
+            ("up/nonsense", "unknown_topic"),
+            ("up/readings", "unknown_appliance"),
+        }
+        assert {(error.channel, error.reason) for error in errors} == expected
+        await until(lambda: in_database(lambda: faults() == expected))
+        assert await in_database(powers) == [500]
+
+
+async def test_a_message_that_fails_here_is_kept_and_stops_nobody(
+    link, box, in_database, monkeypatch
+):
+    def fail(received):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setitem(handlers.HANDLERS, Channel.EVENT, fail)
+    monkeypatch.setitem(handlers.HANDLERS, Channel.CONSTRAINTS, fail)
+    async with box() as gateway:
+        await gateway.send(Channel.EVENT, {"at": 0, "type": "restart"})
+        await gateway.send(Channel.CONSTRAINTS, {"at": 0})
+        await gateway.send(Channel.HELLO, hello(METER))
+        await gateway.send(Channel.READINGS, reading("grid", 500))
+        await gateway.hears(Channel.HELLO_ANSWER)
+        await until(lambda: in_database(lambda: powers() == [500]))
+        expected = {("up/event", "internal_error"), ("up/constraints", "internal_error")}
+        await until(lambda: in_database(lambda: faults() == expected))
+
+
+async def test_a_gateway_reaches_nobody_elses_topics(link, box, in_database):
+    async with box("GX-0001") as mine, box("GX-0002") as theirs:
+        heard = []
+        await mine.client.subscribe("gridx/v1/GX-0002/#", qos=1)
+        await mine.client.subscribe("gridx/v1/+/down/#", qos=1)
+        await mine.send(Channel.READINGS, reading("grid", 666), serial="GX-0002")
+        await mine.send(Channel.HELLO_ANSWER, {"sent_at": 0, "appliances": []}, serial="GX-0002")
+        await theirs.send(Channel.READINGS, reading("grid", 2))
+        await theirs.send(Channel.HELLO, hello(METER))
+        await theirs.hears(Channel.HELLO_ANSWER)
+        heard = [channel for channel, _message in mine.heard]
+        assert [len((await theirs.hears(Channel.HELLO_ANSWER))[0].appliances)] == [1]
+        await until(lambda: in_database(lambda: powers() == [2]))
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("serial", "secret", "client_id"),
+    [
+        ("GX-0001", "wrong", None),
+        ("GX-0001", None, "GX-0002"),
+        ("GX-0404", "wrong", None),
+    ],
+)
+async def test_whoever_is_not_that_gateway_is_refused(link, secrets, serial, secret, client_id):
+    with pytest.raises(aiomqtt.MqttError, match="135"):
+        await Box(serial, secret or secrets[serial], client_id=client_id).client.__aenter__()
+
+
+async def test_nobody_is_let_in_without_a_link(log, box):
+    with pytest.raises(aiomqtt.MqttError):
+        await box().client.__aenter__()
+
+
+async def test_the_status_and_the_last_will_show_who_is_online(link, box, in_database):
+    def is_online() -> bool:
+        return Gateway.objects.get(serial="GX-0001").online
+
+    async with box() as gateway:
+        await gateway.send(Channel.STATUS, {"online": True})
+        await until(lambda: in_database(is_online))
+        # The connection breaks without a farewell.
+        gateway.client._client._sock_close()
+        await until(lambda: in_database(lambda: not is_online()))
+
+
+@pytest.mark.parametrize("change", [revoke_gateway, rotate_secret])
+async def test_a_connection_ends_within_seconds_when_its_right_ends(
+    link, site, box, secrets, in_database, change
+):
+    async with box("GX-0002") as other, box() as gateway:
+        now = clock.now()
+        await in_database(change, gateway=site.gateway, by=None, now=now)
+        await until(gateway.client._disconnected.done, within_s=5)
+        with pytest.raises(aiomqtt.MqttError, match="135"):
+            await box().client.__aenter__()
+        assert not other.client._disconnected.done()
+
+
+async def test_a_new_secret_lets_in_at_once_and_the_connection_lasts(link, site, box, in_database):
+    async with box():
+        secret = await in_database(rotate_secret, gateway=site.gateway, by=None, now=clock.now())
+    async with Box("GX-0001", secret) as gateway:
+        await asyncio.sleep(4)  # longer than the link looks for connections with the old one
+        assert not gateway.client._disconnected.done()
+
+
+async def test_a_revocation_while_no_link_ran_is_made_up_for(log, site, box, in_database, caplog):
+    caplog.set_level("INFO", logger="gridx")
+    first = RunningLink()
+    first.start()
+    await until(lambda: "Gateways are let in" in caplog.text)
+    async with box() as gateway:
+        await first.end()
+        await in_database(revoke_gateway, gateway=site.gateway, by=None, now=clock.now())
+        second = RunningLink()
+        second.start()
+        await until(gateway.client._disconnected.done)
+    await second.end()
+
+
+async def test_another_link_takes_over_what_keeps_its_order(link, box, in_database, caplog):
+    second = RunningLink()
+    second.start()
+    await until(lambda: caplog.text.count("Gateways are let in") == 2)
+    async with box() as gateway:
+        await gateway.send(Channel.HELLO, hello(METER))
+        await gateway.hears(Channel.HELLO_ANSWER)
+        await link.end()
+        await gateway.send(Channel.HELLO, hello(METER))
+        await gateway.send(Channel.READINGS, reading("meter", 7))
+        await gateway.hears(Channel.HELLO_ANSWER, 2)
+        await until(lambda: in_database(lambda: powers() == [7]))
+    await second.end()
+
+
+async def test_the_link_outlasts_broken_database_connections(link, box, in_database):
+    def end_all_others() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    async with box() as gateway:
+        await gateway.send(Channel.READINGS, reading("grid", 1, age_s=2))
+        await until(lambda: in_database(lambda: powers() == [1]))
+        await in_database(end_all_others)
+        await gateway.send(Channel.READINGS, reading("grid", 2))
+        await gateway.send(Channel.HELLO, hello(METER))
+        await until(lambda: in_database(lambda: powers() == [1, 2]))
+        await gateway.hears(Channel.HELLO_ANSWER)
+
+
+async def test_both_consumers_are_there_before_gateways_are_let_in(link, log):
+    for consumer in (READINGS, ORDERED):
+        info = await log.consumer_info(MQTT_STREAM, consumer.durable_name)
+        assert info.config.ack_policy == consumer.ack_policy
+    assert (await log.stream_info(MQTT_STREAM)).config.retention == "interest"
