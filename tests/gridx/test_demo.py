@@ -1,0 +1,106 @@
+"""The demo, as somebody starts it: one command up, Ctrl-C down."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from gridx.demo.world import PASSWORD, PEOPLE, SITES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_demo(directory: Path) -> tuple[subprocess.Popen, str, str]:
+    """The demo's process, its address, and what it printed until it served."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "demo", "--port", str(port), "--history", "3"],
+        cwd=ROOT,
+        env={**os.environ, "GRIDX_DATA_DIR": str(directory)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    printed = []
+    for line in process.stdout:
+        printed.append(line)
+        if "Ctrl-C" in line:
+            return process, f"http://127.0.0.1:{port}", "".join(printed)
+    raise AssertionError("the demo ended: " + "".join(printed))
+
+
+def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def stop_demo(process: subprocess.Popen, number: signal.Signals) -> float:
+    """How many seconds it took; fails where a process is left."""
+    children = descendants(process)
+    began = time.monotonic()
+    process.send_signal(number)
+    process.wait(timeout=15)
+    took = time.monotonic() - began
+    _gone, left = psutil.wait_procs(children, timeout=1)
+    assert not left, left
+    return took
+
+
+def sign_in(url: str, email: str) -> httpx.Client:
+    client = httpx.Client(base_url=url, follow_redirects=True, timeout=20)
+    form = client.get("/sign-in").text
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form).group(1)
+    page = client.post(
+        "/sign-in",
+        data={"username": email, "password": PASSWORD, "csrfmiddlewaretoken": token},
+        headers={"Referer": url},
+    )
+    assert page.status_code == 200
+    assert "/sign-in" not in str(page.url)
+    return client
+
+
+def live(client: httpx.Client) -> dict:
+    [system] = client.get("/api/systems").json()
+    return client.get(f"/api/systems/{system['id']}/live").json()
+
+
+def test_the_demo_starts_fills_serves_and_stops_and_goes_on_where_it_was(tmp_path):
+    process, url, printed = start_demo(tmp_path / "data")
+    try:
+        for person in PEOPLE:
+            assert person.email in printed
+            sign_in(url, person.email).close()
+        resident = sign_in(url, "resident@gridx.example")
+        before = live(resident)
+        assert before["measuredAt"]
+        deadline = time.monotonic() + 30
+        while live(resident)["measuredAt"] == before["measuredAt"]:
+            assert time.monotonic() < deadline, "the gateways send nothing new"
+            time.sleep(0.5)
+        admin = sign_in(url, "admin@gridx.example")
+        assert len(admin.get("/api/systems").json()) == len(SITES)
+    finally:
+        assert stop_demo(process, signal.SIGINT) < 10
+
+    began = time.monotonic()
+    process, url, _printed = start_demo(tmp_path / "data")
+    try:
+        assert time.monotonic() - began < 15
+        assert live(sign_in(url, "resident@gridx.example"))["measuredAt"] > before["measuredAt"]
+    finally:
+        assert stop_demo(process, signal.SIGTERM) < 10
