@@ -479,3 +479,19 @@ def test_a_report_tells_so_many_lines_and_counts_the_others():
     report.refuse((line, "bad") for line in range(2_500))
     report.refuse([(9_000, "bad"), (9_000, "worse")])
     assert (report.bad, len(report.bad_lines)) == (2_501, 1_000)
+
+
+def test_the_command_waits_until_others_have_computed_the_energies(cast, tmp_path, monkeypatch):
+    path = tmp_path / "file.csv"
+    path.write_text("at,p\n2020-05-01T10:00:00Z,1\n2020-05-01T11:00:00Z,1\n")
+    module = "measurements.management.commands.import_readings"
+    monkeypatch.setattr(f"{module}.sleep", lambda _s: DirtySlot.objects.first().delete())
+    run(path, cast.lindenweg, "--map=p=battery:power_w", "--wait")
+    assert not DirtySlot.objects.exists()
+
+    seconds = iter(range(0, 10_000, 50))
+    monkeypatch.setattr(f"{module}.sleep", lambda _s: None)
+    monkeypatch.setattr(f"{module}.monotonic", lambda: next(seconds))
+    path.write_text("at,p\n2020-05-01T10:00:00Z,2\n")
+    with pytest.raises(CommandError, match="1 slots are still to be computed"):
+        run(path, cast.lindenweg, "--map=p=battery:power_w", "--wait")
