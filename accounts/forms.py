@@ -2,7 +2,7 @@
 
 from django import forms
 from django.contrib.auth.forms import AuthenticationForm
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -106,18 +106,24 @@ class TrialSaveForm(forms.ModelForm):
         try:
             with transaction.atomic():
                 self.instance.save()
-                with transaction.get_connection().cursor() as cursor:
+                # What is looked at only when a transaction ends is looked at now.
+                with connection.cursor() as cursor:
                     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                    cursor.execute("SET CONSTRAINTS ALL DEFERRED")
                 transaction.set_rollback(True)
         except IntegrityError as error:
-            field, words = self.refusals.get(
-                constraint_of(error) or "",
-                (None, _("The database refuses this: %(reason)s") % {"reason": error}),
-            )
+            field, words = self._refusal(error)
             self.add_error(field if field in self.fields else None, words)
         finally:
             self.instance._state.adding = adding
+
+    def _refusal(self, error: IntegrityError) -> tuple[str | None, str]:
+        name = constraint_of(error) or ""
+        if name in self.refusals:
+            return self.refusals[name]
+        for constraint in self._meta.model._meta.constraints:
+            if constraint.name == name:
+                return None, constraint.get_violation_error_message()
+        return None, _("The database refuses this: %(reason)s") % {"reason": error}
 
 
 ACCOUNT_REFUSALS = {

@@ -143,7 +143,7 @@ def create_user(
     account.
     """
     if role not in roles_within(account):
-        raise UnableToCreateUser(_role_refusal(account))
+        raise UnableToCreateUser(role_refusal(account))
     try:
         with transaction.atomic():
             user = User.objects.create_user(
@@ -200,7 +200,7 @@ def change_role(*, user: User, role: str, by: User | None, now: datetime) -> Use
     if by is not None and by.pk == user.pk:
         raise UnableToChangeUser(_("You cannot change your own role."))
     if user.account is not None and role not in roles_within(user.account):
-        raise UnableToChangeUser(_role_refusal(user.account))
+        raise UnableToChangeUser(role_refusal(user.account))
     with transaction.atomic():
         changes = change_fields(user, {"role": role})
         if changes:
@@ -287,7 +287,8 @@ def _lock_tree() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('accounts_account'))")
 
 
-def _role_refusal(account: Account) -> str:
+def role_refusal(account: Account) -> str:
+    """Why a role does not fit the account."""
     if account.is_customer:
         return _("Users of a customer are residents or viewers.")
     return _("Only users of a customer can be residents.")
