@@ -70,15 +70,20 @@ class Link:
         database: DatabaseThreads,
         publisher: Publisher,
         tally: Tally,
+        ready: asyncio.Event,
         stop: asyncio.Event,
     ) -> None:
+        """`ready` is set while the broker is there, with its consumers."""
         self._client, self._database = client, database
-        self._publisher, self._tally, self._stop = publisher, tally, stop
+        self._publisher, self._tally = publisher, tally
+        self._ready, self._stop = ready, stop
         self._js: JetStreamContext = client.jetstream()
 
     async def store_readings(self) -> None:
         """Store what comes until the link is to end, whatever happens to the broker."""
         while not self._stop.is_set():
+            if not await self._is_set(self._ready):
+                continue
             try:
                 await self._store_readings()
             except _BROKER_TROUBLE as error:
@@ -135,9 +140,7 @@ class Link:
     async def keep_order(self, leads: asyncio.Event) -> None:
         """Handle what must keep its order, whenever this link leads, until it is to end."""
         while not self._stop.is_set():
-            if not leads.is_set():
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(leads.wait(), timeout=1.0)
+            if not await self._is_set(self._ready) or not await self._is_set(leads):
                 continue
             try:
                 # What a predecessor left, or an attempt of this link, comes back first.
@@ -218,6 +221,12 @@ class Link:
                 )
             except UnableToPublish as error:
                 logger.warning("Gateways were not told what was wrong: %s", error)
+
+    async def _is_set(self, event: asyncio.Event) -> bool:
+        """Whether something is the case, or becomes so within a second."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(event.wait(), timeout=1.0)
+        return event.is_set()
 
     async def _rest(self, seconds: float) -> None:
         """Wait, but no longer than until the link is to end."""

@@ -101,7 +101,11 @@ class Watch:
                 logger.warning("Connections could not be looked through: %s", error)
 
     async def _end_of(self, serial: str) -> None:
-        """End the connections of a gateway that began before now; look twice."""
+        """End the connections of a gateway that began before now; look twice.
+
+        Which secret a connection came with is not known: one that came with the new secret in the
+        very same moment is ended too, and simply comes back.
+        """
         open_now, servers_now = await self._servers.connections_of(serial)
         await self._end(open_now)
         await asyncio.sleep(_SECOND_LOOK_S)

@@ -46,13 +46,20 @@ async def run_link(*, at: Addresses, stop: asyncio.Event) -> None:
     publisher = Publisher(mqtt_url=at.mqtt_url, nats_url=at.nats_url)
     servers = Servers(system)
     watch = Watch(servers=servers, database=sign_in_database, tally=tally)
-    link = Link(client=client, database=database, publisher=publisher, tally=tally, stop=stop)
+    link = Link(
+        client=client,
+        database=database,
+        publisher=publisher,
+        tally=tally,
+        ready=broker.ready,
+        stop=stop,
+    )
     desk = SignInDesk(
         issuer=Issuer(at.nats_issuer_seed, ACCOUNT),
         cluster=servers,
         database=sign_in_database,
         tally=tally,
-        is_open=lambda: broker.is_ready,
+        is_open=broker.ready.is_set,
     )
     background = [
         asyncio.create_task(publisher.run(), name="publisher"),
@@ -82,7 +89,7 @@ class _Broker:
         self._clients: list[Client] = []
         self._connected = asyncio.Event()
         self._is_closing = False
-        self.is_ready = False
+        self.ready = asyncio.Event()
 
     async def connect(self, stop: asyncio.Event) -> tuple[Client | None, Client | None]:
         """Both connections, as soon as the broker is there; None when `stop` comes first."""
@@ -101,14 +108,14 @@ class _Broker:
         while True:
             await self._connected.wait()
             self._connected.clear()
-            while not self.is_ready:
+            while not self.ready.is_set():
                 try:
                     await ensure_consumers(self._clients[0].jetstream())
                 except (nats.errors.Error, nats.js.errors.Error) as error:
                     logger.warning("The log's consumers are not there: %s", error)
                     await asyncio.sleep(1.0)
                     continue
-                self.is_ready = True
+                self.ready.set()
                 logger.info("Gateways are let in.")
             await make_rounds()
 
@@ -143,7 +150,7 @@ class _Broker:
     async def _lost(self) -> None:
         if self._is_closing:
             return
-        self.is_ready = False
+        self.ready.clear()
         logger.warning("The connection to the broker is lost.")
 
     async def _regained(self) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -61,6 +62,15 @@ class Box:
         raw = body if isinstance(body, bytes) else json.dumps({"v": 1} | body).encode()
         topic = f"gridx/v1/{serial or self.serial}/{channel}"
         await self.client.publish(topic, raw, qos=1)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the connection has ended, without this box having wanted it."""
+        return self._listening.done()
+
+    def lose_connection(self) -> None:
+        """Be gone without a farewell."""
+        self.client._client.socket().shutdown(socket.SHUT_RDWR)
 
     async def hears(self, channel: Channel, number: int = 1) -> list[Message]:
         """The messages on a channel, as soon as there are so many."""
@@ -136,17 +146,6 @@ async def log(transactional_db) -> AsyncIterator[nats.js.JetStreamContext]:
 
 
 @pytest.fixture
-async def link(log, site, caplog) -> AsyncIterator[RunningLink]:
-    """A link that lets gateways in."""
-    caplog.set_level("INFO", logger="gridx")
-    running = RunningLink()
-    running.start()
-    await until(lambda: "Gateways are let in" in caplog.text)
-    yield running
-    await running.end()
-
-
-@pytest.fixture
 async def site(in_database) -> Cast:
     """The cast, committed, so that a link sees it."""
     return await in_database(make_cast)
@@ -159,3 +158,14 @@ async def secrets(site, in_database) -> dict[str, str]:
         gateway.serial: await in_database(rotate_secret, gateway=gateway, by=None, now=clock.now())
         for gateway in (site.gateway, site.other_gateway)
     }
+
+
+@pytest.fixture
+async def link(log, secrets, caplog) -> AsyncIterator[RunningLink]:
+    """A link that lets gateways in."""
+    caplog.set_level("INFO", logger="gridx")
+    running = RunningLink()
+    running.start()
+    await until(lambda: "Gateways are let in" in caplog.text)
+    yield running
+    await running.end()
