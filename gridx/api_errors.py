@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import orjson
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import status
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -57,5 +58,16 @@ def _sentences(detail, field: str = "") -> Iterator[str]:
 @csrf_exempt
 def not_found(request: HttpRequest) -> HttpResponse:
     """The answer to every address below `/api` that is none of it."""
-    body = orjson.dumps({"message": f"There is no {request.path}."})
-    return HttpResponse(body, status=404, content_type="application/json")
+    return _said(404, f"There is no {request.path}.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The answer where something broke that nobody expected: the page, or the API's body."""
+    if request.path.startswith("/api/"):
+        return _said(500, "Something broke on our side. It is logged.")
+    return defaults.server_error(request)
+
+
+def _said(status: int, message: str) -> HttpResponse:
+    body = orjson.dumps({"message": message})
+    return HttpResponse(body, status=status, content_type="application/json")

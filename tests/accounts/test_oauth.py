@@ -1,7 +1,10 @@
 import base64
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
+from urllib.parse import urlencode
 
 import pytest
 from django.core.cache import cache
@@ -63,8 +66,6 @@ def claims(token: str) -> dict:
 
 def test_a_password_gets_tokens_as_a_form_and_as_json(cast, api):
     form = "application/x-www-form-urlencoded"
-    from urllib.parse import urlencode
-
     as_form = api.post("/api/oauth/token", urlencode(fields()), content_type=form)
     as_json = api.post("/api/oauth/token", fields(), format="json")
     for answer in (as_form, as_json):
@@ -173,6 +174,26 @@ def test_a_family_revoked_leaves_other_sign_ins_alone(cast, api):
     refresh(api, phone["refresh_token"])
     refresh(api, phone["refresh_token"])
     assert me(api, desk["access_token"]).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_who_use_one_refresh_token_at_the_same_moment_get_one_answer(cast):
+    first = sign_in(APIClient())
+    barrier = Barrier(2)
+
+    def use() -> tuple[int, dict]:
+        barrier.wait()
+        try:
+            answer = refresh(APIClient(), first["refresh_token"])
+            return answer.status_code, answer.json()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = [done.result() for done in [pool.submit(use), pool.submit(use)]]
+    good = [body for status, body in answers if status == 200]
+    assert sorted(status for status, _body in answers) == [200, 403]
+    assert all(body["access_token"] and body["refresh_token"] for body in good)
 
 
 @pytest.mark.parametrize("token", ["", "abc", "a.b.c", "é"])

@@ -190,6 +190,18 @@ def test_a_get_may_say_that_it_sends_json(cast):
     assert answer.status_code == 200
 
 
+def test_what_breaks_is_500_in_json(cast, monkeypatch):
+    def broken(**kwargs):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("measurements.api.live_of_system", broken)
+    client = APIClient(raise_request_exception=False)
+    client.force_authenticate(cast.mara)
+    answer = client.get(address("api_system_live", cast))
+    assert answer.status_code == 500
+    assert "broken" not in answer.json()["message"]
+
+
 def test_the_schema_is_complete_and_valid():
     out = StringIO()
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=out)
