@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TextIO
+from typing import Any, TextIO
 
 from gridx.gateways.messages import QUANTITIES, ApplianceReadings, PlugState
 
@@ -84,18 +84,14 @@ class Recording:
     def interval_s(self) -> float:
         """The usual pause between two rows, from the file's beginning."""
         instants = [row.at for row, _ in zip(self.rows(), range(SAMPLED_ROWS), strict=False)]
-        pauses = [
-            later - earlier
-            for earlier, later in pairwise(instants)
-            if later > earlier
-        ]
+        pauses = [later - earlier for earlier, later in pairwise(instants) if later > earlier]
         return median(pauses) / 1000 if pauses else 60.0
 
     @property
     def _columns(self) -> set[str]:
         return {self.time_column, *(mapping.column for mapping in self.mappings)}
 
-    def _row(self, line: dict[str, str], number: int) -> Row:
+    def _row(self, line: dict[str, Any], number: int) -> Row:
         values: dict[tuple[str, str], float | PlugState | None] = {}
         try:
             instant = datetime.fromisoformat(line[self.time_column])
@@ -125,7 +121,9 @@ def columnar(rows: list[Row]) -> list[ApplianceReadings]:
     ]
 
 
-def _value(mapping: Mapping, cell: str) -> float | PlugState | None:
+def _value(mapping: Mapping, cell: str | None) -> float | PlugState | None:
+    if cell is None:
+        raise ValueError(f"no cell for {mapping.column!r}")
     if not cell.strip():
         return None
     if mapping.quantity == "plug_state":

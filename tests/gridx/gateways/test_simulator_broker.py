@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import pytest
+from msgspec.structs import replace
 
 from gridx.gateways.messages import (
     ApplianceSchedule,
@@ -22,7 +23,7 @@ from gridx.gateways.messages import (
 )
 from gridx.gateways.plants.presets import SitePlan
 from gridx.gateways.simulator.clock import SimulatedClock
-from gridx.gateways.simulator.entries import GatewayEntry
+from gridx.gateways.simulator.entries import GatewayEntry, write_entries
 from gridx.gateways.simulator.fleet import Report, simulate
 from gridx.gateways.simulator.recording import Mapping, Recording
 from gridx.gateways.simulator.replay import Replay, ReplayGateway
@@ -79,17 +80,6 @@ def schedule(revision: int, *segments: Segment, fail_safe: FailSafe | None = Non
         local_id="battery", appliance=BATTERY, segments=list(segments), fail_safe=fail_safe
     )
     return Schedule(v=1, revision=revision, issued_at=revision, appliances=[timeline])
-
-
-def battery_powers(cloud: Cloud, *, after_ms: int) -> list[float]:
-    return [
-        power
-        for readings in cloud.readings(SERIAL).values()
-        for columns in readings.appliances
-        if columns.appliance == "battery"
-        for at, power in zip(columns.at, columns.power_w, strict=True)
-        if at > after_ms
-    ]
 
 
 async def test_a_gateway_says_hello_and_what_it_reads(server, cloud, tmp_path):
@@ -210,15 +200,15 @@ async def test_messages_that_nobody_acknowledged_survive_the_process(server, clo
 async def test_a_retained_schedule_is_followed_offline_to_its_end_and_then_the_fail_safe(
     server, cloud
 ):
-    running = Running(server, Store())
+    running = Running(server, Store(), speed=20)
     now = running.clock.now()
     await cloud.send(
         SERIAL,
         Channel.SCHEDULE,
         schedule(
             7,
-            Segment(start=now - 60_000, end=now + 60_000, set_point_w=1_500),
-            Segment(start=now + 60_000, end=now + 120_000, set_point_w=-800),
+            Segment(start=now - 60_000, end=now + 100_000, set_point_w=1_500),
+            Segment(start=now + 100_000, end=now + 160_000, set_point_w=-800),
             fail_safe=FailSafe(min_w=-100, max_w=100),
         ),
     )
@@ -227,7 +217,7 @@ async def test_a_retained_schedule_is_followed_offline_to_its_end_and_then_the_f
         assert (ack.revision, ack.appliances[0].set_point_w) == (7, 1_500)
         await cloud.wait_for(SERIAL, Channel.READINGS, 2)
         server.kill()
-        while gateway.site.at_ms < now + 150_000:
+        while gateway.site.at_ms < now + 190_000:
             await asyncio.sleep(0.05)
         await server.start()
         last = gateway.outbox.acknowledged + len(gateway.outbox)
@@ -244,13 +234,13 @@ async def test_a_retained_schedule_is_followed_offline_to_its_end_and_then_the_f
         if columns.appliance == "battery"
         for at, power in zip(columns.at, columns.power_w, strict=True)
     }
-    assert {power for at, power in by_second.items() if now + 10_000 < at <= now + 60_000} == {
+    assert {power for at, power in by_second.items() if ack.at + 2_000 < at <= now + 100_000} == {
         1_500
     }
-    assert {power for at, power in by_second.items() if now + 62_000 < at <= now + 120_000} == {
+    assert {power for at, power in by_second.items() if now + 102_000 < at <= now + 160_000} == {
         -800
     }
-    assert all(abs(power) <= 100 for at, power in by_second.items() if at > now + 122_000)
+    assert all(abs(power) <= 100 for at, power in by_second.items() if at > now + 162_000)
 
 
 async def test_a_set_point_that_the_appliance_cannot_do_is_refused(server, cloud):
@@ -371,6 +361,35 @@ async def test_a_recorded_file_arrives_with_all_its_instants(server, cloud, reco
     assert min(power for columns in pv for power in columns.power_w) < 0
     socs = [s for m in messages for c in m.appliances for s in c.soc or [] if s is not None]
     assert 0 <= min(socs) < max(socs) <= 1
+
+
+async def test_a_killed_process_goes_on_without_losing_or_changing_a_message(
+    server, cloud, tmp_path
+):
+    write_entries(tmp_path / "gateways.json", [ENTRY, replace(ENTRY, serial=OTHER)])
+    command = [
+        sys.executable, "manage.py", "simulate_gateways",
+        "--gateways", tmp_path / "gateways.json", "--count", "1", "--speed", "20",
+        "--sample", "1", "--every", "1", "--state", tmp_path / "state",
+        "--broker", f"mqtt://127.0.0.1:{server.mqtt_port}",
+    ]  # fmt: skip
+    for times in (1, 2, 3):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).parents[3],
+            env={**os.environ, "GRIDX_DATA_DIR": str(tmp_path / "data")},
+        )
+        try:
+            await cloud.wait_for(SERIAL, Channel.READINGS, 30 * times)
+        finally:
+            process.kill()
+            await process.wait()
+    readings = cloud.readings(SERIAL)
+    assert sorted(readings) == list(range(1, max(readings) + 1))
+    counters = [readings[seq].appliances[0].imported_wh[-1] for seq in sorted(readings)]
+    assert counters == sorted(counters)
+    assert not cloud.of(OTHER, Channel.HELLO)
 
 
 async def test_the_command_replays_a_file_and_says_how_much_arrived(server, cloud, tmp_path):
