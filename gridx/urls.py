@@ -9,6 +9,8 @@ from accounts.sign_in import SignOut, admin_sign_in
 from gridx.api_errors import not_found
 from gridx.pages import gateways
 
+handler500 = "gridx.api_errors.server_error"
+
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("inventory.urls")),
