@@ -1,0 +1,399 @@
+"""Who gets what from every URL. A URL that is not in the table fails the build.
+
+A line of the table: name of the URL, then what each of six visitors gets.
+
+- owner: Mara, the resident of Lindenweg 12
+- admin: the account admin of the operator, above everything
+- sibling: the account admin of South, a region beside
+- stranger: a resident of South
+- viewer: a viewer of the operator
+- anonymous: nobody; SIGN_IN is a redirect there, FORBIDDEN the API's 403 with its message
+
+What the address names is Mara's: her account, her system, and so on (`_kwargs`); `about` says
+otherwise. Everything that a visitor does is undone before the next one comes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.core.cache import cache
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls.resolvers import RegexPattern
+
+from accounts.models import User
+from gridx.asgi import application
+from gridx.pages.routing import websocket_urlpatterns
+from inventory.models import Cluster
+from inventory.operations import assign_system
+from tests.cast import Cast, make_cast
+
+SIGN_IN = "sign-in"
+FORBIDDEN = "403 with a message"
+OPEN = "open"
+
+VISITORS = ("owner", "admin", "sibling", "stranger", "viewer", "anonymous")
+
+# What is seen by who has it in sight; what only managers do; what is for everybody signed in.
+SEEN = (200, 200, 404, 404, 200, SIGN_IN)
+MANAGED = (403, 200, 404, 404, 403, SIGN_IN)
+ACTED = (403, 302, 404, 404, 403, SIGN_IN)
+NAMED = (200, 200, 404, 404, 403, SIGN_IN)
+SIGNED_IN = (200, 200, 200, 200, 200, SIGN_IN)
+PUBLIC = (200, 200, 200, 200, 200, 200)
+
+API_SEEN = (200, 200, 404, 404, 200, FORBIDDEN)
+API_SIGNED_IN = (200, 200, 200, 200, 200, FORBIDDEN)
+API_NOWHERE = (404, 404, 404, 404, 404, 404)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A URL, asked for with a method, and what each of VISITORS gets."""
+
+    name: str
+    expected: tuple
+    method: str = "get"
+    # Which of the cast the address is about, by the name of its argument.
+    about: dict[str, str] = field(default_factory=dict)
+    data: dict = field(default_factory=dict)
+    query: str = ""
+
+
+PAGES = [
+    Line("sign_in", (302, 302, 302, 302, 302, 200)),
+    Line("sign_in", (302, 302, 302, 302, 302, 200), "post"),
+    Line("sign_out", (SIGN_IN,) * 6, "post"),
+    Line("password_reset", PUBLIC),
+    Line("password_reset", (302,) * 6, "post", data={"email": "mara@meyer.example"}),
+    Line("password_reset_done", PUBLIC),
+    Line("password_reset_confirm", PUBLIC),
+    Line("password_reset_confirm", PUBLIC, "post"),
+    Line("password_reset_complete", PUBLIC),
+    Line("set_language", (302,) * 6, "post", data={"language": "de"}),
+    Line("home", SIGNED_IN),
+    Line("profile", SIGNED_IN),
+    Line("profile", (302, 302, 302, 302, 302, SIGN_IN), "post", data={"language": "en"}),
+    # Accounts
+    Line("account_tree", SIGNED_IN),
+    Line("account_detail", SEEN),
+    Line("account_detail", (404, 200, 404, 404, 200, SIGN_IN), about={"account_id": "north"}),
+    Line("account_node", SEEN),
+    Line("account_edit", MANAGED),
+    Line("account_edit", MANAGED, "post"),
+    Line("account_create", MANAGED),
+    Line("account_create", MANAGED, "post"),
+    Line("account_move", MANAGED),
+    Line("account_move", MANAGED, "post"),
+    Line("customer_list", SEEN),
+    Line("audit_log", MANAGED),
+    Line("user_invite", MANAGED),
+    Line("user_invite", MANAGED, "post"),
+    Line("user_edit", MANAGED),
+    Line("user_edit", MANAGED, "post"),
+    Line("user_deactivate", ACTED, "post"),
+    Line("user_reactivate", ACTED, "post"),
+    Line("user_invite_again", ACTED, "post"),
+    # Systems, with their measurements
+    Line("system", SEEN),
+    Line("history_file", SEEN),
+    # Inventory
+    Line("inventory", SIGNED_IN),
+    Line("inventory_file", SIGNED_IN),
+    Line("account_inventory", SEEN),
+    Line("account_inventory_file", SEEN),
+    Line("system_create", MANAGED),
+    Line("system_create", MANAGED, "post"),
+    Line("system_inventory", SEEN),
+    Line("system_edit", NAMED),
+    Line("system_edit", NAMED, "post"),
+    Line("assignment_create", MANAGED, "post"),
+    Line("assignment_end", ACTED, "post"),
+    Line("appliance_edit", NAMED),
+    Line("appliance_edit", NAMED, "post"),
+    Line("gateway_detail", SEEN),
+    Line("gateway_edit", NAMED),
+    Line("gateway_edit", (302, 302, 404, 404, 403, SIGN_IN), "post", data={"name": "Cellar"}),
+    Line("gateway_revoke", ACTED, "post"),
+    Line("gateway_register", (403, 200, 200, 403, 403, SIGN_IN)),
+    Line("gateway_register", (403, 200, 404, 403, 403, SIGN_IN), query="?system={lindenweg}"),
+    Line("gateway_register", (403, 200, 200, 403, 403, SIGN_IN), "post"),
+    Line("gateway_rotate", MANAGED),
+    Line("gateway_rotate", MANAGED, "post"),
+    Line("gateway_arrivals", SEEN),
+    Line("cluster_create", MANAGED),
+    Line("cluster_create", MANAGED, "post"),
+    Line("cluster_edit", MANAGED),
+    Line("cluster_edit", MANAGED, "post"),
+    Line("cluster_remove", ACTED, "post"),
+    Line("pool_create", MANAGED),
+    Line("pool_create", MANAGED, "post"),
+    # The pool is of North, above Mara.
+    Line("pool_detail", (404, 200, 404, 404, 200, SIGN_IN)),
+    Line("pool_edit", (404, 200, 404, 404, 403, SIGN_IN)),
+    Line("pool_edit", (404, 200, 404, 404, 403, SIGN_IN), "post"),
+    Line("pool_add", (404, 200, 404, 404, 403, SIGN_IN), "post"),
+    Line("pool_drop", (404, 200, 404, 404, 403, SIGN_IN), "post"),
+    Line("pool_remove", (404, 302, 404, 404, 403, SIGN_IN), "post"),
+]
+
+API = [
+    Line("api_token", (400,) * 6, "post"),
+    Line("api_user", API_SIGNED_IN),
+    Line("api_own_account", API_SIGNED_IN),
+    Line("api_accounts", API_SIGNED_IN),
+    Line("api_account", API_SEEN),
+    Line("api_sub_accounts", API_SEEN),
+    Line("api_account_parents", API_SEEN),
+    Line("api_account_systems", API_SEEN),
+    Line("api_account_inventory", API_SEEN),
+    Line("api_customers", API_SIGNED_IN),
+    Line("api_customer", API_SEEN),
+    Line("api_customer_users", API_SEEN),
+    Line("api_systems", API_SIGNED_IN),
+    Line("api_system", API_SEEN),
+    Line("api_system_live", API_SEEN),
+    Line(
+        "api_system_historical",
+        API_SEEN,
+        query="?interval=2026-06-14T00:00:00Z/2026-06-15T00:00:00Z&resolution=1h",
+    ),
+    Line("api_gateways", API_SIGNED_IN),
+    Line("api_gateway", API_SEEN),
+    Line("api_appliances", API_SEEN),
+    Line("api_appliance", API_SEEN),
+    Line("api_schema", PUBLIC),
+    Line("api_docs", PUBLIC),
+    Line("api_root", API_NOWHERE),
+    Line("api_not_found", API_NOWHERE),
+]
+
+# Sockets: OPEN, or the code that they are closed with.
+SOCKETS = {"system_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403)}
+
+
+@pytest.fixture
+def things(cast: Cast, now) -> dict:
+    """What the addresses are about, by the name of their argument."""
+    cluster = Cluster.objects.create(system=cast.lindenweg, name="Garage")
+    helper = User.objects.create(
+        email="second@south.example", account=cast.south, role="grid_operator"
+    )
+    assignment = assign_system(system=cast.lindenweg, operator=helper, by=None, now=now)
+    return {
+        "account_id": cast.meyers.pk,
+        "user_id": cast.mara.pk,
+        "system_id": cast.lindenweg.pk,
+        "gateway_id": cast.gateway.pk,
+        "appliance_id": cast.pv.pk,
+        "cluster_id": cluster.pk,
+        "pool_id": cast.pool.pk,
+        "assignment_id": assignment.pk,
+        "uidb64": "nobody",
+        "token": "none",
+    }
+
+
+def _patterns(patterns, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for entry in patterns:
+        route = prefix + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from _patterns(entry.url_patterns, route)
+        else:
+            yield route, entry
+
+
+def _addresses() -> list[tuple[str, URLPattern]]:
+    """Every route of the real URLconf, the admin's excepted: those are for staff alone."""
+    return [
+        (route, pattern)
+        for route, pattern in _patterns(get_resolver().url_patterns)
+        if not route.startswith("admin")
+    ]
+
+
+def _arguments() -> dict[str, list[str]]:
+    return {pattern.name: list(pattern.pattern.converters) for _route, pattern in _addresses()}
+
+
+def test_every_url_is_in_the_table_and_the_table_names_no_other():
+    named = {pattern.name for _route, pattern in _addresses()}
+    assert None not in named, "a URL without a name"
+    assert named == {line.name for line in PAGES + API}
+
+
+def test_a_url_that_takes_forms_has_a_line_for_them(cast, things):
+    posted = {line.name for line in PAGES + API if line.method == "post"}
+    client = Client()
+    client.force_login(cast.staff)
+    for line in PAGES + API:
+        # The answer to a method that nobody knows names those that are known.
+        allowed = client.generic("PURGE", _url(line, things, cast)).headers.get("Allow", "")
+        assert line.name in posted or "POST" not in allowed, line.name
+
+
+def _people(cast: Cast) -> dict[str, User | None]:
+    return {
+        "owner": cast.mara,
+        "admin": cast.admin,
+        "sibling": cast.south_admin,
+        "stranger": cast.schmidt,
+        "viewer": cast.viewer,
+        "anonymous": None,
+    }
+
+
+def _url(line: Line, things: dict, cast: Cast) -> str:
+    values = {**things, **{name: getattr(cast, about).pk for name, about in line.about.items()}}
+    if line.name == "api_not_found":
+        return "/api/no/such/thing"
+    kwargs = {name: values[name] for name in _arguments()[line.name]}
+    query = line.query.format(lindenweg=cast.lindenweg.pk)
+    return reverse(line.name, kwargs=kwargs) + query
+
+
+def _ask(client: Client, line: Line, url: str):
+    options = {"content_type": "application/json"} if line in API else {}
+    if line.method == "get":
+        return client.get(url)
+    return client.post(url, line.data, **options)
+
+
+def _outcome(response) -> object:
+    if response.status_code == 302 and "/sign-in" in response.url:
+        return SIGN_IN
+    if response.status_code == 403 and response.headers["Content-Type"] == "application/json":
+        return FORBIDDEN if response.json().get("message") else "403 without a message"
+    return response.status_code
+
+
+@pytest.mark.parametrize("line", PAGES + API, ids=lambda line: f"{line.name}-{line.method}")
+def test_each_visitor_gets_what_the_table_says(cast, things, line):
+    people = _people(cast)
+    url, found = _url(line, things, cast), []
+    for visitor in VISITORS:
+        client = Client()
+        # Each comes anew: attempts are counted in the cache.
+        cache.clear()
+        with transaction.atomic():
+            if people[visitor] is not None:
+                client.force_login(people[visitor])
+            found.append(_outcome(_ask(client, line, url)))
+            transaction.set_rollback(True)
+    assert dict(zip(VISITORS, found, strict=True)) == dict(
+        zip(VISITORS, line.expected, strict=True)
+    )
+
+
+def test_what_does_not_exist_looks_like_what_is_out_of_sight(cast, things):
+    client = Client()
+    client.force_login(cast.admin)
+    arguments = _arguments()
+    for line in PAGES + API:
+        identified = [name for name in arguments[line.name] if name.endswith("_id")]
+        if identified and not line.about:
+            url = _url(line, {**things, identified[-1]: uuid4()}, cast)
+            assert _ask(client, line, url).status_code == 404, (line.name, line.method)
+
+
+def test_what_changes_something_does_not_do_so_by_a_link(cast, things):
+    client = Client()
+    client.force_login(cast.admin)
+    shown = {line.name for line in PAGES if line.method == "get"}
+    for line in PAGES:
+        if line.name in shown:
+            continue
+        response = client.get(_url(line, things, cast))
+        if line.name == "set_language":
+            # It answers a link too, and leaves the language as it was.
+            assert settings.LANGUAGE_COOKIE_NAME not in response.cookies
+        else:
+            assert response.status_code == 405, line.name
+
+
+def _sockets() -> dict[str, URLPattern]:
+    """The sockets that have a name; whatever else is asked for is closed as not found."""
+    return {pattern.name: pattern for pattern in websocket_urlpatterns if pattern.name}
+
+
+def test_every_socket_is_in_the_table():
+    assert set(SOCKETS) == set(_sockets())
+
+
+async def _opening(path: str, user: User | None) -> object:
+    """What becomes of a socket: OPEN, or the code of its closing."""
+    headers = [(b"origin", b"http://testserver"), (b"host", b"testserver")]
+    if user is not None:
+        client = Client()
+        await client.aforce_login(user)
+        cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+        headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={cookie}".encode()))
+    socket = WebsocketCommunicator(application, path, headers=headers)
+    connected, code = await socket.connect(timeout=10)
+    if not connected:
+        return code
+    # Refused after the handshake, so that browsers learn the code; else the first push comes.
+    message = await socket.receive_output(timeout=10)
+    if message["type"] == "websocket.close":
+        return message["code"]
+    await socket.disconnect()
+    return OPEN
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", sorted(SOCKETS))
+async def test_each_visitor_gets_the_socket_or_the_code_that_the_table_says(name):
+    cast = await sync_to_async(make_cast)()
+    # A resolver of its own: sockets are not in the URLconf of the pages.
+    pattern = URLResolver(RegexPattern(r"^"), [_sockets()[name]])
+    path = "/" + pattern.reverse(name, cast.lindenweg.pk)
+    found = [await _opening(path, person) for person in _people(cast).values()]
+    assert dict(zip(VISITORS, found, strict=True)) == dict(
+        zip(VISITORS, SOCKETS[name], strict=True)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+async def test_a_socket_that_there_is_not_is_not_found():
+    cast = await sync_to_async(make_cast)()
+    for path in ("/ws/nothing", f"/ws/systems/{uuid4()}", "/ws/systems/1"):
+        assert await _opening(path, cast.mara) == 4404
+
+
+def _admin_addresses() -> list[str]:
+    return [
+        route
+        for route, _pattern in _patterns(get_resolver().url_patterns)
+        if route.startswith("admin") and "<" not in route and "(" not in route
+    ]
+
+
+def test_the_admin_is_for_staff_alone(cast):
+    client = Client()
+    for route in _admin_addresses():
+        response = client.get(f"/{route}", follow=True)
+        if route in {"admin/logout/", "admin/jsi18n/"}:
+            continue
+        assert response.redirect_chain[-1][0].startswith("/sign-in"), route
+    for person in (cast.mara, cast.admin, cast.viewer, cast.grid_operator):
+        client.force_login(person)
+        for route in _admin_addresses():
+            if route in {"admin/logout/", "admin/jsi18n/"}:
+                continue
+            response = client.get(f"/{route}", follow=True)
+            assert response.status_code == 403, (person, route)
+
+
+def test_staff_comes_into_the_admin(cast):
+    client = Client()
+    client.force_login(cast.staff)
+    assert client.get("/admin/").status_code == 200
+    assert client.get("/admin").url == "/admin/"
