@@ -70,6 +70,7 @@ class SiteGateway:
         if state := known.get("site", entry.state):
             self.site.restore(state)
         self._applied: tuple[Applied, ...] = ()
+        self._limits_ms = 0
         self.outbox = Outbox(entry.serial, store, capacity=pace.capacity)
         self.session = Session(
             serial=entry.serial,
@@ -183,7 +184,11 @@ class SiteGateway:
         return (instant_ms - self._phase_ms) // sample_ms * sample_ms + self._phase_ms
 
     def _limits(self, now_ms: int, *, announces_anyway: bool = False) -> dict[str, Limits]:
-        """What each appliance keeps to now; says so to the cloud when it changed."""
+        """What each appliance keeps to now; says so to the cloud when it changed.
+
+        A step begins before the schedule that came during it: it never goes back behind that.
+        """
+        now_ms = self._limits_ms = max(now_ms, self._limits_ms)
         began = len(self.keeper.fail_safe_since)
         plants = {plant.local_id: plant for plant in self.site.plants}
         limits: dict[str, Limits] = {}

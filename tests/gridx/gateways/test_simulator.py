@@ -7,11 +7,12 @@ import lzma
 import stat
 from itertools import pairwise
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from gridx.gateways.codec import decode_as
-from gridx.gateways.messages import Readings
+from gridx.gateways.codec import decode_as, encode
+from gridx.gateways.messages import Ack, ApplianceSchedule, Readings, Schedule, Segment
 from gridx.gateways.plants.presets import SitePlan, build_site
 from gridx.gateways.simulator.clock import SimulatedClock
 from gridx.gateways.simulator.entries import (
@@ -242,6 +243,17 @@ class TestSiteGateway:
         assert len([at for at in instants if at % QUARTER == 0]) in (rows, rows - 1)
         assert NOON - box.site.at_ms < 10_000
         assert box.site.state["plants"]["grid"]["imported"] > 0
+
+    async def test_a_step_that_began_before_a_schedule_came_does_not_go_back_behind_it(self):
+        box = gateway(Store(), now_ms=NOON, begins_ms=NOON - 10_000)
+        posted: list[Ack] = []
+        box.session.post = lambda channel, message: posted.append(message)
+        segment = Segment(start=NOON, end=NOON + QUARTER, set_point_w=500)
+        timeline = ApplianceSchedule(local_id="battery", appliance=UUID(int=1), segments=[segment])
+        schedule = Schedule(v=1, revision=1, issued_at=NOON, appliances=[timeline])
+        box.receive(Channel.SCHEDULE, encode(schedule))
+        await box.read(until_ms=NOON)
+        assert [ack.appliances[0].set_point_w for ack in posted] == [500]
 
     async def test_what_a_killed_process_left_is_taken_up(self, tmp_path: Path):
         store = Store(tmp_path)
