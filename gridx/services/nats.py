@@ -31,6 +31,8 @@ jetstream {{
   store_dir: "{directory}"
   sync_interval: {sync_interval}
   max_memory_store: 256MB
+  # A gateway's subscription is a consumer; without this, the 1,001st would be deaf.
+  limits {{ default_max_consumers: -1 }}
 }}
 
 accounts {{

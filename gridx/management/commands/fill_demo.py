@@ -1,6 +1,7 @@
 """Make the demo's world and its history; what `demo` runs before it serves."""
 
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor, wait
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,6 +47,8 @@ class Command(BaseCommand):
                 )
         group_stations(now=now)
         self._compute(now)
+        # Gateways of an earlier world would go on from its counters.
+        shutil.rmtree(gateways.with_name("state"), ignore_errors=True)
         # Last: whoever finds the file finds the world finished.
         write_entries(gateways, entries)
 
