@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from gridx.gateways.codec import MessageRefused, decode
+from gridx.gateways.codec import MessageRefused, decode, unknown_fields
 from gridx.gateways.messages import VERSION, Error, Message
 from gridx.gateways.topics import Channel, UnknownTopic, parse_subject
 from inventory.models import Gateway
 
 UNKNOWN_TOPIC = "unknown_topic"
+UNKNOWN_FIELD = "unknown_field"
 INTERNAL_ERROR = "internal_error"
 # More answers than that to one gateway at once help nobody.
 MOST_ERRORS_AT_ONCE = 5
@@ -32,12 +33,16 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Upward:
-    """A message that could be read, and who sent it on which channel."""
+    """A message that could be read, and who sent it on which channel.
+
+    `ignored` are the fields in it that nobody knows.
+    """
 
     serial: str
     channel: Channel
     message: Message
     arrival: Arrival
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,13 @@ class Answers:
 class Outcome:
     """What came of a batch: answers, systems (ids) with news, and counts for the log.
 
-    `deferred` are those of its messages that were left for later (by their numbers).
+    Of its messages, by their numbers, `deferred` were left for later, and `failed` are those that
+    this program could not handle.
     """
 
     answers: Answers = field(default_factory=Answers)
     deferred: set[int] = field(default_factory=set)
+    failed: set[int] = field(default_factory=set)
     news: set[UUID] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -99,6 +106,7 @@ class Outcome:
         """Take over what came of another part of the batch."""
         self.answers.messages += other.answers.messages
         self.deferred |= other.deferred
+        self.failed |= other.failed
         self.news |= other.news
         for name, number in other.counts.items():
             self.count(name, number)
@@ -126,7 +134,8 @@ def read(arrival: Arrival) -> Upward | Unreadable | None:
             arrival,
             error.field,
         )
-    return Upward(address.serial, address.channel, message, arrival)
+    ignored = unknown_fields(address.channel, arrival.body)
+    return Upward(address.serial, address.channel, message, arrival, ignored)
 
 
 def find_gateways(serials: Iterable[str]) -> dict[str, GatewayRow]:

@@ -6,12 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, TypeVar
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    close_old_connections,
+    connection,
+)
 
 Result = TypeVar("Result")
 
-# The database went away, or refuses for now: the same again, later, may well succeed.
-UNREACHABLE = (OperationalError, InterfaceError)
+# The database went away, refuses for now, or is not migrated yet: the same again, later, may well
+# succeed. What is left are errors about the data itself.
+UNREACHABLE = (OperationalError, InterfaceError, InternalError, ProgrammingError)
 
 
 class DatabaseThreads:

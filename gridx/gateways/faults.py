@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F
 
-from gridx.gateways.arrivals import GatewayRow, Unreadable
+from gridx.gateways.arrivals import UNKNOWN_FIELD, GatewayRow, Unreadable, Upward
 from inventory.models import GatewayFault
 
 KEPT_FOR = timedelta(days=7)
-MERGED_WITHIN = timedelta(minutes=10)
+MERGED_WITHIN = timedelta(hours=1)
 MOST_ROWS = 500
 MOST_BODY_BYTES = 4096
 _SHOWN_DETAIL = 500
+_GREATEST_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,8 @@ def record_faults(*, faults: Iterable[Fault], now: datetime) -> None:
         .order_by("at")
         .only("gateway_id", "topic", "reason")
     }
-    new = []
-    for key, fault in merged.items():
-        if key in recent:
-            GatewayFault.objects.filter(pk=recent[key]).update(count=F("count") + fault.count)
-        else:
-            new.append(_row(key, fault, now))
+    _count_more({recent[key]: fault.count for key, fault in merged.items() if key in recent})
+    new = [_row(key, fault, now) for key, fault in merged.items() if key not in recent]
     if new:
         GatewayFault.objects.bulk_create(new)
         _drop_beyond(MOST_ROWS, {row.gateway_id for row in new})
@@ -75,6 +71,21 @@ def fault_of(item: Unreadable, gateway: GatewayRow) -> Fault:
         detail=f"{place}{item.detail}",
         body=item.arrival.body,
     )
+
+
+def faults_of_ignored(item: Upward, gateway: GatewayRow) -> list[Fault]:
+    """Fields that nobody knows cost nothing: the message was taken without them."""
+    if not item.ignored:
+        return []
+    return [
+        Fault(
+            gateway_id=gateway.id,
+            topic=item.channel.value,
+            reason=UNKNOWN_FIELD,
+            detail=", ".join(item.ignored),
+            body=item.arrival.body,
+        )
+    ]
 
 
 def drop_old_faults(*, now: datetime) -> int:
@@ -93,6 +104,20 @@ def _row(key: tuple[UUID, str, str], fault: Fault, now: datetime) -> GatewayFaul
         count=fault.count,
         body=fault.body[:MOST_BODY_BYTES],
     )
+
+
+def _count_more(counts: dict[UUID, int]) -> None:
+    if not counts:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE inventory_gatewayfault AS f SET count = LEAST(f.count::bigint + more.count, %s)
+            FROM unnest(%s::uuid[], %s::bigint[]) AS more (id, count)
+            WHERE f.id = more.id
+            """,
+            [_GREATEST_COUNT, list(counts), list(counts.values())],
+        )
 
 
 def _drop_beyond(most: int, gateway_ids: set[UUID]) -> None:

@@ -11,7 +11,6 @@ it, the one that holds the lock (`revocation.Watch.leads`).
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -51,6 +50,10 @@ _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 # How soon a message is looked at again whose gateway's hello is still on the way.
 _DEFERRED_S = 1.0
+# A message that makes this program fail comes again less and less often.
+_FIRST_RETRY_S = 30.0
+_LAST_RETRY_S = 3600.0
+_MENDED_WITHIN = timedelta(days=1)
 # What was wrong can be read at the gateway's page as well: telling the gateway delays nobody.
 _ERROR_PATIENCE_S = 1.0
 _BROKER_TROUBLE = (nats.errors.Error, JetStreamError, UnableToPull)
@@ -105,13 +108,15 @@ class Link:
         try:
             arrivals = _arrivals(batch)
             outcome = await self._patiently(store_arrivals, arrivals, may_defer=True)
-            deferred = outcome.deferred and await self._reconsider(arrivals, outcome)
+            deferred = await self._reconsider(arrivals, outcome) if outcome.deferred else set()
         except StoppedWaiting:
             return
         try:
             for message, arrival in zip(batch, arrivals, strict=True):
-                if deferred and arrival.number in deferred:
+                if arrival.number in deferred:
                     await message.nak(delay=_DEFERRED_S)
+                elif arrival.number in outcome.failed and _may_be_mended(message):
+                    await message.nak(delay=_retry_pause_s(message.metadata.num_delivered))
                 else:
                     await message.ack()
         except nats.errors.Error as error:
@@ -205,7 +210,7 @@ class Link:
                 raise
             except Exception as error:
                 logger.exception("A message on %s cannot be handled", arrival.subject)
-                part = await self._database.run(_give_up, arrival, error, now=clock.now())
+                part = await self._database.run(_note_failure, arrival, error, now=clock.now())
             outcome.join(part)
         return outcome
 
@@ -236,7 +241,7 @@ class Link:
 
 def _arrivals(batch: Sequence[Msg]) -> list[Arrival]:
     """The messages; when they arrived, by this installation's clock."""
-    now, real_now = clock.now(), datetime.fromtimestamp(time.time(), UTC)
+    now, real_now = clock.now(), datetime.now(UTC)
     return [
         Arrival(
             subject=message.subject,
@@ -248,9 +253,18 @@ def _arrivals(batch: Sequence[Msg]) -> list[Arrival]:
     ]
 
 
-def _give_up(arrival: Arrival, error: Exception, *, now: datetime) -> Outcome:
-    """Keep the message for whoever mends what failed; the link goes on."""
-    outcome = Outcome()
+def _may_be_mended(message: Msg) -> bool:
+    """Whether a reading that failed here comes again: for a day, in which the mistake may go."""
+    return datetime.now(UTC) - message.metadata.timestamp < _MENDED_WITHIN
+
+
+def _retry_pause_s(attempts: int) -> float:
+    return min(_FIRST_RETRY_S * 2 ** min(attempts - 1, 10), _LAST_RETRY_S)
+
+
+def _note_failure(arrival: Arrival, error: Exception, *, now: datetime) -> Outcome:
+    """Show at its gateway that a message could not be handled; the link goes on."""
+    outcome = Outcome(failed={arrival.number})
     outcome.count("messages that failed here")
     try:
         address = parse_subject(arrival.subject)

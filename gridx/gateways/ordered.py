@@ -20,8 +20,9 @@ from gridx.gateways.arrivals import (
     read,
 )
 from gridx.gateways.contacts import Contact, gather, record_contacts
-from gridx.gateways.faults import Fault, fault_of, record_faults
+from gridx.gateways.faults import Fault, fault_of, faults_of_ignored, record_faults
 from gridx.gateways.handlers import HANDLERS, Received
+from gridx.gateways.topics import Channel
 
 
 @transaction.atomic
@@ -33,6 +34,7 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
     gateways = find_gateways(item.serial for item in items)
     contacts: dict[UUID, Contact] = {}
     faults: list[Fault] = []
+    last_hello = {item.serial: item for item in items if _is_hello(item)}
     for item in items:
         gateway = gateways.get(item.serial)
         if gateway is None:
@@ -40,10 +42,19 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
             continue
         contact = gather(contacts, gateway.id, item.arrival.at)
         contact.touch(item.arrival.at)
+        # Each says all that its gateway has found: of several at once the last one counts, so
+        # that a gateway that floods the link with them does not keep the others waiting.
+        if _is_hello(item) and item is not last_hello[item.serial]:
+            outcome.count("hellos overtaken")
+            continue
         _apply(item, gateway, contact, faults, outcome, now)
     record_contacts(contacts)
     record_faults(faults=faults, now=now)
     return outcome
+
+
+def _is_hello(item: Upward | Unreadable) -> bool:
+    return isinstance(item, Upward) and item.channel is Channel.HELLO
 
 
 def _apply(
@@ -59,6 +70,7 @@ def _apply(
         outcome.answers.add_error(item.serial, error_about(item))
         faults.append(fault_of(item, gateway))
         return
+    faults += faults_of_ignored(item, gateway)
     reaction = HANDLERS[item.channel](Received(gateway, item.message, item.arrival, now))
     reaction.into(outcome, faults, gateway)
     contact.touch(item.arrival.at, reaction.sent_at_ms)

@@ -23,7 +23,7 @@ from gridx.gateways.arrivals import (
     read,
 )
 from gridx.gateways.contacts import Contact, gather, record_contacts
-from gridx.gateways.faults import Fault, fault_of, record_faults
+from gridx.gateways.faults import Fault, fault_of, faults_of_ignored, record_faults
 from gridx.gateways.handlers import HANDLERS, UNKNOWN_APPLIANCE, Received
 from gridx.gateways.messages import (
     QUANTITIES,
@@ -159,7 +159,9 @@ class _Intake:
             self._outcome.count("unreadable")
             self._outcome.answers.add_error(item.serial, error_about(item))
             self._faults.append(fault_of(item, gateway))
-        elif isinstance(item.message, Readings):
+            return
+        self._faults += faults_of_ignored(item, gateway)
+        if isinstance(item.message, Readings):
             contact.touch(item.arrival.at, item.message.sent_at)
             contact.numbers.append(item.message.seq)
             self._readings.append((item, gateway))

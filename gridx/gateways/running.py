@@ -15,6 +15,7 @@ from gridx import clock
 from gridx.gateways.authentication import ACCOUNT, SignInDesk
 from gridx.gateways.consumers import ensure_consumers
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
+from gridx.gateways.disconnects import DisconnectNotes
 from gridx.gateways.faults import drop_old_faults
 from gridx.gateways.link import Link
 from gridx.gateways.publisher import Publisher
@@ -69,6 +70,7 @@ async def run_link(*, at: Addresses, stop: asyncio.Event) -> None:
     ]
     try:
         await desk.attend(client)
+        await DisconnectNotes(sign_in_database).attend(system)
         loops = [link.store_readings() for _ in range(STORING_LOOPS)]
         await _until_stopped(stop, [*loops, link.keep_order(watch.leads)], background)
     finally:

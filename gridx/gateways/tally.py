@@ -13,12 +13,10 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
-        self.totals: Counter[str] = Counter()
 
     def count(self, name: str, number: int = 1, example: str = "") -> None:
         """Count something; the example is shown with it."""
         self._counts[name] += number
-        self.totals[name] += number
         if example:
             self._examples[name] = example
 

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from gridx.gateways import faults
-from gridx.gateways.faults import Fault, drop_old_faults, record_faults
+from gridx.gateways.faults import MERGED_WITHIN, Fault, drop_old_faults, record_faults
 from inventory.models import GatewayFault
 
 
@@ -14,10 +14,10 @@ def fault(cast) -> Fault:
 
 def test_equal_faults_are_one_row_with_a_count(fault, now):
     record_faults(faults=[fault, fault], now=now)
-    record_faults(faults=[fault], now=now + timedelta(minutes=9))
-    record_faults(faults=[fault], now=now + timedelta(minutes=11))
+    record_faults(faults=[fault], now=now + MERGED_WITHIN - timedelta(seconds=1))
+    record_faults(faults=[fault], now=now + MERGED_WITHIN)
     rows = GatewayFault.objects.order_by("at").values_list("at", "count")
-    assert list(rows) == [(now, 3), (now + timedelta(minutes=11), 1)]
+    assert list(rows) == [(now, 3), (now + MERGED_WITHIN, 1)]
 
 
 def test_only_the_newest_rows_of_a_gateway_are_kept(fault, cast, now, monkeypatch):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import aiomqtt
 import pytest
@@ -10,7 +11,8 @@ from channels.layers import get_channel_layer
 from django.db import connection
 
 from gridx import clock
-from gridx.gateways import handlers
+from gridx.gateways import handlers, readings
+from gridx.gateways import link as link_module
 from gridx.gateways.consumers import ORDERED, READINGS
 from gridx.gateways.topics import MQTT_STREAM, Channel
 from inventory.models import Appliance, Gateway, GatewayFault
@@ -98,12 +100,20 @@ async def test_a_hello_is_answered_and_readings_right_behind_it_are_stored(link,
 
 async def test_hellos_are_answered_in_their_order(link, box, in_database):
     async with box() as gateway:
-        for name in "ABCDE":
-            await gateway.send(Channel.HELLO, hello(METER | {"local_id": f"meter-{name}"}))
-        answers = await gateway.hears(Channel.HELLO_ANSWER, 5)
-    assert [answer.appliances[0].local_id for answer in answers] == [
-        f"meter-{name}" for name in "ABCDE"
-    ]
+        names = [f"meter-{name}" for name in "ABCDEFGH"]
+        for name in names:
+            await gateway.send(Channel.HELLO, hello(METER | {"local_id": name}))
+
+        def answered() -> list[str]:
+            return [
+                message.appliances[0].local_id
+                for channel, message in gateway.heard
+                if channel is Channel.HELLO_ANSWER
+            ]
+
+        await until(lambda: answered()[-1:] == names[-1:])
+        # Of several at once only the last is answered; none out of turn.
+        assert answered() == sorted(answered())
 
 
 async def test_bad_messages_are_counted_and_answered_and_their_neighbours_stored(
@@ -129,6 +139,36 @@ async def test_bad_messages_are_counted_and_answered_and_their_neighbours_stored
         assert {(error.channel, error.reason) for error in errors} == expected
         await until(lambda: in_database(lambda: faults() == expected))
         assert await in_database(powers) == [500]
+
+
+async def test_a_message_too_large_for_the_broker_ends_its_connection_only(link, box, in_database):
+    async with box("GX-0002") as other, box() as gateway:
+        with suppress(aiomqtt.MqttError):
+            await gateway.send(Channel.READINGS, b" " * 1_100_000)
+        await until(lambda: gateway.is_cut_off)
+        await until(lambda: in_database(lambda: faults() == {("connection", "too_large")}))
+        await other.send(Channel.READINGS, reading("grid", 2))
+        await until(lambda: in_database(lambda: powers() == [2]))
+
+
+async def test_a_message_that_fails_here_comes_again_when_the_mistake_is_mended(
+    link, box, in_database, monkeypatch
+):
+    mend = asyncio.Event()
+    store = readings.store_readings
+
+    def fail_until_mended(**options):
+        if not mend.is_set():
+            raise RuntimeError("a mistake of ours")
+        return store(**options)
+
+    monkeypatch.setattr(readings, "store_readings", fail_until_mended)
+    monkeypatch.setattr(link_module, "_FIRST_RETRY_S", 0.5)
+    async with box() as gateway:
+        await gateway.send(Channel.READINGS, reading("grid", 500))
+        await until(lambda: in_database(lambda: faults() == {("up/readings", "internal_error")}))
+        mend.set()
+        await until(lambda: in_database(lambda: powers() == [500]))
 
 
 async def test_a_message_that_fails_here_is_kept_and_stops_nobody(

@@ -164,6 +164,15 @@ def test_a_message_that_cannot_be_read_is_counted_and_answered(cast, send, now, 
     assert bytes(fault.body) == body[:4096]
 
 
+def test_an_unknown_field_is_ignored_and_counted(cast, send, now):
+    part = {"appliance": "grid", "at": [to_ms(now)], "power_w": [500], "mood": ["good"]}
+    outcome = send(readings(now, part, weather="fine"))
+    assert Reading.objects.count() == 1
+    assert not outcome.answers.messages
+    fault = GatewayFault.objects.get()
+    assert (fault.reason, fault.detail) == ("unknown_field", "weather, appliances.mood")
+
+
 def test_an_unknown_topic_below_the_own_serial_is_counted_and_answered(cast, now):
     arrival = Arrival("$MQTT.msgs.gridx.v1.GX-0001.up.wishes", b"{}", now, 1)
     outcome = store_arrivals(arrivals=[arrival], now=now)
@@ -242,12 +251,13 @@ def test_what_was_read_before_keeps_the_interval_that_held_then(cast, arrive, no
     assert declared.last().valid_from == now
 
 
-def test_hellos_are_applied_in_the_order_of_the_log(cast, arrive, now):
+def test_of_several_hellos_at_once_the_last_in_the_log_counts(cast, arrive, now):
     arrivals = [
         arrive(Channel.HELLO, hello(now, METER | {"manufacturer": name})) for name in ("A", "B")
     ]
-    apply_arrivals(arrivals=arrivals, now=now)
+    outcome = apply_arrivals(arrivals=arrivals, now=now)
     assert Appliance.objects.get(local_id="meter").manufacturer == "B"
+    assert len(outcome.answers.messages) == 1
 
 
 def test_a_status_says_whether_the_gateway_is_online(cast, arrive, now):
