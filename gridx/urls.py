@@ -14,6 +14,7 @@ handler500 = "gridx.api_errors.server_error"
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("inventory.urls")),
+    path("", include("gridx.pages.urls")),
     path("gateways/new", gateways.gateway_register, name="gateway_register"),
     path("gateways/<uuid:gateway_id>/secret", gateways.gateway_rotate, name="gateway_rotate"),
     path(

@@ -34,6 +34,16 @@
     }
   });
 
+  // <span data-zone="Europe/Lisbon">: said where the viewer's own time zone is another.
+  const showZones = () => {
+    const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    for (const part of document.querySelectorAll("[data-zone]")) {
+      part.hidden = part.dataset.zone === own;
+    }
+  };
+  document.addEventListener("htmx:wsAfterMessage", showZones);
+  showZones();
+
   // <time data-age datetime="…">: "5 s ago", in the words that the server sent along. What an
   // element marked data-stale-after="30" shows is dimmed once its newest time is older than that.
   const words = JSON.parse(document.getElementById("age-words")?.textContent ?? "null");

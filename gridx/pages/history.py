@@ -1,0 +1,339 @@
+"""A period's figures: the context of the tiles, the chart, its table and its file.
+
+All of them are made of one read, so that a figure is the same wherever it stands.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from django.db.models import Max, Min
+from django.utils.translation import gettext as _
+
+from gridx.pages import dates
+from gridx.pages.shown import Shown, Zoom
+from gridx.pages.summary import origin_shares, origin_words, summary
+from inventory.kinds import ApplianceKind
+from inventory.models import System
+from measurements import charts
+from measurements.figures import COLUMNS
+from measurements.formats import NBSP, Quantity, energy, number, percent
+from measurements.models import SystemDay
+from measurements.queries import History, Live, history_of_system
+from measurements.words import quality_sentence
+
+# What a table tells before what its chart shows.
+TOTALS = (
+    charts.Series("pv", "sun", "pv_mwh"),
+    charts.Series("consumption", "house", "consumption_mwh"),
+)
+MIX_TONES = {"pv": "sun", "battery": "battery", "grid": "grid"}
+# The width of the bar of origins, in its own units, and the room between two parts.
+MIX_WIDTH, MIX_GAP = 1000.0, 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A column's name, colour and sum (mWh)."""
+
+    key: str
+    tone: str
+    mwh: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the table: its heading, a cell a column, and how well it was seen."""
+
+    heading: str
+    cells: tuple[charts.Cell, ...]
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class MixPart:
+    """A stretch of the bar of origins."""
+
+    tone: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One figure: `raw` is it exactly (mWh, or a ratio of 0–1), `quantity` as people read it."""
+
+    key: str
+    label: str
+    icon: str
+    tone: str
+    raw: float | int
+    quantity: Quantity
+    note: str = ""
+    mix: tuple[MixPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodFigures:
+    """What there is to show of a period; `chart` is None where nothing was measured."""
+
+    title: str
+    when: str
+    summary: str
+    tiles: tuple[Tile, ...]
+    legend: tuple[Total, ...]
+    columns: tuple[Total, ...]
+    rows: tuple[Line, ...]
+    span_label: str
+    as_power: bool
+    chart: dict[str, Any] | None
+    quality: charts.Quality
+    quality_sentence: str
+
+
+def read_history(system: System, shown: Shown) -> History:
+    """The stored figures of the period."""
+    return history_of_system(
+        system=system,
+        from_at=shown.span.from_at,
+        until_at=shown.span.until_at,
+        resolution=shown.parts,
+    )
+
+
+def measured_days(system: System) -> tuple[date, date] | None:
+    """The first and the last local day of which anything is known."""
+    found = SystemDay.objects.filter(system_key=system.key).aggregate(Min("start"), Max("start"))
+    if found["start__min"] is None:
+        return None
+    return tuple(found[f"start__{end}"].astimezone(system.zone).date() for end in ("min", "max"))
+
+
+def period_figures(history: History, shown: Shown, live: Live, *, now: datetime) -> PeriodFigures:
+    """The figures of a period, ready for the templates."""
+    spans = shown.spans
+    figures = [_of(period.figures) for period in history.periods]
+    total = _of(history.total)
+    quality = charts.quality(spans, figures, now=now)
+    series = charts.series_of(figures)
+    columns = _columns(series, total)
+    return PeriodFigures(
+        title=dates.title_of(shown),
+        when=dates.when_of(shown),
+        summary=summary(total),
+        tiles=tuple(_tiles(total, quality, shown, live)),
+        legend=tuple(_total(one, total) for one in series),
+        columns=tuple(_total(one, total) for one in columns),
+        rows=tuple(_lines(spans, figures, columns, shown, now)),
+        span_label=dates.spans_name(shown),
+        as_power=shown.zoom is Zoom.DAY,
+        chart=None if total is None else _chart(spans, figures, shown, now),
+        quality=quality,
+        quality_sentence=quality_sentence(quality),
+    )
+
+
+def figures_csv(history: History, shown: Shown) -> Iterator[list[str]]:
+    """The rows of the file: local instants with their offset, energies in Wh, exact to the mWh."""
+    names = [name for name in COLUMNS if name not in ("seen_s", "expected_s", "flags")]
+    yield ["from", "until", *(name.replace("_mwh", "_wh") for name in names), "seen"]
+    for period in history.periods:
+        if period.figures is None:
+            continue
+        row = period.figures
+        yield [
+            *(at.astimezone(shown.zone).isoformat() for at in (period.start, period.until)),
+            *(_plain(name, row[name]) for name in names),
+            f"{row['seen_s'] / row['expected_s']:.4f}" if row["expected_s"] else "",
+        ]
+
+
+def _plain(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name.endswith("_mwh"):
+        sign, whole = "-" if value < 0 else "", abs(value)
+        return f"{sign}{whole // 1000}.{whole % 1000:03}"
+    return f"{value:g}" if name == "soc" else f"{value:.3f}"
+
+
+def _of(row: Any | None) -> SimpleNamespace | None:
+    """A row of figures, for those who read attributes."""
+    return None if row is None else SimpleNamespace(**row)
+
+
+# Chart and table -------------------------------------------------------------------------------
+
+
+def _columns(series: Sequence[charts.Series], total: Any | None) -> tuple[charts.Series, ...]:
+    """The table's columns: what was made and used, then what the chart shows of it."""
+    shown = {one.key for one in series}
+    first = [
+        one
+        for one in TOTALS
+        if one.key not in shown and total is not None and getattr(total, one.column) is not None
+    ]
+    return (*first, *series)
+
+
+def _total(series: charts.Series, total: Any | None) -> Total:
+    mwh = None if total is None else getattr(total, series.column)
+    return Total(series.key, series.tone, mwh)
+
+
+def _lines(
+    spans: Sequence[Any],
+    figures: Sequence[Any | None],
+    columns: Sequence[charts.Series],
+    shown: Shown,
+    now: datetime,
+) -> Iterator[Line]:
+    for row, figure in zip(charts.rows_of(spans, figures, now=now), figures, strict=False):
+        cells = {cell.key: cell for cell in row.cells}
+        hours = (row.span.until_at - row.span.from_at).total_seconds() / 3600
+        yield Line(
+            dates.span_name(shown, row.span),
+            tuple(cells.get(one.key) or _cell(one, figure, hours) for one in columns),
+            row.quality,
+        )
+
+
+def _cell(series: charts.Series, figure: Any | None, hours: float) -> charts.Cell:
+    mwh = None if figure is None else getattr(figure, series.column)
+    return charts.Cell(series.key, series.tone, mwh, None if mwh is None else mwh / 1000 / hours)
+
+
+def _chart(
+    spans: Sequence[Any], figures: Sequence[Any | None], shown: Shown, now: datetime
+) -> dict[str, Any]:
+    if shown.zoom is Zoom.DAY:
+        return charts.day_figure(
+            spans,
+            figures,
+            zone=shown.zone,
+            now=now,
+            number=number,
+            # Translators: beside the line that marks the current time in a chart
+            now_label=_("%(time)s now") % {"time": dates.clock_time(now, shown.zone)},
+        )
+    labels, narrow = dates.axis_labels(shown, list(spans))
+    return charts.period_figure(figures, labels=labels, narrow_labels=narrow, number=number)
+
+
+# Tiles -----------------------------------------------------------------------------------------
+
+
+def _tiles(total: Any | None, quality: charts.Quality, shown: Shown, live: Live) -> Iterator[Tile]:
+    if total is None:
+        return
+    if total.pv_mwh is not None:
+        yield _produced(total)
+    if total.consumption_mwh is not None:
+        yield _used(total)
+    if total.self_sufficiency_rate is not None:
+        yield _self_sufficient(total, quality)
+    if total.import_mwh is not None:
+        yield _energy_tile(
+            "import",
+            _("From the grid"),
+            "bolt",
+            "grid",
+            total.import_mwh,
+            _exported(total),
+        )
+    battery = _battery(total, shown, live)
+    if battery is not None:
+        yield battery
+
+
+def _energy_tile(
+    key: str, label: str, icon: str, tone: str, mwh: int, note: str = "", **fields: Any
+) -> Tile:
+    return Tile(key, label, icon, tone, mwh, energy(mwh), note, **fields)
+
+
+def _produced(total: Any) -> Tile:
+    rate = total.self_consumption_rate
+    note = _("%(share)s of it used here") % {"share": percent(rate)} if rate is not None else ""
+    return _energy_tile("produced", _("Produced"), "solar-panel-2", "sun", total.pv_mwh, note)
+
+
+def _used(total: Any) -> Tile:
+    return _energy_tile(
+        "used",
+        _("Used"),
+        "home-bolt",
+        "house",
+        total.consumption_mwh,
+        origin_words(total),
+        mix=tuple(_mix(origin_shares(total))),
+    )
+
+
+def _mix(shares: Sequence[tuple[str, float]]) -> Iterator[MixPart]:
+    room = MIX_WIDTH - MIX_GAP * (len(shares) - 1)
+    x = 0.0
+    for origin, share in shares:
+        yield MixPart(MIX_TONES[origin], round(x, 1), round(room * share, 1))
+        x += room * share + MIX_GAP
+
+
+def _self_sufficient(total: Any, quality: charts.Quality) -> Tile:
+    rate = total.self_sufficiency_rate
+    seen = quality.shares.get("seen", 0) + quality.shares.get("recovered", 0)
+    return Tile(
+        "self-sufficient",
+        _("Self-sufficient"),
+        "leaf",
+        "battery",
+        rate,
+        _percentage(rate),
+        _("%(share)s measured") % {"share": percent(seen)},
+    )
+
+
+def _percentage(ratio: float) -> Quantity:
+    return Quantity(*percent(ratio).split(NBSP))
+
+
+def _exported(total: Any) -> str:
+    if total.export_mwh is None:
+        return ""
+    return _("%(energy)s into the grid") % {"energy": energy(total.export_mwh)}
+
+
+def _battery(total: Any, shown: Shown, live: Live) -> Tile | None:
+    """How full it is now; in the past, what it gave."""
+    if shown.zoom is Zoom.DAY and shown.is_current and live.soc is not None:
+        return Tile(
+            "battery",
+            _("Battery"),
+            "battery-3",
+            "battery",
+            live.soc,
+            _percentage(live.soc),
+            _stored(live),
+        )
+    if total.discharge_mwh is None:
+        return None
+    note = ""
+    if total.charge_mwh is not None:
+        note = _("%(energy)s stored") % {"energy": energy(total.charge_mwh)}
+    return _energy_tile(
+        "battery", _("From the battery"), "battery-3", "battery", total.discharge_mwh, note
+    )
+
+
+def _stored(live: Live) -> str:
+    """ "6.4 of 10 kWh", where the capacity of every battery is known."""
+    batteries = live.of_kind(ApplianceKind.BATTERY)
+    capacities = [each.appliance.capacity_wh for each in batteries]
+    if not capacities or any(capacity is None for capacity in capacities):
+        return ""
+    whole = sum(capacities)
+    return _("%(stored)s of %(capacity)s kWh") % {
+        "stored": number(live.soc * whole / 1000, 1),
+        "capacity": number(whole / 1000, 1 if whole % 1000 else 0),
+    }

@@ -1,0 +1,193 @@
+"""Home: one system, now and over time; for who sees several, the way to each of them."""
+
+import csv
+from datetime import datetime
+from io import StringIO
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET
+
+from accounts.access import Action, Role, may
+from accounts.paging import page_of
+from gridx import clock
+from gridx.pages.fragments import figures_mark, live_context
+from gridx.pages.history import figures_csv, measured_days, period_figures, read_history
+from gridx.pages.navigation import show_in_navigation
+from gridx.pages.shown import Notice, Shown, Zoom, shown
+from gridx.pages.systems import lines_of
+from inventory.models import System
+from inventory.queries import InventoryFilter, inventory
+from measurements.queries import Live, live_of_system
+
+PAGE = 25
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """A resident's system; the list of systems for everybody else, and where there are several."""
+    if request.user.role == Role.RESIDENT and not request.user.is_staff:
+        systems = list(System.objects.visible_to(request.user).select_related("gateway")[:2])
+        if len(systems) == 1:
+            return _show(request, systems[0])
+    return _list(request)
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def system(request: HttpRequest, system_id: UUID) -> HttpResponse:
+    """The same page for one of the systems in sight."""
+    return _show(request, _visible(request, system_id))
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def history_file(request: HttpRequest, system_id: UUID) -> HttpResponse:
+    """The figures of the period that the address says, as CSV."""
+    found = _visible(request, system_id)
+    period = _shown(request, found, clock.now())
+    content = StringIO()
+    csv.writer(content).writerows(figures_csv(read_history(found, period), period))
+    response = HttpResponse(content.getvalue(), content_type="text/csv; charset=utf-8")
+    name = f"gridx-{period.zoom}-{period.first_day:%Y-%m-%d}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _visible(request: HttpRequest, system_id: UUID) -> System:
+    visible = System.objects.visible_to(request.user).select_related("gateway")
+    return get_object_or_404(visible, pk=system_id)
+
+
+def _shown(request: HttpRequest, system: System, now: datetime) -> Shown:
+    return shown(
+        resolution=request.GET.get("resolution"),
+        day=request.GET.get("date"),
+        zone=system.zone,
+        now=now,
+    )
+
+
+# One system ------------------------------------------------------------------------------------
+
+
+def _show(request: HttpRequest, system: System) -> HttpResponse:
+    """The whole page; only the period where htmx asks for that."""
+    now = clock.now()
+    # Before the figures: if they change in between, the page fetches them once more.
+    mark = figures_mark(system, now=now)
+    live = live_of_system(system=system, now=now)
+    context = _period_context(request, system, live, now)
+    if request.htmx and request.htmx.target == "period":
+        response = render(request, "pages/_period.html", context)
+    else:
+        show_in_navigation(request, system)
+        context |= live_context(system, live, user=request.user, mark=mark, now=now)
+        context["is_listed"] = request.resolver_match.url_name == "system"
+        response = render(request, "pages/home.html", context)
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response
+
+
+def _period_context(
+    request: HttpRequest, system: System, live: Live, now: datetime
+) -> dict[str, Any]:
+    period = _shown(request, system, now)
+    history = read_history(system, period)
+    days = measured_days(system)
+
+    def url(zoom: Zoom, day=None) -> str:
+        asked = {"resolution": zoom.value} | ({"date": day.isoformat()} if day else {})
+        return f"{request.path}?{urlencode(asked)}"
+
+    asked_day = None if period.is_current and period.day == period.today else period.day
+    return {
+        "system": system,
+        "now": now,
+        "history": period_figures(history, period, live, now=now),
+        "period": {
+            "shown": period,
+            "url": url(period.zoom, asked_day),
+            "base_url": request.path,
+            "choices": [
+                {"label": label, "url": url(zoom, asked_day), "current": zoom is period.zoom}
+                for zoom, label in _zoom_names().items()
+            ],
+            "previous_url": url(period.zoom, period.previous) if period.previous else None,
+            "next_url": url(period.zoom, period.next) if period.next else None,
+            "today_url": None if period.is_current else url(period.zoom),
+            "first_date": days[0] if days else None,
+            "last_date": period.today,
+            "nearest": _nearest(period, days, url),
+            "file_url": f"{reverse('history_file', args=[system.pk])}"
+            f"?{urlencode({'resolution': period.zoom.value, 'date': period.day.isoformat()})}",
+            "notices": [_notice_words()[notice] for notice in period.notices],
+        },
+    }
+
+
+def _nearest(period: Shown, days, url) -> dict[str, Any] | None:
+    """The way to the nearest day of which something is known, where this period has none."""
+    if days is None or (days[0] <= period.last_day and period.first_day <= days[1]):
+        return None
+    first = period.last_day < days[0]
+    label = _("To the first values") if first else _("To the latest values")
+    return {"url": url(period.zoom, days[0] if first else days[1]), "label": label}
+
+
+def _zoom_names() -> dict[Zoom, str]:
+    return {
+        Zoom.DAY: _("Day"),
+        Zoom.WEEK: _("Week"),
+        Zoom.MONTH: _("Month"),
+        Zoom.YEAR: _("Year"),
+    }
+
+
+def _notice_words() -> dict[Notice, str]:
+    return {
+        Notice.RESOLUTION: _("The address asks for a period that there is not. Here is the day."),
+        Notice.DATE: _("The address asks for a date that there is not. Here is today."),
+        Notice.FUTURE: _("That lies in the future. Here is today."),
+        Notice.EARLY: _("Nothing was measured that long ago."),
+    }
+
+
+# The list --------------------------------------------------------------------------------------
+
+
+def _list(request: HttpRequest) -> HttpResponse:
+    """Systems in sight, searched by `?q=`, page by page."""
+    now = clock.now()
+    search = request.GET.get("q", "").strip()[:100]
+    rows = inventory(user=request.user, account=None, wanted=InventoryFilter(search=search))
+    page = page_of(rows, request.GET.get("page"), size=PAGE)
+    context = {
+        "now": now,
+        "search": search,
+        "page": page,
+        "lines": lines_of(page.rows, now=now),
+        "may_register": may(request.user, Action.MANAGE_INVENTORY),
+    }
+    if request.htmx and request.htmx.target == "systems":
+        response = render(request, "pages/_systems.html", context)
+    else:
+        response = render(request, "pages/systems.html", context)
+    patch_vary_headers(response, ["HX-Request", "HX-Target"])
+    return response

@@ -1,0 +1,78 @@
+"""The figures of a period in one sentence, in the active language."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from measurements.formats import energy, percent
+
+ORIGINS = ("pv", "battery", "grid")
+
+
+def origin_shares(figures: Any) -> list[tuple[str, float]]:
+    """(pv, battery or grid; its share of what was used), without those of no part.
+
+    Empty where the origin is not known or nothing was used.
+    """
+    parts = [(origin, getattr(figures, f"{origin}_to_load_mwh")) for origin in ORIGINS]
+    whole = sum(mwh or 0 for _origin, mwh in parts)
+    return [(origin, mwh / whole) for origin, mwh in parts if mwh] if whole > 0 else []
+
+
+def origin_words(figures: Any) -> str:
+    """Where what was used came from: "72 % sun · 14 % battery · 14 % grid"."""
+    words = {
+        "pv": _("%(share)s sun"),
+        "battery": _("%(share)s battery"),
+        "grid": _("%(share)s grid"),
+    }
+    return " · ".join(
+        words[origin] % {"share": percent(share)} for origin, share in origin_shares(figures)
+    )
+
+
+def summary(figures: Any | None) -> str:
+    """What happened: produced, used and from where, fed into the grid; only what is known."""
+    if figures is None:
+        return _("Nothing was measured.")
+    sentences = [_made_and_used(figures.pv_mwh, figures.consumption_mwh, _origins(figures))]
+    if figures.export_mwh:
+        sentences.append(
+            _("%(energy)s went into the grid.") % {"energy": energy(figures.export_mwh)}
+        )
+    return " ".join(filter(None, sentences)) or _("Too little is measured here for a summary.")
+
+
+def _made_and_used(pv_mwh: int | None, used_mwh: int | None, origins: str) -> str:
+    given = {
+        "produced": None if pv_mwh is None else energy(pv_mwh),
+        "used": None if used_mwh is None else energy(used_mwh),
+        "origins": origins,
+    }
+    if pv_mwh is None and used_mwh is None:
+        return ""
+    if used_mwh is None:
+        return _("%(produced)s produced.") % given
+    if pv_mwh is None:
+        if origins:
+            return _("%(used)s used: %(origins)s.") % given
+        return _("%(used)s used.") % given
+    if origins:
+        return _("%(produced)s produced, %(used)s used: %(origins)s.") % given
+    return _("%(produced)s produced, %(used)s used.") % given
+
+
+def _origins(figures: Any) -> str:
+    shares = origin_shares(figures)
+    if len(shares) == 1:
+        return {
+            "pv": _("all of it from the sun"),
+            "battery": _("all of it from the battery"),
+            "grid": _("all of it from the grid"),
+        }[shares[0][0]]
+    words = {
+        "pv": _("%(share)s from the sun"),
+        "battery": _("%(share)s from the battery"),
+        "grid": _("%(share)s from the grid"),
+    }
+    return ", ".join(words[origin] % {"share": percent(share)} for origin, share in shares)
