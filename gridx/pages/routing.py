@@ -1,0 +1,10 @@
+"""Addresses of the sockets; everything else is closed as not found."""
+
+from django.urls import path, re_path
+
+from gridx.pages.consumers import NoSuchSocket, SystemConsumer
+
+websocket_urlpatterns = [
+    path("ws/systems/<uuid:system_id>", SystemConsumer.as_asgi(), name="system_socket"),
+    re_path(r"", NoSuchSocket.as_asgi()),
+]
