@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 import pytest
 from django.core.cache import cache
-from django.core.servers.basehttp import WSGIRequestHandler
+from django.core.servers.basehttp import ServerHandler, WSGIRequestHandler
 from gridx_connector import AsyncGridboxConnector, GridboxConnector, GridXAuthenticationError
 from gridx_connector_api import AuthenticatedClient
 from gridx_connector_api.models.heater import Heater
@@ -131,6 +131,7 @@ def site(live_server, cast, monkeypatch) -> Site:
     # Some clients never close their connections; a thread of the server would wait at each of
     # them, and keep a connection to the database.
     monkeypatch.setattr(WSGIRequestHandler, "protocol_version", "HTTP/1.0")
+    monkeypatch.setattr(ServerHandler, "http_version", "1.0")
     # The address is a constant of these modules.
     monkeypatch.setattr(gridx_connector.async_connector, "API_BASE_URL", f"{live_server.url}/api")
     monkeypatch.setattr(gridx_connector.sync_connector, "_API_BASE_URL", f"{live_server.url}/api")
