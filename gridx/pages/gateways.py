@@ -72,7 +72,7 @@ def _register(request: HttpRequest) -> HttpResponse:
         except operations.UnableToRegisterGateway as error:
             form.add_error(None, str(error))
         else:
-            return _show_secret(request, gateway, secret)
+            return _show_secret(request, gateway, secret, is_new=True)
     return _show_form(request, form, _chosen_system(request, request.POST.get("system", "")))
 
 
@@ -86,7 +86,7 @@ def gateway_rotate(request: HttpRequest, gateway_id: UUID) -> HttpResponse:
     require(request.user, Action.MANAGE_INVENTORY, gateway)
     if request.method == "POST":
         secret = operations.rotate_secret(gateway=gateway, by=request.user, now=clock.now())
-        return _show_secret(request, gateway, secret)
+        return _show_secret(request, gateway, secret, is_new=False)
     context = {
         "gateway": gateway,
         "system": gateway.system,
@@ -156,11 +156,15 @@ def example_of(serial: str, secret: str) -> Example:
 
 
 @sensitive_variables("secret")
-def _show_secret(request: HttpRequest, gateway: Gateway, secret: str) -> HttpResponse:
+def _show_secret(
+    request: HttpRequest, gateway: Gateway, secret: str, *, is_new: bool
+) -> HttpResponse:
+    # The example is for a gateway that has found nothing yet: it brings a grid meter of its own.
     context = {
         **arrivals(gateway),
         "system": gateway.system,
         "secret": secret,
+        "is_new": is_new,
         "broker": settings.PUBLIC_MQTT_URL,
         "example": example_of(gateway.serial, secret),
         "above": trail(gateway.system.account, request.user),
