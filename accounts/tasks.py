@@ -1,7 +1,9 @@
 """Celery tasks of the accounts: the mails of the outbox."""
 
 from celery import shared_task
+from django.contrib.sessions.models import Session
 from django.db import transaction
+from oauth2_provider.models import clear_expired
 
 from accounts import mails, outbox
 from gridx import clock
@@ -25,3 +27,10 @@ def send_soon() -> None:
 
 def _hint() -> None:
     send_due_mails.apply_async(retry=False)
+
+
+@shared_task
+def forget_what_expired() -> None:
+    """Delete tokens and sessions that let nobody in any more."""
+    clear_expired()
+    Session.objects.filter(expire_date__lt=clock.now()).delete()

@@ -22,6 +22,11 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"expires": 10.0},
     },
+    "forget what expired": {
+        "task": "accounts.tasks.forget_what_expired",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "maintain partitions": {
         "task": "measurements.tasks.maintain_partitions",
         "schedule": 3600.0,

@@ -2,10 +2,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.test import override_settings
 
 from tests.cast import Cast, make_cast
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+class QuickHasher(PBKDF2PasswordHasher):
+    """The real algorithm, without the time that it takes on purpose."""
+
+    iterations = 1
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_passwords():
+    with override_settings(PASSWORD_HASHERS=["tests.conftest.QuickHasher"]):
+        yield
 
 
 @pytest.fixture
