@@ -38,7 +38,7 @@
   const showZones = () => {
     const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
     for (const part of document.querySelectorAll("[data-zone]")) {
-      part.hidden = part.dataset.zone === own;
+      part.classList.toggle("other", part.dataset.zone !== own);
     }
   };
   document.addEventListener("htmx:wsAfterMessage", showZones);
