@@ -19,12 +19,12 @@ from gridx.demo.world import (
 )
 from inventory.models import System
 from inventory.operations import (
+    add_members,
     create_cluster,
     create_pool,
     create_system,
     move_appliance,
     register_gateway,
-    add_members,
 )
 
 

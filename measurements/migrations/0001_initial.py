@@ -385,9 +385,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "slot to compute",
                 "verbose_name_plural": "slots to compute",
-                "indexes": [
-                    models.Index(fields=["system_key", "start"], name="dirty_slot")
-                ],
+                "indexes": [models.Index(fields=["system_key", "start"], name="dirty_slot")],
             },
         ),
     ]
