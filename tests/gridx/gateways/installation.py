@@ -101,20 +101,22 @@ class Installation:
     def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
-    def stored(self) -> list[tuple[int, int]]:
-        """The readings in the database: appliance key and milliseconds."""
+    def stored(self, *gateways: "Gateway") -> set[tuple[int, int]]:
+        """The gateways' readings in the database: appliance key and milliseconds.
+
+        None of them while the database is away.
+        """
         query = """
             SELECT appliance_key, round(extract(epoch FROM at) * 1000)::bigint
-            FROM measurements_reading
+            FROM measurements_reading WHERE appliance_key = ANY(%s)
         """
-        with psycopg.connect(self.at.database_url, autocommit=True) as connection:
-            return connection.execute(query).fetchall()
-
-    def how_many_stored(self) -> int:
-        """How many readings; 0 while the database is away."""
-        with suppress(psycopg.Error):
-            return len(self.stored())
-        return 0
+        keys = [gateway.appliance_key for gateway in gateways]
+        with (
+            suppress(psycopg.OperationalError),
+            psycopg.connect(self.at.database_url, autocommit=True) as connection,
+        ):
+            return set(connection.execute(query, [keys]))
+        return set()
 
     def _manage(self, *arguments: str) -> str:
         done = subprocess.run(
