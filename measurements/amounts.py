@@ -45,6 +45,14 @@ class Amounts:
             sums, present = sums + part.values, present | part.present
         return cls(sums, present)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Amounts"]) -> "Amounts":
+        """One after the other."""
+        return cls(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.present for part in parts]),
+        )
+
     def __len__(self) -> int:
         return len(self.values)
 

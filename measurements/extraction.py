@@ -1,61 +1,70 @@
-"""Rows of numbers out of the database into columns of numpy, by COPY in binary.
+"""Rows of arrays out of the database into numpy, by COPY in binary.
 
-The counterpart of `measurements.staging`: rows of a fixed width, nulls as markers, so that many
-rows arrive by one array operation. Layout: PostgreSQL documentation, COPY, “Binary Format”.
+The counterpart of `measurements.staging`. A query groups many rows into one with an array for
+each column (`array_agg`), so thousands of values arrive by one array operation, and a long result
+group by group. Layout: PostgreSQL documentation, COPY, “Binary Format”, and `array_send`; the
+server sends one message for each row (“Message Formats”, CopyData).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import struct
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-_HEADER_SIZE, _TRAILER_SIZE = 19, 2
+_HEADER_SIZE = 19
+_TRAILER = b"\xff\xff"
+_LENGTH = struct.Struct(">i")
 _EPOCH_2000_MS = 946_684_800_000
 
-
-@dataclass(frozen=True)
-class Extracted:
-    """How a column leaves the database: `sql` casts it, `null` stands for what is absent."""
-
-    sql: str
-    binary: str
-    null: str | None = None
-
-    def select(self, expression: str) -> str:
-        if self.null is None:
-            return f"({expression})::{self.sql}"
-        return f"COALESCE(({expression})::{self.sql}, {self.null})"
-
-
-INTEGER = Extracted("integer", ">i4")
-INSTANT = Extracted("timestamptz", ">i8")
-DOUBLE = Extracted("double precision", ">f8", "'NaN'")
-# Energies of appliances are never negative, so -1 says that there is none.
-ENERGY = Extracted("bigint", ">i8", "-1")
+# By the type's number (pg_type.oid): how one value is written.
+_INT2, _INT4, _INT8, _FLOAT4, _FLOAT8, _TIMESTAMPTZ = 21, 23, 20, 700, 701, 1184
+_BINARY = {
+    _INT2: ">i2",
+    _INT4: ">i4",
+    _INT8: ">i8",
+    _FLOAT4: ">f4",
+    _FLOAT8: ">f8",
+    _TIMESTAMPTZ: ">i8",
+}
+_ELEMENTS = {
+    oid: np.dtype([("length", ">i4"), ("value", binary)]) for oid, binary in _BINARY.items()
+}
+# Dimensions, whether there are nulls, the type, the length and the first index.
+_ARRAY_HEADER = struct.Struct(">iiIii")
+_NO_DIMENSIONS = 12
+_NOTHING = np.zeros(0)
 
 
-def extract(
-    cursor, columns: Mapping[str, tuple[str, Extracted]], source: str
-) -> dict[str, np.ndarray]:
-    """The columns, each an SQL expression with its type, of `source` (from FROM on).
+def extract(cursor, query: str, parameters: Sequence = ()) -> Iterator[list[np.ndarray]]:
+    """The rows of a query whose columns are all arrays, one after the other.
 
-    Instants come as int64 milliseconds since the epoch, doubles with NaN for null. `source` must
-    be the project's own text: COPY takes no parameters.
+    Arrays of numbers come as int64 or float64, those of instants as int64 milliseconds since the
+    epoch; a null instead of an array comes as an empty one. Arrays hold no nulls themselves:
+    ValueError. Nothing else can be done on the connection until the last row has been taken.
     """
-    selected = ", ".join(
-        f"{kind.select(expression)} AS {name}" for name, (expression, kind) in columns.items()
-    )
-    chunks = []
-    with cursor.copy(f"COPY (SELECT {selected} {source}) TO STDOUT (FORMAT BINARY)") as copy:
-        chunks.extend(bytes(chunk) for chunk in copy)
-    fields: list[tuple[str, str]] = [("count", ">i2")]
-    for name, (_expression, kind) in columns.items():
-        fields += [(f"{name}#", ">i4"), (name, kind.binary)]
-    body = b"".join(chunks)[_HEADER_SIZE:-_TRAILER_SIZE]
-    rows = np.frombuffer(body, dtype=np.dtype(fields))
-    return {name: _decoded(kind, rows[name]) for name, (_expression, kind) in columns.items()}
+    with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)", parameters) as copy:
+        first = True
+        for message in copy:
+            row = memoryview(message)[_HEADER_SIZE if first else 0 :]
+            first = False
+            if row != _TRAILER:
+                yield list(_columns(row))
 
 
-def _decoded(kind: Extracted, values: np.ndarray) -> np.ndarray:
-    native = values.astype(values.dtype.newbyteorder("="))
-    return native // 1000 + _EPOCH_2000_MS if kind is INSTANT else native
+def _columns(row: memoryview) -> Iterator[np.ndarray]:
+    at = 2  # after the number of columns
+    while at < len(row):
+        (length,) = _LENGTH.unpack_from(row, at)
+        at += _LENGTH.size
+        yield _NOTHING if length <= _NO_DIMENSIONS else _array(row[at : at + length])
+        at += max(length, 0)
+
+
+def _array(data: memoryview) -> np.ndarray:
+    dimensions, with_nulls, oid, length, _first = _ARRAY_HEADER.unpack_from(data)
+    if dimensions != 1 or with_nulls or oid not in _BINARY:
+        raise ValueError(f"Not a plain array of numbers: type {oid}, {dimensions} dimensions")
+    values = np.frombuffer(data, _ELEMENTS[oid], length, _ARRAY_HEADER.size)["value"]
+    if oid == _TIMESTAMPTZ:
+        return values.astype(np.int64) // 1000 + _EPOCH_2000_MS
+    return values.astype(np.float64 if oid in (_FLOAT4, _FLOAT8) else np.int64)

@@ -73,6 +73,19 @@ class Figures:
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     @classmethod
+    def joined(cls, parts: Sequence["Figures"]) -> "Figures":
+        """One after the other; at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            {n: Amounts.joined([part.amounts[n] for part in parts]) for n in (*SUMMED, *LAST)},
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in (*LAST_FLOATS, "seen_s", "expected_s", "flags")
+            ),
+        )
+
+    @classmethod
     def of_columns(cls, columns: Mapping[str, Sequence]) -> "Figures":
         """The inverse of `columns`."""
         return cls(

@@ -110,6 +110,20 @@ class DirtySlot(models.Model):
         indexes = [models.Index(fields=["system_key", "start"], name="dirty_slot")]
 
 
+class FinalSpan(models.Model):
+    """Slots of an appliance whose readings retention has dropped: never computed again."""
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "from_at")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    from_at = models.DateTimeField()
+    until_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("final span")
+        verbose_name_plural = _("final spans")
+
+
 class SystemClaim(models.Model):
     """One row a system: locked by the worker that computes its slots, so none is done twice."""
 

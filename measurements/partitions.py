@@ -17,6 +17,7 @@ import numpy as np
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 
+from measurements.finality import note_final_slots
 from measurements.resolutions import from_ms, to_ms
 
 TABLE = "measurements_reading"
@@ -167,6 +168,7 @@ def _drop(week: int, name: str) -> bool:
             (free,) = cursor.fetchone()
             if not free or _has_dirty_slots(cursor, week):
                 return False
+            note_final_slots(cursor, table=name, until_at=week_start(week + 1))
             cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             cursor.execute(f"DROP TABLE {name}")
             return True

@@ -7,5 +7,6 @@ data go through it alike, and running it again changes nothing.
 """
 
 from measurements.slots.compute import Computed, compute_dirty, compute_until_clean
+from measurements.slots.rebuilding import mark_history
 
-__all__ = ["Computed", "compute_dirty", "compute_until_clean"]
+__all__ = ["Computed", "compute_dirty", "compute_until_clean", "mark_history"]

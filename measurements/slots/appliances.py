@@ -1,47 +1,45 @@
-"""Computes slots of appliances from their readings: finds what belongs together, reads it, writes.
+"""Computes slots of appliances from their readings, and writes them."""
 
-`measurements.energy` says what a run of slots needs besides its own readings, and how far a
-change reaches; this module asks the database for just that.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 
 import numpy as np
 from django.db import connection
 
-from measurements import extraction, staging
-from measurements.carry import open_since, unpack_carry
-from measurements.energy import (
-    LONGEST_GAP_MS,
-    ApplianceSlots,
-    Readings,
-    appliance_slots,
-)
-from measurements.partitions import existing_weeks, week_of_ms, week_start
-from measurements.resolutions import SLOT_MS, from_ms, slot_end_ms, slot_start_ms, to_ms
-from measurements.slots.claims import Claim, mark_slots
+from measurements import staging
+from measurements.carry import CARRY_SIZE, unpack_carry
+from measurements.energy import LATE_S, ApplianceSlots, Readings, appliance_slots
+from measurements.extraction import extract
+from measurements.slots.claims import Run
 from measurements.slots.inventory import load_nominals
+from measurements.slots.runs import (
+    LONGEST_INTERVAL_MS,
+    Context,
+    Piece,
+    columns_of,
+    contexts_of,
+    pieces_of,
+    unnested,
+    widened,
+)
 
-# Dirty slots no further apart than this are computed as one run.
-_JOIN_MS = 16 * SLOT_MS
-_LONGEST_INTERVAL_MS = 3_600_000
-_CARRY_BYTES = 96
+# No piece may have more readings than this, so that a worker needs little memory.
+_READINGS_AT_MOST = 250_000
+# How many slots are marked at a time where a change of a counter's state is carried on.
+_MARKED_ONWARD = 192
+_CARRY_BYTES = 8 * CARRY_SIZE
 _NO_CARRY = np.full(_CARRY_BYTES // 8, np.nan, "<f8").tobytes()
 
-_RUNS = staging.StagingTable(
-    "slot_run_staging",
-    {
-        "run": staging.KEY,
-        "system_key": staging.KEY,
-        "appliance_key": staging.KEY,
-        "from_at": staging.INSTANT,
-        "until_at": staging.INSTANT,
-        "read_from": staging.INSTANT,
-        "read_until": staging.INSTANT,
-    },
+_FLOATS = (
+    "imported_wh",
+    "exported_wh",
+    "mean_w",
+    "min_w",
+    "max_w",
+    "soc",
+    "stored_wh",
+    "temperature_c",
 )
 _SLOTS = staging.StagingTable(
     "appliance_slot_staging",
@@ -51,19 +49,7 @@ _SLOTS = staging.StagingTable(
         "start": staging.INSTANT,
         "import_mwh": staging.BIG,
         "export_mwh": staging.BIG,
-        **dict.fromkeys(
-            (
-                "imported_wh",
-                "exported_wh",
-                "mean_w",
-                "min_w",
-                "max_w",
-                "soc",
-                "stored_wh",
-                "temperature_c",
-            ),
-            staging.DOUBLE,
-        ),
+        **dict.fromkeys(_FLOATS, staging.DOUBLE),
         "seen_s": staging.KEY,
         "flags": staging.SMALL,
         "carry": staging.ColumnType("bytea", f"V{_CARRY_BYTES}", f"'\\x{_NO_CARRY.hex()}'::bytea"),
@@ -72,284 +58,165 @@ _SLOTS = staging.StagingTable(
 _KEYS = ("system_key", "appliance_key", "start")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Consecutive slots of one appliance to compute, [from_ms, until_ms), with their context."""
-
-    system_key: int
-    appliance_key: int
-    from_ms: int
-    until_ms: int
+class TooManyReadings(Exception):
+    """A piece has more readings than are computed at a time: it has to be cut smaller."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Context:
-    """What lies around a run; None where there is nothing (or nothing near enough)."""
-
-    power_before_ms: int | None
-    power_after_ms: int | None
-    counters_after_ms: int | None
-    carry: bytes | None
+class _Computed:
+    run: Run
+    slots: ApplianceSlots
 
 
-def compute_appliances(claim: Claim, *, now: datetime) -> list[tuple[int, int, datetime]]:
-    """Compute the claimed slots and all that change with them, and store what is new.
+def compute_appliances(
+    dirty: Sequence[Run], *, slots_at_once: int, now: datetime
+) -> tuple[list[Run], int]:
+    """Compute these runs and all that changes with them, and store what is new.
 
-    Returns the slots that changed: (system key, appliance key, start).
+    Returns the runs as they were computed, and how many slots are new, changed or gone. At most
+    `slots_at_once` slots of an appliance are computed at a time; raises TooManyReadings when
+    those have too many readings.
     """
-    runs = _runs(claim)
-    if not runs:
-        return []
-    runs = _within_kept(_widened(runs, _contexts(runs)), runs)
-    contexts = _contexts(runs)
+    if not dirty:
+        return [], 0
+    runs = widened(dirty)
+    nominals = load_nominals({run.of for run in runs})
+    pieces = pieces_of(runs, nominals, slots_at_once)
+    contexts = contexts_of(pieces)
+    computed: list[_Computed] = []
     with connection.cursor() as cursor:
-        readings = _read(cursor, runs, contexts)
-        nominals = load_nominals(claim.system_keys, {run.appliance_key for run in runs})
-        computed = [
-            appliance_slots(
-                readings_of_run,
-                run.from_ms,
-                run.until_ms,
-                nominal=nominals[run.appliance_key],
-                carry=unpack_carry(context.carry),
+        for piece, context, readings in _read(cursor, pieces, contexts):
+            before = computed[-1].slots.carry[-1] if piece.goes_on else unpack_carry(context.carry)
+            run = piece.run
+            slots = appliance_slots(
+                readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=before
             )
-            for run, context, readings_of_run in zip(runs, contexts, readings, strict=True)
-        ]
-        _mark_what_follows(cursor, runs, computed, now=now)
-        return _write(cursor, runs, computed)
+            computed.append(_Computed(run, slots))
+        _mark_what_follows(cursor, computed, now=now)
+        written = _write(cursor, computed)
+    return [each.run for each in computed], written
 
 
-def _runs(claim: Claim) -> list[Run]:
-    runs: list[Run] = []
-    for (system_key, appliance_key), starts in sorted(claim.slots.items()):
-        begin = end = None
-        for start in starts:
-            if end is not None and start <= end + _JOIN_MS:
-                end = start + SLOT_MS
-                continue
-            if end is not None:
-                runs.append(Run(system_key, appliance_key, begin, end))
-            begin, end = start, start + SLOT_MS
-        runs.append(Run(system_key, appliance_key, begin, end))
-    return runs
-
-
-def _widened(runs: Sequence[Run], contexts: Sequence[_Context]) -> list[Run]:
-    """The runs with all slots that their readings can change; those that meet become one."""
-    widened: list[Run] = []
-    for run, context in zip(runs, contexts, strict=True):
-        before = (context.power_before_ms, open_since(unpack_carry(context.carry)))
-        after = (context.power_after_ms, context.counters_after_ms)
-        wide = replace(
-            run,
-            from_ms=min([run.from_ms, *(slot_start_ms(ms) for ms in before if ms is not None)]),
-            until_ms=max([run.until_ms, *(slot_end_ms(ms) for ms in after if ms is not None)]),
-        )
-        last = widened[-1] if widened else None
-        if last and last.appliance_key == wide.appliance_key and wide.from_ms <= last.until_ms:
-            widened[-1] = replace(
-                last,
-                from_ms=min(last.from_ms, wide.from_ms),
-                until_ms=max(last.until_ms, wide.until_ms),
-            )
-        else:
-            widened.append(wide)
-    return widened
-
-
-def _within_kept(widened: list[Run], dirty: list[Run]) -> list[Run]:
-    """The runs without slots that are final, because retention dropped their readings.
-
-    A week without a table was dropped, or never had readings; then nothing was seen in it.
-    """
-    weeks = {week for week, _name in existing_weeks()}
-    kept = []
-    for run in widened:
-        missing = [
-            week
-            for week in range(week_of_ms(run.from_ms), week_of_ms(run.until_ms - 1) + 1)
-            if week not in weeks
-        ]
-        final = _seen_weeks(run, missing) if missing else []
-        if final:
-            own = [each for each in dirty if each.appliance_key == run.appliance_key]
-            inside = [e for e in own if run.from_ms <= e.from_ms and e.until_ms <= run.until_ms]
-            first, last = min(e.from_ms for e in inside), max(e.until_ms for e in inside)
-            before = [to_ms(week_start(week + 1)) for week in final]
-            after = [to_ms(week_start(week)) for week in final]
-            run = replace(
-                run,
-                from_ms=max([run.from_ms, *(ms for ms in before if ms <= first)]),
-                until_ms=min([run.until_ms, *(ms for ms in after if ms >= last)]),
-            )
-        kept.append(run)
-    return kept
-
-
-def _seen_weeks(run: Run, weeks: Sequence[int]) -> list[int]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT week FROM unnest(%s::int[], %s::timestamptz[]) AS w (week, begins)"
-            " WHERE EXISTS (SELECT FROM measurements_applianceslot"
-            "   WHERE system_key = %s AND appliance_key = %s"
-            "   AND start >= begins AND start < begins + interval '7 days' AND seen_s > 0)",
-            [weeks, [week_start(week) for week in weeks], run.system_key, run.appliance_key],
-        )
-        return [week for (week,) in cursor.fetchall()]
-
-
-def _contexts(runs: Sequence[Run]) -> list[_Context]:
-    """What lies around the runs, in one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CONTEXT,
-            [
-                [run.system_key for run in runs],
-                [run.appliance_key for run in runs],
-                [from_ms(run.from_ms) for run in runs],
-                [from_ms(run.until_ms) for run in runs],
-            ],
-        )
-        rows = cursor.fetchall()
-    contexts = []
-    for before, after, imported, exported, carry in rows:
-        counters = [at for at in (imported, exported) if at is not None]
-        contexts.append(
-            _Context(
-                None if before is None else to_ms(before),
-                None if after is None else to_ms(after),
-                to_ms(max(counters)) if counters else None,
-                None if carry is None else bytes(carry),
-            )
-        )
-    return contexts
-
-
-# The two readings of a counter after a run: the first may be held back, the second settles it.
-_CONTEXT = f"""
-SELECT
-    (SELECT at FROM measurements_reading AS r
-        WHERE r.system_key = run.system_key AND r.appliance_key = run.appliance_key
-        AND at < from_at AND at >= from_at - interval '{LONGEST_GAP_MS} milliseconds'
-        AND power_w IS NOT NULL AND interval_s IS NULL ORDER BY at DESC LIMIT 1),
-    (SELECT at FROM measurements_reading AS r
-        WHERE r.system_key = run.system_key AND r.appliance_key = run.appliance_key
-        AND at >= until_at AND at <= until_at + interval '{LONGEST_GAP_MS} milliseconds'
-        AND power_w IS NOT NULL AND interval_s IS NULL ORDER BY at LIMIT 1),
-    CASE WHEN latest.imported_wh IS NOT NULL THEN (SELECT max(at) FROM (
-        SELECT at FROM measurements_reading AS r
-        WHERE r.system_key = run.system_key AND r.appliance_key = run.appliance_key
-        AND at >= until_at AND r.imported_wh IS NOT NULL ORDER BY at LIMIT 2) AS two) END,
-    CASE WHEN latest.exported_wh IS NOT NULL THEN (SELECT max(at) FROM (
-        SELECT at FROM measurements_reading AS r
-        WHERE r.system_key = run.system_key AND r.appliance_key = run.appliance_key
-        AND at >= until_at AND r.exported_wh IS NOT NULL ORDER BY at LIMIT 2) AS two) END,
-    (SELECT carry FROM measurements_applianceslot AS s
-        WHERE s.system_key = run.system_key AND s.appliance_key = run.appliance_key
-        AND s.start < from_at ORDER BY s.start DESC LIMIT 1)
-FROM unnest(%s::int[], %s::int[], %s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY
-    AS run (system_key, appliance_key, from_at, until_at, number)
-LEFT JOIN measurements_latestreading AS latest
-    ON latest.system_key = run.system_key AND latest.appliance_key = run.appliance_key
-ORDER BY number
-"""  # noqa: S608 - put together from this module's own names
-
-_READ = {
-    "run": ("run", extraction.INTEGER),
-    "at": ("at", extraction.INSTANT),
-    **{
-        name: (name, extraction.DOUBLE)
-        for name in (
-            "power_w",
-            "imported_wh",
-            "exported_wh",
-            "soc",
-            "energy_wh",
-            "temperature_c",
-            "interval_s",
-            "import_energy_wh",
-            "export_energy_wh",
-            "delay_s",
-        )
-    },
+# Quantities that most readings have, and those that come with few: each with the condition
+# that picks the readings that have it.
+_DENSE = ("power_w", "imported_wh", "exported_wh", "soc")
+_SPARSE = {
+    "energy_wh IS NOT NULL": ("energy_wh",),
+    "temperature_c IS NOT NULL": ("temperature_c",),
+    "interval_s IS NOT NULL": ("interval_s", "import_energy_wh", "export_energy_wh"),
+    f"delay_s > {LATE_S}": ("delay_s",),
 }
-
-
-# The inner ORDER BY keeps the planner from anything but one index range for each run.
-_READINGS_OF_RUNS = f"""
-FROM {_RUNS.name} AS run CROSS JOIN LATERAL (
-    SELECT * FROM measurements_reading AS r
-    WHERE r.system_key = run.system_key AND r.appliance_key = run.appliance_key
-        AND r.at >= run.read_from AND r.at <= run.read_until
-    ORDER BY r.at
+_ARRAYS = (
+    "array_agg(at)",
+    *(f"array_agg(COALESCE({name}, 'NaN'))" for name in _DENSE),
+    *(
+        f"array_agg({sql}) FILTER (WHERE {condition})"
+        for condition, names in _SPARSE.items()
+        for sql in ("at", *(f"COALESCE({name}::float8, 'NaN')" for name in names))
+    ),
+)
+# One index range for each piece, in their order, which a nested loop keeps.
+_READINGS_OF_PIECES = f"""
+SELECT readings.*
+FROM {unnested("system_key", "appliance_key", instants=("read_from", "read_until"))} AS piece
+CROSS JOIN LATERAL (
+    SELECT ARRAY[piece.number], {", ".join(_ARRAYS)} FROM (
+        SELECT * FROM measurements_reading AS r
+        WHERE r.system_key = piece.system_key AND r.appliance_key = piece.appliance_key
+            AND r.at >= piece.read_from AND r.at <= piece.read_until
+        ORDER BY r.at LIMIT {_READINGS_AT_MOST + 1}
+    ) AS ordered
 ) AS readings
-ORDER BY run, at
 """  # noqa: S608 - put together from this module's own names
 
 
-def _read(cursor, runs: Sequence[Run], contexts: Sequence[_Context]) -> list[Readings]:
-    """The readings of each run and of its context."""
-    _RUNS.prepare(cursor)
-    _RUNS.copy(
-        cursor,
-        {
-            "run": np.arange(len(runs)),
-            "system_key": np.array([run.system_key for run in runs]),
-            "appliance_key": np.array([run.appliance_key for run in runs]),
-            "from_at": np.array([run.from_ms for run in runs]),
-            "until_at": np.array([run.until_ms for run in runs]),
-            "read_from": np.array(
-                [
-                    min(run.from_ms - _LONGEST_INTERVAL_MS, context.power_before_ms or run.from_ms)
-                    for run, context in zip(runs, contexts, strict=True)
-                ]
-            ),
-            "read_until": np.array(
-                [
-                    max(
-                        run.until_ms - 1,
-                        context.power_after_ms or 0,
-                        context.counters_after_ms or 0,
-                    )
-                    for run, context in zip(runs, contexts, strict=True)
-                ]
-            ),
-        },
-    )
-    rows = extraction.extract(cursor, _READ, _READINGS_OF_RUNS)
-    bounds = np.searchsorted(rows["run"], np.arange(len(runs) + 1))
-    names = [name for name in _READ if name not in ("run", "at")]
+def _read(
+    cursor, pieces: Sequence[Piece], contexts: Sequence[Context]
+) -> Iterator[tuple[Piece, Context, Readings]]:
+    """The pieces with their contexts and readings, those of the context included."""
+    system_keys, appliance_keys, *_bounds = columns_of(pieces)
+    begins, ends = [], []
+    for piece, context in zip(pieces, contexts, strict=True):
+        run = piece.run
+        reaching = run.from_ms - LONGEST_INTERVAL_MS
+        begins.append(min(reaching, context.power_before_ms or reaching))
+        after = (context.power_after_ms, context.counters_after_ms)
+        ends.append(max(run.until_ms - 1, *(ms or 0 for ms in after)))
+    rows = extract(cursor, _READINGS_OF_PIECES, [system_keys, appliance_keys, begins, ends])
+    for number, (given, *arrays) in enumerate(rows):
+        if given != number + 1:
+            raise RuntimeError(f"Piece {number + 1} of the readings came as {given}")
+        yield pieces[number], contexts[number], _readings(arrays)
+
+
+def _readings(arrays: Sequence[np.ndarray]) -> Readings:
+    at_ms = arrays[0].astype(np.int64, copy=False)
+    if len(at_ms) > _READINGS_AT_MOST:
+        raise TooManyReadings
+    columns: dict[str, np.ndarray] = {}
+    given = iter(arrays[1:])
+    for name, values in zip(_DENSE, given, strict=False):
+        columns[name] = values
+    for names in _SPARSE.values():
+        rows = np.searchsorted(at_ms, next(given))
+        for name in names:
+            values = next(given)
+            if len(rows):
+                columns[name] = np.full(len(at_ms), np.nan)
+                columns[name][rows] = values
+    return Readings(at_ms, columns)
+
+
+_ENDS = unnested("system_key", "appliance_key", instants=("until_at",))
+# What later slots went on from until now.
+_FOLLOWED = f"""
+SELECT (SELECT carry FROM measurements_applianceslot AS slot
+    WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
+    AND start < until_at ORDER BY start DESC LIMIT 1)
+FROM {_ENDS} AS run ORDER BY number
+"""  # noqa: S608 - put together from this module's own names
+_MARK_FOLLOWING = f"""
+INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)
+SELECT system_key, appliance_key, following.start, %s
+FROM {_ENDS} AS run CROSS JOIN LATERAL (
+    SELECT start FROM measurements_applianceslot AS slot
+    WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
+    AND start >= until_at ORDER BY start LIMIT {_MARKED_ONWARD}
+) AS following
+"""  # noqa: S608 - put together from this module's own names
+
+
+def _mark_what_follows(cursor, computed: Sequence[_Computed], *, now: datetime) -> None:
+    """Where later slots went on from another state than the one computed now, mark them."""
+    ends = _ends(computed)
+    cursor.execute(_FOLLOWED, _keys_and_ends(ends))
+    differ = []
+    for end, (carry,) in zip(ends, cursor.fetchall(), strict=True):
+        before = unpack_carry(None if carry is None else bytes(carry))
+        if not _same(before, end.slots.carry[-1]):
+            differ.append(end)
+    if differ:
+        cursor.execute(_MARK_FOLLOWING, [now, *_keys_and_ends(differ)])
+
+
+def _keys_and_ends(ends: Sequence[_Computed]) -> list[list[int]]:
     return [
-        Readings(rows["at"][begin:end], {name: rows[name][begin:end] for name in names})
-        for begin, end in pairwise(bounds)
+        [end.run.system_key for end in ends],
+        [end.run.appliance_key for end in ends],
+        [end.run.until_ms for end in ends],
     ]
 
 
-_FOLLOWING = f"""
-SELECT run,
-    (SELECT carry FROM measurements_applianceslot AS s
-        WHERE s.system_key = r.system_key AND s.appliance_key = r.appliance_key
-        AND s.start >= r.from_at AND s.start < r.until_at ORDER BY s.start DESC LIMIT 1),
-    (SELECT start FROM measurements_applianceslot AS s
-        WHERE s.system_key = r.system_key AND s.appliance_key = r.appliance_key
-        AND s.start >= r.until_at ORDER BY s.start LIMIT 1)
-FROM {_RUNS.name} AS r
-"""  # noqa: S608 - put together from this module's own names
-
-
-def _mark_what_follows(
-    cursor, runs: Sequence[Run], computed: Sequence[ApplianceSlots], *, now: datetime
-) -> None:
-    """Where later slots went on from another state than the one computed now, mark the next."""
-    cursor.execute(_FOLLOWING)
-    following = []
-    for number, carry, start in cursor.fetchall():
-        if start is None:
-            continue
-        before = unpack_carry(None if carry is None else bytes(carry))
-        if not _same(before, computed[number].carry[-1]):
-            following.append((runs[number].system_key, runs[number].appliance_key, start))
-    mark_slots(following, now=now)
+def _ends(computed: Sequence[_Computed]) -> list[_Computed]:
+    """The last piece of each run."""
+    after = [*computed[1:], None]
+    return [
+        each
+        for each, following in zip(computed, after, strict=True)
+        if following is None
+        or following.run.of != each.run.of
+        or following.run.from_ms != each.run.until_ms
+    ]
 
 
 def _same(before: np.ndarray | None, now: np.ndarray) -> bool:
@@ -358,36 +225,50 @@ def _same(before: np.ndarray | None, now: np.ndarray) -> bool:
     return np.array_equal(before, now, equal_nan=True)
 
 
-def _write(
-    cursor, runs: Sequence[Run], computed: Sequence[ApplianceSlots]
-) -> list[tuple[int, int, datetime]]:
-    """Put the runs' slots in place of those that were there; returns which changed."""
-    known = [slots.known for slots in computed]
+def _write(cursor, computed: Sequence[_Computed]) -> int:
+    """Put the runs' slots in place of those that were there; returns how many changed."""
+    if not computed:
+        return 0
+    _SLOTS.prepare(cursor)
+    _SLOTS.copy(cursor, _columns(computed))
+    runs = [each.run for each in computed]
+    cursor.execute(
+        _REPLACE,
+        [
+            [run.system_key for run in runs],
+            [run.appliance_key for run in runs],
+            [run.from_ms for run in runs],
+            [run.until_ms for run in runs],
+        ],
+    )
+    (changed,) = cursor.fetchone()
+    return changed
+
+
+def _columns(computed: Sequence[_Computed]) -> Mapping[str, np.ndarray]:
+    """The columns of all slots of which anything is known."""
+    known = [each.slots.known for each in computed]
     counts = [int(mask.sum()) for mask in known]
 
     def joined(columns) -> np.ndarray:
-        parts = [column[mask] for column, mask in zip(columns, known, strict=True)]
-        return np.concatenate(parts)
+        return np.concatenate([column[mask] for column, mask in zip(columns, known, strict=True)])
 
     def energy(amounts) -> np.ndarray:
         return joined([np.where(a.present, a.values, staging.NO_BIG) for a in amounts])
 
     columns = {
-        "system_key": np.repeat([run.system_key for run in runs], counts),
-        "appliance_key": np.repeat([run.appliance_key for run in runs], counts),
-        "start": joined([slots.start_ms for slots in computed]),
-        "import_mwh": energy([slots.import_mwh for slots in computed]),
-        "export_mwh": energy([slots.export_mwh for slots in computed]),
+        "system_key": np.repeat([each.run.system_key for each in computed], counts),
+        "appliance_key": np.repeat([each.run.appliance_key for each in computed], counts),
+        "start": joined([each.slots.start_ms for each in computed]),
+        "import_mwh": energy([each.slots.import_mwh for each in computed]),
+        "export_mwh": energy([each.slots.export_mwh for each in computed]),
     }
-    for name in list(_SLOTS.columns)[len(columns) : -1]:
-        columns[name] = joined([getattr(slots, name) for slots in computed])
-    carries = joined([slots.carry for slots in computed]).astype("<f8")
+    for name in (*_FLOATS, "seen_s", "flags"):
+        columns[name] = joined([getattr(each.slots, name) for each in computed])
+    carries = joined([each.slots.carry for each in computed]).astype("<f8")
     carries[np.isnan(carries)] = np.nan  # of all the forms of NaN the one that stands for null
     columns["carry"] = np.ascontiguousarray(carries).view(f"V{_CARRY_BYTES}").ravel()
-    _SLOTS.prepare(cursor)
-    _SLOTS.copy(cursor, columns)
-    cursor.execute(_REPLACE)
-    return cursor.fetchall()
+    return columns
 
 
 def _taken(name: str) -> str:
@@ -402,12 +283,13 @@ def _taken(name: str) -> str:
 _VALUES = [name for name in _SLOTS.columns if name not in _KEYS]
 _REPLACE = f"""
 WITH gone AS (
-    DELETE FROM measurements_applianceslot AS slot USING {_RUNS.name} AS run
+    DELETE FROM measurements_applianceslot AS slot
+    USING {unnested("system_key", "appliance_key", instants=("from_at", "until_at"))} AS run
     WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
         AND slot.start >= run.from_at AND slot.start < run.until_at
         AND NOT EXISTS (SELECT FROM {_SLOTS.name} AS new WHERE new.system_key = slot.system_key
             AND new.appliance_key = slot.appliance_key AND new.start = slot.start)
-    RETURNING slot.system_key, slot.appliance_key, slot.start
+    RETURNING 1
 ), stored AS (
     INSERT INTO measurements_applianceslot AS slot ({", ".join(_SLOTS.columns)})
     SELECT {", ".join(_taken(name) for name in _SLOTS.columns)} FROM {_SLOTS.name}
@@ -415,7 +297,7 @@ WITH gone AS (
     SET {", ".join(f"{name} = EXCLUDED.{name}" for name in _VALUES)}
     WHERE ({", ".join(f"slot.{name}" for name in _VALUES)})
         IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in _VALUES)})
-    RETURNING system_key, appliance_key, start
+    RETURNING 1
 )
-SELECT * FROM gone UNION ALL SELECT * FROM stored
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM stored)
 """  # noqa: S608 - put together from this module's own names

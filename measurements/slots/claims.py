@@ -1,96 +1,133 @@
 """Which slots are to be computed, and by whom: no slot by two workers at a time."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import accumulate
 
 from django.db import connection
 
-from measurements.resolutions import to_ms
+from measurements.resolutions import SLOT_MS
+
+# Slots to compute that are no further apart than this many are computed as one run.
+_JOIN_SLOTS = 4
 
 
-@dataclass(frozen=True)
-class Claim:
-    """Slots to compute, by system and appliance key: starts in ms since the epoch, ascending."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive slots of one appliance in a system: [from_ms, until_ms), since the epoch."""
 
-    slots: dict[tuple[int, int], list[int]]
-    rows: int
+    system_key: int
+    appliance_key: int
+    from_ms: int
+    until_ms: int
 
     @property
-    def system_keys(self) -> list[int]:
-        return sorted({system_key for system_key, _appliance_key in self.slots})
+    def of(self) -> tuple[int, int]:
+        """Whose they are: the keys of system and appliance."""
+        return self.system_key, self.appliance_key
 
 
-def claim_slots(*, systems_at_most: int, rows_at_most: int) -> Claim:
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Runs to compute, in the order of their keys and of time; `rows` were in the queue."""
+
+    runs: list[Run]
+    rows: int
+
+
+def claim_slots(*, systems_at_most: int, rows_at_most: int, system_key: int | None = None) -> Claim:
     """Take dirty slots out of the queue, for as long as the caller's transaction lasts.
 
-    The systems' claims are locked and those of other workers skipped, so a system is computed by
-    one worker at a time: its batteries remember from slot to slot. When the transaction is rolled
-    back, the slots are dirty again. What is marked meanwhile stays for the next claim.
+    Systems are locked and those of other workers skipped, so a system is computed by one worker
+    at a time: its batteries remember from slot to slot. They are taken at random, and no more of
+    them than have enough to do, so that a long queue of one keeps nobody from the others. When
+    the transaction is rolled back, the slots are dirty again. What is marked meanwhile stays for
+    the next claim. With `system_key` only that system's.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_WAITING, [rows_at_most, systems_at_most])
-        systems = _lock(cursor, cursor.fetchall(), rows_at_most)
-        cursor.execute(_TAKE, [systems, rows_at_most])
-        rows = cursor.fetchall()
-    found: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for system_key, appliance_key, start in rows:
-        found[system_key, appliance_key].add(to_ms(start))
-    return Claim({key: sorted(starts) for key, starts in found.items()}, len(rows))
+    runs: list[Run] = []
+    rows, systems, at_once = 0, set(), 1
+    while rows < rows_at_most and len(systems) < systems_at_most:
+        wanted = min(at_once, systems_at_most - len(systems))
+        locked = _lock_systems(wanted, besides=systems, only=system_key)
+        if not locked:
+            break
+        found, taken = _take(locked, rows_at_most - rows)
+        runs += found
+        rows += taken
+        systems.update(locked)
+        at_once *= 2
+    return Claim(sorted(runs, key=lambda run: (run.of, run.from_ms)), rows)
 
 
-# Systems with dirty slots in no particular order, with how many rows (no more than asked for).
-_WAITING = """
-SELECT system_key, waiting.number
-FROM measurements_systemclaim AS claim CROSS JOIN LATERAL (
-    SELECT count(*) AS number FROM (
-        SELECT FROM measurements_dirtyslot AS dirty
-        WHERE dirty.system_key = claim.system_key LIMIT %s
-    ) AS bounded
-) AS waiting
-WHERE waiting.number > 0 ORDER BY random() LIMIT %s
-"""
-_TAKE = """
-DELETE FROM measurements_dirtyslot WHERE id IN (
-    SELECT id FROM measurements_dirtyslot WHERE system_key = ANY(%s)
-    ORDER BY system_key, start LIMIT %s
+# Hops from one system in the queue to the next, and only as far as is asked for.
+_LOCK = """
+WITH RECURSIVE marked (system_key) AS (
+    (SELECT system_key FROM measurements_dirtyslot
+        WHERE system_key >= %(first)s AND system_key <= %(last)s ORDER BY system_key LIMIT 1)
+    UNION ALL
+    SELECT (SELECT dirty.system_key FROM measurements_dirtyslot AS dirty
+        WHERE dirty.system_key > marked.system_key AND dirty.system_key <= %(last)s
+        ORDER BY dirty.system_key LIMIT 1)
+    FROM marked WHERE marked.system_key IS NOT NULL
 )
-RETURNING system_key, appliance_key, start
+SELECT claim.system_key FROM marked JOIN measurements_systemclaim AS claim USING (system_key)
+WHERE claim.system_key <> ALL(%(besides)s::int[])
+LIMIT %(at_most)s FOR UPDATE OF claim SKIP LOCKED
 """
 
 
-def _lock(cursor, waiting: Sequence[tuple[int, int]], rows_at_most: int) -> list[int]:
-    """Lock as many systems as have that many rows together; the others are for other workers."""
-    locked: list[int] = []
-    while waiting and rows_at_most > 0:
-        sums = accumulate(number for _key, number in waiting)
-        enough = next((n for n, rows in enumerate(sums, 1) if rows >= rows_at_most), len(waiting))
-        cursor.execute(
-            "SELECT system_key FROM measurements_systemclaim WHERE system_key = ANY(%s)"
-            " FOR UPDATE SKIP LOCKED",
-            [[key for key, _number in waiting[:enough]]],
-        )
-        got = {key for (key,) in cursor.fetchall()}
-        locked += got
-        rows_at_most -= sum(number for key, number in waiting[:enough] if key in got)
-        waiting = waiting[enough:]
-    return locked
-
-
-def mark_slots(slots: list[tuple[int, int, datetime]], *, now: datetime) -> None:
-    """Mark slots (system key, appliance key, start) for computation."""
-    if not slots:
-        return
+def _lock_systems(at_most: int, *, besides: Iterable[int], only: int | None) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)"
-            " SELECT *, %s FROM unnest(%s::int[], %s::int[], %s::timestamptz[])",
-            [now, *map(list, zip(*slots, strict=True))],
-        )
-        cursor.execute(
-            "INSERT INTO measurements_systemclaim (system_key)"
-            " SELECT DISTINCT unnest(%s::int[]) ON CONFLICT DO NOTHING",
-            [[system_key for system_key, _appliance_key, _start in slots]],
-        )
+        if only is not None:
+            ranges = [(only, only)]
+        else:
+            cursor.execute("SELECT min(system_key), max(system_key) FROM measurements_dirtyslot")
+            least, most = cursor.fetchone()
+            if least is None:
+                return []
+            middle = random.randint(least, most)
+            ranges = [(middle, most), (least, middle - 1)]
+        locked: list[int] = []
+        for first, last in ranges:
+            if len(locked) < at_most:
+                cursor.execute(
+                    _LOCK,
+                    {
+                        "first": first,
+                        "last": last,
+                        "besides": list(besides),
+                        "at_most": at_most - len(locked),
+                    },
+                )
+                locked += [key for (key,) in cursor.fetchall()]
+        return locked
+
+
+_TAKE = f"""
+WITH taken AS (
+    DELETE FROM measurements_dirtyslot WHERE id = ANY(ARRAY(
+        SELECT oldest.id FROM unnest(%(systems)s::int[]) AS system (key) CROSS JOIN LATERAL (
+            SELECT id FROM measurements_dirtyslot WHERE system_key = system.key
+            ORDER BY start LIMIT %(at_most)s
+        ) AS oldest
+        LIMIT %(at_most)s
+    ))
+    RETURNING system_key, appliance_key, (extract(epoch FROM start) * 1000)::bigint AS ms
+), steps AS (
+    SELECT *, ms - lag(ms) OVER w > {_JOIN_SLOTS * SLOT_MS} AS is_far
+    FROM taken WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
+), numbered AS (
+    SELECT *, count(*) FILTER (WHERE is_far) OVER w AS run
+    FROM steps WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
+)
+SELECT system_key, appliance_key, min(ms), max(ms) + {SLOT_MS}, count(*)
+FROM numbered GROUP BY system_key, appliance_key, run
+"""  # noqa: S608 - put together from this module's own numbers
+
+
+def _take(systems: list[int], at_most: int) -> tuple[list[Run], int]:
+    """The oldest slots of these systems as runs, and how many rows they were in the queue."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, {"systems": systems, "at_most": at_most})
+        found = cursor.fetchall()
+    return [Run(*columns) for *columns, _count in found], sum(row[-1] for row in found)

@@ -1,27 +1,26 @@
 """One round of computing: claim, compute, carry to days and months."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
-from measurements.resolutions import Resolution
-from measurements.slots.appliances import compute_appliances
+from measurements.resolutions import Resolution, Span, from_ms, periods
+from measurements.slots.appliances import TooManyReadings, compute_appliances
 from measurements.slots.claims import claim_slots
 from measurements.slots.inventory import load_zones
-from measurements.slots.rollups import (
-    APPLIANCE_DAYS,
-    SYSTEM_DAYS,
-    SYSTEM_MONTHS,
-    roll_up,
-    spans_around,
-)
-from measurements.slots.systems import compute_systems
+from measurements.slots.members import load_membership
+from measurements.slots.rollups import APPLIANCE_DAYS, SYSTEM_DAYS, SYSTEM_MONTHS, roll_up
+from measurements.slots.systems import Stretch, compute_systems, joined
 
-# So much at a time that a round's columns stay small, however long the queue is.
+# So much at a time that a round takes about a second, however long the queue is.
 SYSTEMS_AT_MOST = 50
 ROWS_AT_MOST = 10_000
+# How many slots of an appliance are computed at a time; less where it is read more often than
+# it says, so that a round always fits in little memory.
+_SLOTS_AT_ONCE = (960, 96, 4)
 
 
 @dataclass(frozen=True)
@@ -33,26 +32,18 @@ class Computed:
     system_slots: int
 
 
-def compute_dirty(*, now: datetime) -> Computed:
+def compute_dirty(*, now: datetime, system_key: int | None = None) -> Computed:
     """Claim dirty slots and compute what follows from them, in one transaction.
 
     `claimed` is 0 when there is nothing to do that no other worker does. A system that is gone
-    takes its dirty slots along.
+    takes its dirty slots along. With `system_key` only that system's.
     """
-    with transaction.atomic():
-        claim = claim_slots(systems_at_most=SYSTEMS_AT_MOST, rows_at_most=ROWS_AT_MOST)
-        zones = load_zones(claim.system_keys)
-        changed = [
-            (system_key, appliance_key, start)
-            for system_key, appliance_key, start in compute_appliances(claim, now=now)
-            if system_key in zones
-        ]
-        slots = {(system_key, start) for system_key, _appliance_key, start in changed}
-        roll_up(APPLIANCE_DAYS, spans_around(slots, Resolution.DAY, zones))
-        computed = compute_systems(slots)
-        roll_up(SYSTEM_DAYS, spans_around(computed, Resolution.DAY, zones))
-        roll_up(SYSTEM_MONTHS, spans_around(computed, Resolution.MONTH, zones))
-    return Computed(claim.rows, len(changed), len(computed))
+    for slots_at_once in _SLOTS_AT_ONCE[:-1]:
+        try:
+            return _compute(now, system_key, slots_at_once)
+        except TooManyReadings:
+            continue
+    return _compute(now, system_key, _SLOTS_AT_ONCE[-1])
 
 
 def compute_until_clean(
@@ -64,3 +55,40 @@ def compute_until_clean(
         total += done.claimed
         progress(done)
     return total
+
+
+@transaction.atomic
+def _compute(now: datetime, system_key: int | None, slots_at_once: int) -> Computed:
+    claim = claim_slots(
+        systems_at_most=SYSTEMS_AT_MOST, rows_at_most=ROWS_AT_MOST, system_key=system_key
+    )
+    zones = load_zones({run.system_key for run in claim.runs})
+    dirty = [run for run in claim.runs if run.system_key in zones]
+    if not dirty:
+        return Computed(claim.rows, 0, 0)
+    before = load_membership(zones)
+    runs, appliance_slots = compute_appliances(dirty, slots_at_once=slots_at_once, now=now)
+    changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in runs)
+    roll_up(APPLIANCE_DAYS, _periods_of(changed, Resolution.DAY, zones))
+    membership = load_membership(zones)
+    changed += [Stretch(*span) for span in membership.differences(before)]
+    computed, system_slots = compute_systems(changed, membership)
+    roll_up(SYSTEM_DAYS, _periods_of(computed, Resolution.DAY, zones))
+    roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
+    return Computed(claim.rows, appliance_slots, system_slots)
+
+
+def _periods_of(
+    stretches: Sequence[Stretch], resolution: Resolution, zones: Mapping[int, ZoneInfo]
+) -> set[tuple[int, Span]]:
+    """The local periods that these stretches touch, each once."""
+    return {
+        (stretch.system_key, span)
+        for stretch in stretches
+        for span in periods(
+            from_ms(stretch.from_ms),
+            from_ms(stretch.until_ms),
+            resolution,
+            zones[stretch.system_key],
+        )
+    }

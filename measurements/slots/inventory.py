@@ -17,32 +17,37 @@ _DEFAULT_INTERVAL_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An appliance as its system's balance sees it."""
+    """An appliance as its system's balance sees it; `system_key` says where it is now."""
 
     role: Role
     capacity_wh: float | None
+    system_key: int
     removed_at: datetime | None
 
 
-def load_nominals(
-    system_keys: Collection[int], appliance_keys: Collection[int]
-) -> dict[int, Nominal]:
-    """What is known beforehand of these appliances, by key; of an unknown one next to nothing."""
-    intervals: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    declared = DeclaredInterval.objects.filter(
-        system_key__in=system_keys, appliance_key__in=appliance_keys
-    )
-    for row in declared.order_by("valid_from"):
-        intervals[row.appliance_key].append((to_ms(row.valid_from), row.interval_s))
-    found = {key: Nominal(_DEFAULT_INTERVAL_S) for key in appliance_keys}
-    for appliance in Appliance.objects.filter(key__in=appliance_keys):
-        found[appliance.key] = Nominal(
-            intervals.get(appliance.key) or appliance.interval_s,
-            max_import_w=_greatest(appliance.max_power_w),
-            max_export_w=_greatest(
-                None if appliance.min_power_w is None else -appliance.min_power_w
-            ),
+def load_nominals(appliances: Collection[tuple[int, int]]) -> dict[tuple[int, int], Nominal]:
+    """What is known beforehand of appliances in systems, by both keys (system, appliance).
+
+    Of an appliance that the inventory does not know it is next to nothing.
+    """
+    system_keys = {system_key for system_key, _key in appliances}
+    keys = {key for _system_key, key in appliances}
+    intervals: dict[tuple[int, int], list[tuple[int, float]]] = defaultdict(list)
+    declared = DeclaredInterval.objects.filter(system_key__in=system_keys, appliance_key__in=keys)
+    for system_key, key, valid_from, interval_s in declared.order_by("valid_from").values_list(
+        "system_key", "appliance_key", "valid_from", "interval_s"
+    ):
+        intervals[system_key, key].append((to_ms(valid_from), interval_s))
+    known = {
+        key: (interval_s, _greatest(most), _greatest(None if least is None else -least))
+        for key, interval_s, least, most in Appliance.objects.filter(key__in=keys).values_list(
+            "key", "interval_s", "min_power_w", "max_power_w"
         )
+    }
+    found = {}
+    for appliance in appliances:
+        interval_s, *limits = known.get(appliance[1], (_DEFAULT_INTERVAL_S, None, None))
+        found[appliance] = Nominal(intervals.get(appliance) or interval_s, *limits)
     return found
 
 
@@ -53,14 +58,13 @@ def _greatest(power_w: float | None) -> float | None:
 
 def load_members(appliance_keys: Collection[int]) -> dict[int, Member]:
     """What these appliances are in the balance, by key."""
-    return {
-        appliance.key: Member(
-            ROLES[ApplianceKind(appliance.kind)], appliance.capacity_wh, appliance.removed_at
-        )
-        for appliance in Appliance.objects.filter(key__in=appliance_keys)
-    }
+    rows = Appliance.objects.filter(key__in=appliance_keys).values_list(
+        "key", "kind", "capacity_wh", "system__key", "removed_at"
+    )
+    return {key: Member(ROLES[ApplianceKind(kind)], *rest) for key, kind, *rest in rows}
 
 
 def load_zones(system_keys: Collection[int]) -> dict[int, ZoneInfo]:
     """The systems' time zones, by key."""
-    return {system.key: system.zone for system in System.objects.filter(key__in=system_keys)}
+    rows = System.objects.filter(key__in=system_keys).values_list("key", "time_zone")
+    return {key: ZoneInfo(name) for key, name in rows}

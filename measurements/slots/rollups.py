@@ -6,14 +6,12 @@ because energies are integers. `measurements.figures.sum_figures` is the same su
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
-from zoneinfo import ZoneInfo
 
 from django.db import connection
 
 from measurements.figures import LAST, LAST_FLOATS, SUMMED
-from measurements.resolutions import Resolution, Span, next_period, period_start
+from measurements.resolutions import Span
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,11 @@ _FIGURES = (
 )
 _APPLIANCE = (
     {name: f"sum({name})::bigint" for name in ("import_mwh", "export_mwh")}
-    | {"mean_w": "sum(mean_w * seen_s) / NULLIF(sum(seen_s) FILTER (WHERE mean_w IS NOT NULL), 0)"}
+    # In order, so that the floats' sum is the same however the rows are found.
+    | {
+        "mean_w": "sum(mean_w * seen_s ORDER BY start)"
+        " / NULLIF(sum(seen_s) FILTER (WHERE mean_w IS NOT NULL), 0)"
+    }
     | {"min_w": "min(min_w)", "max_w": "max(max_w)"}
     | {
         name: _last(name)
@@ -75,19 +77,6 @@ def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> None:
         )
 
 
-def spans_around(
-    instants: Iterable[tuple[int, datetime]], resolution: Resolution, zones: Mapping[int, ZoneInfo]
-) -> set[tuple[int, Span]]:
-    """The local periods in which these instants of systems lie, each once."""
-    found: dict[int, list[Span]] = {}
-    for key, at in sorted(instants):
-        spans = found.setdefault(key, [])
-        if not spans or at >= spans[-1].until_at:
-            start = period_start(at, resolution, zones[key])
-            spans.append(Span(start, next_period(start, resolution, zones[key])))
-    return {(key, span) for key, spans in found.items() for span in spans}
-
-
 _ROLLUPS = {rollup.target: rollup for rollup in (SYSTEM_DAYS, SYSTEM_MONTHS, APPLIANCE_DAYS)}
 
 
@@ -95,17 +84,29 @@ _ROLLUPS = {rollup.target: rollup for rollup in (SYSTEM_DAYS, SYSTEM_MONTHS, APP
 def _statement(target: str) -> str:
     rollup = _ROLLUPS[target]
     keys, names = ", ".join(rollup.keys), ", ".join(rollup.columns)
+    same = " AND ".join(f"summed.{key} = target.{key}" for key in rollup.keys)
     return f"""
-    INSERT INTO {rollup.target} ({keys}, start, {names})
-    SELECT {keys}, wanted.from_at, {names}
-    FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
-        AS wanted (wanted_key, from_at, until_at)
-    CROSS JOIN LATERAL (
-        SELECT {keys}, {", ".join(f"{sql} AS {name}" for name, sql in rollup.columns.items())}
-        FROM {rollup.source}
-        WHERE system_key = wanted_key AND start >= wanted.from_at AND start < wanted.until_at
-        GROUP BY {keys}
-    ) AS summed
+    WITH wanted AS (
+        SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+            AS given (key, from_at, until_at)
+    ), summed AS (
+        SELECT sums.*, from_at
+        FROM wanted CROSS JOIN LATERAL (
+            SELECT {keys}, {", ".join(f"{sql} AS {name}" for name, sql in rollup.columns.items())}
+            FROM {rollup.source}
+            WHERE system_key = wanted.key AND start >= from_at AND start < until_at
+            GROUP BY {keys}
+        ) AS sums
+    ), gone AS (
+        DELETE FROM {rollup.target} AS target USING wanted
+        WHERE target.system_key = wanted.key
+            AND target.start >= wanted.from_at AND target.start < wanted.until_at
+            AND NOT EXISTS (SELECT FROM summed WHERE target.start = summed.from_at AND {same})
+    )
+    INSERT INTO {rollup.target} AS target ({keys}, start, {names})
+    SELECT {keys}, from_at, {names} FROM summed
     ON CONFLICT ({keys}, start) DO UPDATE
     SET {", ".join(f"{name} = EXCLUDED.{name}" for name in rollup.columns)}
+    WHERE ({", ".join(f"target.{name}" for name in rollup.columns)})
+        IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in rollup.columns)})
     """  # noqa: S608 - put together from this module's own names

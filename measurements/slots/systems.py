@@ -1,24 +1,26 @@
 """Computes slots of systems from those of their appliances, batteries' memory included."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
 
 import numpy as np
 from django.db import connection
 
-from measurements import extraction, staging
-from measurements.amounts import Amounts, Bools, Ints
+from measurements import staging
+from measurements.amounts import Amounts, Bools
+from measurements.extraction import extract
 from measurements.figures import COLUMNS, LAST, LAST_FLOATS, SUMMED, Figures, Part, system_figures
-from measurements.resolutions import SLOT_MS, from_ms, to_ms
-from measurements.slots.inventory import Member, load_members
+from measurements.resolutions import SLOT_MS
+from measurements.slots.inventory import Member
+from measurements.slots.members import Membership
+from measurements.slots.runs import unnested
 
 # Changed slots no further apart than this are computed as one run.
-_JOIN_MS = 16 * SLOT_MS
+_JOIN_MS = 96 * SLOT_MS
 # How far a battery's memory is carried on at a time, until nothing changes any more.
 _ONWARD_MS = 192 * SLOT_MS
+# About so many slots of appliances are computed at a time.
+_ROWS_AT_ONCE = 100_000
 
 _SLOTS = staging.StagingTable(
     "system_slot_staging",
@@ -32,20 +34,15 @@ _SLOTS = staging.StagingTable(
         "flags": staging.SMALL,
     },
 )
-_RUNS = staging.StagingTable(
-    "system_run_staging",
-    {
-        "run": staging.KEY,
-        "system_key": staging.KEY,
-        "from_at": staging.INSTANT,
-        "until_at": staging.INSTANT,
-    },
-)
+_NO_ENERGY = -1  # energies of appliances are never negative
+
+# What batteries hold at the end of a slot: mWh, and how much of it came from the grid.
+_Held = tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Consecutive slots of one system, [from_ms, until_ms)."""
+@dataclass(frozen=True, slots=True, order=True)
+class Stretch:
+    """Consecutive slots of one system: [from_ms, until_ms), since the epoch."""
 
     system_key: int
     from_ms: int
@@ -58,234 +55,143 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What the batteries held at a run's two ends, as stored so far, and whether more follows."""
+    """What the batteries held at a stretch's two ends, as stored, and where the next slot is."""
 
-    before: tuple[int, int] | None
-    at_end: tuple[int, int] | None
-    follows: bool
+    before: _Held
+    at_end: _Held
+    next_ms: int | None
 
 
-def compute_systems(changed: Iterable[tuple[int, datetime]]) -> set[tuple[int, datetime]]:
-    """Compute the slots of systems (system key, start) anew, and what their batteries change.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Computed:
+    stretch: Stretch
+    figures: Figures
+    known: Bools
 
-    Returns all slots that were computed.
+
+def compute_systems(
+    stretches: Iterable[Stretch], membership: Membership
+) -> tuple[list[Stretch], int]:
+    """Compute these slots of systems anew, and what their batteries change from there on.
+
+    Returns all stretches that were computed, and how many slots are new, changed or gone.
     """
-    computed: set[tuple[int, datetime]] = set()
-    runs = _runs(changed)
+    done: list[Stretch] = []
+    written = 0
+    waiting = joined(stretches)
     with connection.cursor() as cursor:
-        while runs:
-            runs, starts = _compute(cursor, runs)
-            computed |= starts
-    return computed
+        while waiting:
+            group, waiting = _next(waiting, membership)
+            memories = _memories(cursor, group)
+            rows = _read(cursor, group, membership)
+            computed = [
+                _of_stretch(stretch, columns, membership, memory.before)
+                for stretch, columns, memory in zip(group, rows, memories, strict=True)
+            ]
+            written += _write(cursor, computed)
+            done += group
+            waiting = joined([*waiting, *_following(computed, memories)])
+    return joined(done), written
 
 
-def _runs(changed: Iterable[tuple[int, datetime]]) -> list[_Run]:
-    by_system: dict[int, list[int]] = defaultdict(list)
-    for system_key, start in changed:
-        by_system[system_key].append(to_ms(start))
-    runs: list[_Run] = []
-    for system_key, starts in sorted(by_system.items()):
-        ordered = np.unique(np.array(starts, np.int64))
-        cuts = np.flatnonzero(np.diff(ordered) > _JOIN_MS) + 1
-        for part in np.split(ordered, cuts):
-            runs.append(_Run(system_key, int(part[0]), int(part[-1]) + SLOT_MS))
-    return runs
+def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """The stretches in order; those that overlap or are near each other become one."""
+    found: list[Stretch] = []
+    for stretch in sorted(stretches):
+        last = found[-1] if found else None
+        if (
+            last
+            and last.system_key == stretch.system_key
+            and stretch.from_ms <= last.until_ms + _JOIN_MS
+        ):
+            until_ms = max(last.until_ms, stretch.until_ms)
+            found[-1] = Stretch(last.system_key, last.from_ms, until_ms)
+        else:
+            found.append(stretch)
+    return found
 
 
-def _compute(cursor, runs: Sequence[_Run]) -> tuple[list[_Run], set[tuple[int, datetime]]]:
-    """Compute runs of slots; returns the runs that have to follow, and the slots computed."""
-    rows = _read(cursor, runs)
-    members = load_members({int(key) for key in np.unique(rows["appliance_key"])})
-    firsts = _first_slots(cursor, runs)
-    memories = _memories(cursor)
-    following, written, starts = [], [], set()
-    # A system's runs are in the order of time: what one computed, the next one goes on from.
-    latest: dict[int, tuple[int, tuple[int, int] | None]] = {}
-    for run, part_rows, memory in zip(runs, rows["parts"], memories, strict=True):
-        before = memory.before
-        if run.system_key in latest and latest[run.system_key][0] == run.from_ms:
-            before = latest[run.system_key][1]
-        figures, known = _figures(run, part_rows, members, firsts, before)
-        written.append((run, figures, known))
-        held = _held(figures, known)
-        latest[run.system_key] = (run.until_ms, held)
-        starts |= {
-            (run.system_key, from_ms(run.from_ms + int(index) * SLOT_MS))
-            for index in np.flatnonzero(known)
-        }
-        if memory.follows and held != memory.at_end:
-            following.append(_Run(run.system_key, run.until_ms, run.until_ms + _ONWARD_MS))
-    _write(cursor, written)
-    return _apart(following), starts
+def _next(
+    waiting: Sequence[Stretch], membership: Membership
+) -> tuple[list[Stretch], list[Stretch]]:
+    """The earliest of each system, as far as not too many rows belong to it; and the rest.
+
+    One of a system at a time: what it leaves in the batteries, the next one goes on from.
+    """
+    group: list[Stretch] = []
+    rest: list[Stretch] = []
+    room = _ROWS_AT_ONCE
+    for stretch in waiting:
+        appliances = max(len(membership.keys_of(stretch.system_key)), 1)
+        length = min(stretch.length, max(room // appliances, 0 if group else 1))
+        if not length or (group and group[-1].system_key == stretch.system_key):
+            rest.append(stretch)
+            continue
+        until_ms = stretch.from_ms + length * SLOT_MS
+        group.append(Stretch(stretch.system_key, stretch.from_ms, until_ms))
+        if until_ms < stretch.until_ms:
+            rest.append(Stretch(stretch.system_key, until_ms, stretch.until_ms))
+        room -= length * appliances
+    return group, rest
 
 
-def _apart(runs: list[_Run]) -> list[_Run]:
-    """Runs of the same system that overlap, as one."""
-    return _runs(
-        (run.system_key, from_ms(ms))
-        for run in runs
-        for ms in range(run.from_ms, run.until_ms, SLOT_MS)
-    )
+def _following(computed: Sequence[_Computed], memories: Sequence[_Memory]) -> list[Stretch]:
+    """Where later slots went on from another memory than the one computed now."""
+    return [
+        Stretch(each.stretch.system_key, memory.next_ms, memory.next_ms + _ONWARD_MS)
+        for each, memory in zip(computed, memories, strict=True)
+        if memory.next_ms is not None
+        and _held(each.figures, each.known, memory.before) != memory.at_end
+    ]
 
 
-def _held(figures: Figures, known: Bools) -> tuple[int, int] | None:
-    """What the batteries held at the end of the last known slot."""
+def _held(figures: Figures, known: Bools, before: _Held) -> _Held:
+    """What the batteries held at the end of the last known slot, else what they did before."""
     index = np.flatnonzero(known)
+    if not len(index):
+        return before
     stored, from_grid = (figures.amounts[name] for name in LAST)
-    if not len(index) or not stored.present[index[-1]]:
+    if not stored.present[index[-1]]:
         return None
     return int(stored.values[index[-1]]), int(from_grid.values[index[-1]])
 
 
-_READ = {
-    "run": ("run", extraction.INTEGER),
-    "appliance_key": ("appliance_key", extraction.INTEGER),
-    "start": ("start", extraction.INSTANT),
-    "import_mwh": ("import_mwh", extraction.ENERGY),
-    "export_mwh": ("export_mwh", extraction.ENERGY),
-    **{
-        name: (name, extraction.DOUBLE)
-        for name in ("soc", "stored_wh", "imported_wh", "exported_wh")
-    },
-    "seen_s": ("seen_s", extraction.INTEGER),
-    "flags": ("flags", extraction.INTEGER),
-}
+def _of_stretch(
+    stretch: Stretch, rows: Mapping[int, Mapping], membership: Membership, before: _Held
+) -> _Computed:
+    """The figures of a stretch, and which of its slots any member tells of.
+
+    Wherever an appliance comes or goes, a new balance begins.
+    """
+    figures, known = [], []
+    for from_ms, until_ms, members in membership.spans(
+        stretch.system_key, stretch.from_ms, stretch.until_ms
+    ):
+        span = Stretch(stretch.system_key, from_ms, until_ms)
+        told = np.zeros(span.length, np.bool_)
+        parts = [_part(span, member, rows[key], told) for key, member in members.items()]
+        made = system_figures(parts, span.length, before=before)
+        before = _held(made, told, before)
+        figures.append(made)
+        known.append(told)
+    return _Computed(stretch, Figures.joined(figures), np.concatenate(known))
 
 
-# The inner ORDER BY keeps the planner from anything but one index range for each run.
-_SLOTS_OF_RUNS = f"""
-FROM {_RUNS.name} AS run CROSS JOIN LATERAL (
-    SELECT * FROM measurements_applianceslot AS slot
-    WHERE slot.system_key = run.system_key
-        AND slot.start >= run.from_at AND slot.start < run.until_at
-    ORDER BY appliance_key, start
-) AS slots
-ORDER BY run, appliance_key
-"""  # noqa: S608 - put together from this module's own names
-
-
-def _read(cursor, runs: Sequence[_Run]) -> dict:
-    """The appliances' slots of the runs: columns of all, and the row numbers of each run."""
-    _RUNS.prepare(cursor)
-    _RUNS.copy(
-        cursor,
-        {
-            "run": np.arange(len(runs)),
-            "system_key": np.array([run.system_key for run in runs]),
-            "from_at": np.array([run.from_ms for run in runs]),
-            "until_at": np.array([run.until_ms for run in runs]),
-        },
-    )
-    rows: dict = extraction.extract(cursor, _READ, _SLOTS_OF_RUNS)
-    bounds = np.searchsorted(rows["run"], np.arange(len(runs) + 1))
-    rows["parts"] = [
-        {name: rows[name][begin:end] for name in _READ} for begin, end in pairwise(bounds)
-    ]
-    return rows
-
-
-# Hops from one appliance to the next along the primary key: one probe each.
-_FIRST_SLOTS = """
-WITH RECURSIVE firsts AS (
-    SELECT system_key, 0 AS appliance_key, NULL::timestamptz AS start
-    FROM unnest(%s::int[]) AS system (system_key)
-    UNION ALL
-    SELECT firsts.system_key, next.appliance_key, next.start
-    FROM firsts CROSS JOIN LATERAL (
-        SELECT slot.appliance_key, slot.start FROM measurements_applianceslot AS slot
-        WHERE slot.system_key = firsts.system_key AND slot.appliance_key > firsts.appliance_key
-        ORDER BY slot.appliance_key, slot.start LIMIT 1
-    ) AS next
-)
-SELECT system_key, appliance_key, start FROM firsts WHERE start IS NOT NULL
-"""
-
-
-def _first_slots(cursor, runs: Sequence[_Run]) -> dict[tuple[int, int], int]:
-    """Since when each appliance of these systems is known there, in ms."""
-    cursor.execute(_FIRST_SLOTS, [sorted({run.system_key for run in runs})])
-    return {
-        (system_key, appliance_key): to_ms(start)
-        for system_key, appliance_key, start in cursor.fetchall()
-    }
-
-
-def _memories(cursor) -> list[_Memory]:
-    cursor.execute(_MEMORIES)
-    return [
-        _Memory(
-            None if before is None or before[0] is None else tuple(before),
-            None if at_end is None or at_end[0] is None else tuple(at_end),
-            follows,
-        )
-        for before, at_end, follows in cursor.fetchall()
-    ]
-
-
-_MEMORIES = f"""
-SELECT (SELECT ARRAY[stored_mwh, stored_from_grid_mwh] FROM measurements_systemslot AS slot
-        WHERE slot.system_key = run.system_key AND slot.start < run.from_at
-        ORDER BY slot.start DESC LIMIT 1),
-    (SELECT ARRAY[stored_mwh, stored_from_grid_mwh] FROM measurements_systemslot AS slot
-        WHERE slot.system_key = run.system_key AND slot.start < run.until_at
-        ORDER BY slot.start DESC LIMIT 1),
-    EXISTS (SELECT FROM measurements_systemslot AS slot
-        WHERE slot.system_key = run.system_key AND slot.start >= run.until_at)
-FROM {_RUNS.name} AS run ORDER BY run
-"""  # noqa: S608 - put together from this module's own names
-
-
-def _figures(
-    run: _Run,
-    rows: dict[str, np.ndarray],
-    members: dict[int, Member],
-    firsts: dict[tuple[int, int], int],
-    before: tuple[int, int] | None,
-) -> tuple[Figures, Bools]:
-    """The figures of a run, and which of its slots any appliance tells of."""
-    known = np.zeros(run.length, np.bool_)
-    parts = []
-    index = (rows["start"] - run.from_ms) // SLOT_MS
-    known[index] = True
-    keys = {key for system_key, key in firsts if system_key == run.system_key}
-    for key in sorted(keys & members.keys()):
-        begin, end = np.searchsorted(rows["appliance_key"], (key, key + 1))
-        parts.append(
-            _part(
-                run,
-                members[key],
-                rows,
-                slice(begin, end),
-                index[begin:end],
-                firsts[run.system_key, key],
-            )
-        )
-    return system_figures(parts, run.length, before=before), known
-
-
-def _part(
-    run: _Run,
-    member: Member,
-    rows: dict[str, np.ndarray],
-    own: slice,
-    index: Ints,
-    first_ms: int,
-) -> Part:
-    """One appliance's rows, laid out over all slots of the run."""
+def _part(span: Stretch, member: Member, columns: Mapping[str, np.ndarray], told: Bools) -> Part:
+    """One appliance's rows, laid out over all slots of the span; marks in `told` where some are."""
+    begin, end = np.searchsorted(columns["start"], (span.from_ms, span.until_ms))
+    index = (columns["start"][begin:end].astype(np.int64) - span.from_ms) // SLOT_MS
+    told[index] = True
 
     def spread(name: str, empty, dtype) -> np.ndarray:
-        column = np.full(run.length, empty, dtype)
-        column[index] = rows[name][own]
+        column = np.full(span.length, empty, dtype)
+        column[index] = columns[name][begin:end]
         return column
 
     def energy(name: str) -> Amounts:
-        values = spread(name, -1, np.int64)
-        return Amounts.of(values, values >= 0)
+        values = spread(name, _NO_ENERGY, np.int64)
+        return Amounts.of(values, values != _NO_ENERGY)
 
-    starts = run.from_ms + SLOT_MS * np.arange(run.length)
-    expected = starts >= first_ms
-    if member.removed_at is not None:
-        expected &= starts < to_ms(member.removed_at)
     return Part(
         role=member.role,
         import_mwh=energy("import_mwh"),
@@ -297,21 +203,110 @@ def _part(
         seen_s=spread("seen_s", 0, np.int64),
         flags=spread("flags", 0, np.int64),
         capacity_wh=member.capacity_wh,
-        expected=expected,
     )
 
 
-def _write(cursor, written: Sequence[tuple[_Run, Figures, Bools]]) -> None:
-    """Put the figures of known slots in place of what was stored for the runs."""
+_READ = {
+    "start": "start",
+    "import_mwh": f"COALESCE(import_mwh, {_NO_ENERGY})",
+    "export_mwh": f"COALESCE(export_mwh, {_NO_ENERGY})",
+    "soc": "COALESCE(soc, 'NaN')",
+    "stored_wh": "COALESCE(stored_wh, 'NaN')",
+    "imported_wh": "COALESCE(imported_wh, 'NaN')",
+    "exported_wh": "COALESCE(exported_wh, 'NaN')",
+    "seen_s": "seen_s",
+    "flags": "flags",
+}
+# One row of arrays for each appliance and stretch, in their order, which a nested loop keeps.
+_SLOTS_OF_STRETCHES = f"""
+SELECT slots.*
+FROM {unnested("system_key", "appliance_key", instants=("from_at", "until_at"))} AS stretch
+CROSS JOIN LATERAL (
+    SELECT ARRAY[stretch.number], {", ".join(f"array_agg({sql})" for sql in _READ.values())}
+    FROM (
+        SELECT * FROM measurements_applianceslot AS slot
+        WHERE slot.system_key = stretch.system_key AND slot.appliance_key = stretch.appliance_key
+            AND slot.start >= stretch.from_at AND slot.start < stretch.until_at
+        ORDER BY start
+    ) AS ordered
+) AS slots
+"""  # noqa: S608 - put together from this module's own names
+
+
+def _read(
+    cursor, stretches: Sequence[Stretch], membership: Membership
+) -> list[dict[int, dict[str, np.ndarray]]]:
+    """For each stretch the columns of its appliances' slots, by the appliances' keys."""
+    wanted = [
+        (number, key)
+        for number, stretch in enumerate(stretches)
+        for key in membership.keys_of(stretch.system_key)
+    ]
+    rows = extract(
+        cursor,
+        _SLOTS_OF_STRETCHES,
+        [
+            [stretches[number].system_key for number, _key in wanted],
+            [key for _number, key in wanted],
+            [stretches[number].from_ms for number, _key in wanted],
+            [stretches[number].until_ms for number, _key in wanted],
+        ],
+    )
+    found: list[dict[int, dict[str, np.ndarray]]] = [{} for _stretch in stretches]
+    for row, ((number, key), (given, *columns)) in enumerate(zip(wanted, rows, strict=True)):
+        if given != row + 1:
+            raise RuntimeError(f"Row {row + 1} of the slots came as {given}")
+        found[number][key] = dict(zip(_READ, columns, strict=True))
+    return found
+
+
+def _arrays(stretches: Sequence[Stretch]) -> list[list[int]]:
+    return [
+        [stretch.system_key for stretch in stretches],
+        [stretch.from_ms for stretch in stretches],
+        [stretch.until_ms for stretch in stretches],
+    ]
+
+
+_MEMORIES = f"""
+SELECT (SELECT ARRAY[stored_mwh, stored_from_grid_mwh] FROM measurements_systemslot AS slot
+        WHERE slot.system_key = stretch.system_key AND slot.start < from_at
+        ORDER BY slot.start DESC LIMIT 1),
+    (SELECT ARRAY[stored_mwh, stored_from_grid_mwh] FROM measurements_systemslot AS slot
+        WHERE slot.system_key = stretch.system_key AND slot.start < until_at
+        ORDER BY slot.start DESC LIMIT 1),
+    (SELECT (extract(epoch FROM min(start)) * 1000)::bigint FROM measurements_systemslot AS slot
+        WHERE slot.system_key = stretch.system_key AND slot.start >= until_at)
+FROM {unnested("system_key", instants=("from_at", "until_at"))} AS stretch ORDER BY number
+"""  # noqa: S608 - put together from this module's own names
+
+
+def _memories(cursor, stretches: Sequence[Stretch]) -> list[_Memory]:
+    cursor.execute(_MEMORIES, _arrays(stretches))
+    return [
+        _Memory(
+            None if before is None or before[0] is None else tuple(before),
+            None if at_end is None or at_end[0] is None else tuple(at_end),
+            next_ms,
+        )
+        for before, at_end, next_ms in cursor.fetchall()
+    ]
+
+
+def _write(cursor, computed: Sequence[_Computed]) -> int:
+    """Put the figures of known slots in place of what was stored; returns how many changed."""
     columns: dict[str, list[np.ndarray]] = {name: [] for name in _SLOTS.columns}
-    for run, figures, known in written:
-        columns["system_key"].append(np.full(int(known.sum()), run.system_key))
-        columns["start"].append((run.from_ms + SLOT_MS * np.arange(run.length))[known])
+    for each in computed:
+        stretch, known = each.stretch, each.known
+        columns["system_key"].append(np.full(int(known.sum()), stretch.system_key))
+        columns["start"].append((stretch.from_ms + SLOT_MS * np.arange(stretch.length))[known])
         for name in COLUMNS:
-            columns[name].append(_column(figures, name)[known])
+            columns[name].append(_column(each.figures, name)[known])
     _SLOTS.prepare(cursor)
     _SLOTS.copy(cursor, {name: np.concatenate(parts) for name, parts in columns.items()})
-    cursor.execute(_REPLACE)
+    cursor.execute(_REPLACE, _arrays([each.stretch for each in computed]))
+    (changed,) = cursor.fetchone()
+    return changed
 
 
 def _column(figures: Figures, name: str) -> np.ndarray:
@@ -323,14 +318,21 @@ def _column(figures: Figures, name: str) -> np.ndarray:
 
 _REPLACE = f"""
 WITH gone AS (
-    DELETE FROM measurements_systemslot AS slot USING {_RUNS.name} AS run
-    WHERE slot.system_key = run.system_key
-        AND slot.start >= run.from_at AND slot.start < run.until_at
+    DELETE FROM measurements_systemslot AS slot
+    USING {unnested("system_key", instants=("from_at", "until_at"))} AS stretch
+    WHERE slot.system_key = stretch.system_key
+        AND slot.start >= stretch.from_at AND slot.start < stretch.until_at
         AND NOT EXISTS (SELECT FROM {_SLOTS.name} AS new
             WHERE new.system_key = slot.system_key AND new.start = slot.start)
+    RETURNING 1
+), stored AS (
+    INSERT INTO measurements_systemslot AS slot ({", ".join(_SLOTS.columns)})
+    SELECT {", ".join(_SLOTS.value(name) for name in _SLOTS.columns)} FROM {_SLOTS.name}
+    ON CONFLICT (system_key, start) DO UPDATE
+    SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
+    WHERE ({", ".join(f"slot.{name}" for name in COLUMNS)})
+        IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in COLUMNS)})
+    RETURNING 1
 )
-INSERT INTO measurements_systemslot ({", ".join(_SLOTS.columns)})
-SELECT {", ".join(_SLOTS.value(name) for name in _SLOTS.columns)} FROM {_SLOTS.name}
-ON CONFLICT (system_key, start) DO UPDATE
-SET {", ".join(f"{name} = EXCLUDED.{name}" for name in COLUMNS)}
+SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM stored)
 """  # noqa: S608 - put together from this module's own names

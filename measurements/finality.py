@@ -1,0 +1,85 @@
+"""Slots that are final, because retention dropped the readings that they were made of.
+
+When a week of readings is dropped, what it held of each appliance is noted as a span of slots.
+Those are never computed again, not even when older history is imported beside them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+
+from django.db import connection
+
+# The first readings after a week close what its last ones began: pauses and intervals.
+_LONGEST_PAUSE = "interval '3 hours'"
+_LONGEST_INTERVAL = "interval '1 hour'"
+
+
+def note_final_slots(cursor, *, table: str, until_at: datetime) -> None:
+    """Note the slots that the readings of a week (its `table`, which ends at `until_at`) made.
+
+    To be called in the transaction that drops the table.
+    """
+    cursor.execute(_NOTE.format(week=table), [until_at, until_at])
+
+
+def final_spans(
+    appliances: Sequence[tuple[int, int, int]],
+) -> list[list[tuple[int, int]]]:
+    """For each (system key, appliance key, from ms) its spans of final slots that end later.
+
+    Spans are (from ms, until ms), half-open, ascending.
+    """
+    found: list[list[tuple[int, int]]] = [[] for _appliance in appliances]
+    with connection.cursor() as cursor:
+        cursor.execute(_SPANS, list(map(list, zip(*appliances, strict=True))) or [[], [], []])
+        for number, group in groupby(cursor.fetchall(), key=lambda row: row[0]):
+            found[number - 1] = [(from_ms, until_ms) for _number, from_ms, until_ms in group]
+    return found
+
+
+# Hops from appliance to appliance along the primary key, and to both ends of each.
+_NOTE = f"""
+WITH RECURSIVE appliance AS (
+    (SELECT system_key, appliance_key FROM {{week}} ORDER BY system_key, appliance_key LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM appliance CROSS JOIN LATERAL (
+        SELECT r.system_key, r.appliance_key FROM {{week}} AS r
+        WHERE (r.system_key, r.appliance_key) > (appliance.system_key, appliance.appliance_key)
+        ORDER BY r.system_key, r.appliance_key LIMIT 1
+    ) AS next
+)
+INSERT INTO measurements_finalspan AS noted (system_key, appliance_key, from_at, until_at)
+SELECT system_key, appliance_key, date_bin('15 minutes', first.at, 'epoch'),
+    GREATEST(
+        date_bin('15 minutes', last.at, 'epoch') + interval '15 minutes',
+        date_bin('15 minutes', ending.until + interval '899999 ms', 'epoch'),
+        date_bin('15 minutes', next.at + interval '899999 ms', 'epoch')
+    )
+FROM appliance
+CROSS JOIN LATERAL (SELECT at FROM {{week}} AS r
+    WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
+    ORDER BY at LIMIT 1) AS first
+CROSS JOIN LATERAL (SELECT at FROM {{week}} AS r
+    WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
+    ORDER BY at DESC LIMIT 1) AS last
+CROSS JOIN LATERAL (SELECT max(at + interval_s * interval '1 s') AS until FROM {{week}} AS r
+    WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
+    AND at > last.at - {_LONGEST_INTERVAL}) AS ending
+CROSS JOIN LATERAL (SELECT min(at) AS at FROM measurements_reading AS r
+    WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
+    AND at >= %s AND at < %s + {_LONGEST_PAUSE} AND at <= last.at + {_LONGEST_PAUSE}
+    AND power_w IS NOT NULL AND interval_s IS NULL) AS next
+ON CONFLICT (system_key, appliance_key, from_at) DO UPDATE
+SET until_at = GREATEST(noted.until_at, EXCLUDED.until_at)
+"""  # noqa: S608 - put together from this module's own names
+
+_SPANS = """
+SELECT number, (extract(epoch FROM from_at) * 1000)::bigint,
+    (extract(epoch FROM until_at) * 1000)::bigint
+FROM unnest(%s::int[], %s::int[], %s::bigint[]) WITH ORDINALITY
+    AS given (system_key, appliance_key, from_ms, number)
+JOIN measurements_finalspan AS final USING (system_key, appliance_key)
+WHERE until_at > 'epoch'::timestamptz + from_ms * interval '1 ms'
+ORDER BY number, from_at
+"""

@@ -1,0 +1,41 @@
+"""Marks history for computation once more, from whatever readings there still are."""
+
+from datetime import datetime, timedelta
+
+from django.db import connection, transaction
+
+from inventory.models import System
+
+# So much is marked in one transaction; those who store meanwhile do not wait for it.
+_MARKED_AT_ONCE = timedelta(days=7)
+
+# Slots that are there, and those that readings lie in.
+_MARK = """
+INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)
+SELECT system_key, appliance_key, start, %(now)s FROM (
+    SELECT system_key, appliance_key, start FROM measurements_applianceslot
+    WHERE system_key = %(system)s AND start >= %(from)s AND start < %(until)s
+    UNION
+    SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch')
+    FROM measurements_reading
+    WHERE system_key = %(system)s AND at >= %(from)s AND at < %(until)s
+) AS slots
+"""
+_CLAIMABLE = "INSERT INTO measurements_systemclaim VALUES (%s) ON CONFLICT DO NOTHING"
+
+
+def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: datetime) -> int:
+    """Mark all slots of a system's appliances in [from_at, until_at); returns how many.
+
+    May be called while others store and compute: whoever computes next finds them.
+    """
+    marked = 0
+    while from_at < until_at:
+        part_end = min(from_at + _MARKED_AT_ONCE, until_at)
+        span = {"system": system.key, "from": from_at, "until": part_end, "now": now}
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_MARK, span)
+            marked += cursor.rowcount
+            cursor.execute(_CLAIMABLE, [system.key])
+        from_at = part_end
+    return marked

@@ -1,0 +1,137 @@
+"""Computing slots from scratch and after a late batch, against bare SQL for the same energies."""
+
+import resource
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from django.db import connection, transaction
+
+from inventory.models import System
+from measurements.batches import Batch
+from measurements.ingest import store_readings
+from measurements.partitions import make_weeks, week_of_ms
+from measurements.slots import compute_until_clean, mark_history
+from measurements.staging import DOUBLE, INSTANT, KEY, REAL, StagingTable
+from tests.benchmarks.ground import server_settings
+from tests.benchmarks.workload import APPLIANCES, BATCH, START, SYSTEMS, batches, make_inventory
+from tests.benchmarks.workload import now_after as arrived_after
+
+DAYS = 30
+LATE_BATCHES = 5
+_BATCHES_A_DAY = 24 * 60 * SYSTEMS * APPLIANCES / BATCH
+
+_READINGS = StagingTable(
+    "measurements_reading",
+    {
+        "system_key": KEY,
+        "appliance_key": KEY,
+        "at": INSTANT,
+        "power_w": REAL,
+        "imported_wh": DOUBLE,
+        "exported_wh": DOUBLE,
+        "soc": REAL,
+    },
+)
+# Energies from counters: the last of each slot, less that of the slot before.
+_BARE_COUNTERS = """
+CREATE TEMPORARY TABLE bare_counters AS
+SELECT system_key, appliance_key, start,
+    imported - lag(imported) OVER w AS import_wh, exported - lag(exported) OVER w AS export_wh
+FROM (
+    SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch') AS start,
+        max(imported_wh) AS imported, max(exported_wh) AS exported
+    FROM measurements_reading GROUP BY 1, 2, 3
+) AS last
+WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY start)
+"""
+# Energies from power: trapezoids between neighbours, both directions apart.
+_BARE_POWER = """
+CREATE TEMPORARY TABLE bare_power AS
+SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch') AS start,
+    sum(GREATEST(mean_w, 0) * hours) AS import_wh, sum(GREATEST(-mean_w, 0) * hours) AS export_wh,
+    avg(power_w) AS mean_w, min(power_w) AS min_w, max(power_w) AS max_w
+FROM (
+    SELECT system_key, appliance_key, at, power_w,
+        (power_w + lag(power_w) OVER w) / 2 AS mean_w,
+        extract(epoch FROM at - lag(at) OVER w) / 3600 AS hours
+    FROM measurements_reading
+    WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY at)
+) AS pieces
+GROUP BY 1, 2, 3
+"""
+
+
+def measure(*, scale: float) -> dict:
+    """Seconds for `30 * scale` days at one reading a minute, and milliseconds for a late batch."""
+    days = max(1, round(DAYS * scale))
+    make_inventory()
+    everything = list(batches(round(days * _BATCHES_A_DAY)))
+    step = len(everything) // (LATE_BATCHES + 1)
+    late = [everything[step * (number + 1)] for number in range(LATE_BATCHES)]
+    now = arrived_after(len(everything))
+    _load([batch for batch in everything if not any(batch is one for one in late)])
+    store_readings(batch=everything[-1], now=now)  # once more, for the latest readings
+    bare_counters_s, bare_power_s = _timed_sql(_BARE_COUNTERS), _timed_sql(_BARE_POWER)
+    for system in System.objects.all():
+        mark_history(system=system, from_at=START, until_at=now, now=now)
+    before_mb = _peak_mb()
+    begun = perf_counter()
+    rows = compute_until_clean(now=now)
+    scratch_s = perf_counter() - begun
+    late_ms = [_late(batch, now) for batch in late]
+    return {
+        "workload": {
+            "systems": SYSTEMS,
+            "appliances": SYSTEMS * APPLIANCES,
+            "days": days,
+            "readings": len(everything) * BATCH,
+            "slots": rows,
+        },
+        "from_scratch_s": round(scratch_s, 2),
+        "bare_counters_s": round(bare_counters_s, 2),
+        "bare_power_s": round(bare_power_s, 2),
+        "ratio": round(scratch_s / (bare_counters_s + bare_power_s), 3),
+        "late_batch_ms": round(median(late_ms), 1),
+        "late_batches_ms": [round(ms, 1) for ms in late_ms],
+        "peak_memory_mb": {"before": before_mb, "after": _peak_mb()},
+        "settings": server_settings(),
+    }
+
+
+def _load(loaded: list[Batch]) -> None:
+    """Put the readings where they belong, without all that storing does."""
+    instants = np.concatenate([batch.at_ms for batch in loaded])
+    with transaction.atomic(), connection.cursor() as cursor:
+        make_weeks(weeks=np.unique(week_of_ms(instants)).tolist())
+        for batch in loaded:
+            _READINGS.copy(
+                cursor,
+                {
+                    "system_key": batch.system_key,
+                    "appliance_key": batch.appliance_key,
+                    "at": batch.at_ms,
+                    **batch.values,
+                },
+            )
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE measurements_reading")
+
+
+def _timed_sql(statement: str) -> float:
+    begun = perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    return perf_counter() - begun
+
+
+def _late(batch: Batch, now) -> float:
+    """Milliseconds to compute what a batch that arrives late changes."""
+    store_readings(batch=batch, now=now)
+    begun = perf_counter()
+    compute_until_clean(now=now)
+    return (perf_counter() - begun) * 1000
+
+
+def _peak_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
