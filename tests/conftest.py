@@ -1,11 +1,18 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.test import override_settings
 
 from tests.cast import Cast, make_cast
+
+# Machines of continuous integration are slow and busy: a slow example is no failure.
+hypothesis.settings.register_profile(
+    "gridx", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("gridx")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
