@@ -10,9 +10,9 @@ handles the messages whose order counts: it ends with the process, however that 
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 from uuid import UUID
 
 import nats.errors
@@ -50,15 +50,20 @@ class Watch:
 
     async def run(self) -> None:
         """Listen until cancelled, with a new connection whenever one breaks."""
-        while True:
-            try:
-                async with await self._connect() as connection:
-                    await self._listen(connection)
-            except psycopg.Error as error:
-                logger.warning("Not listening to the database: %s", str(error).strip())
-            finally:
-                self.leads.clear()
-            await asyncio.sleep(_PAUSE_S)
+        try:
+            while True:
+                try:
+                    async with await self._connect() as connection:
+                        await self._listen(connection)
+                except psycopg.Error as error:
+                    logger.warning("Not listening to the database: %s", str(error).strip())
+                finally:
+                    self.leads.clear()
+                await asyncio.sleep(_PAUSE_S)
+        finally:
+            for task in self._at_work:
+                task.cancel()
+            await asyncio.gather(*self._at_work, return_exceptions=True)
 
     async def _connect(self) -> psycopg.AsyncConnection:
         parameters = connections["default"].get_connection_params()
@@ -74,7 +79,7 @@ class Watch:
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:
         await connection.execute(f"LISTEN {NOTICE}")
-        self._begin(self._look_through_all())
+        self._begin(self._look_through_all)
         while True:
             if not self.leads.is_set():
                 cursor = await connection.execute(
@@ -85,17 +90,18 @@ class Watch:
             else:
                 await connection.execute("SELECT 1")
             async for notice in connection.notifies(timeout=_PAUSE_S):
-                self._begin(self._end_of(notice.payload))
+                self._begin(partial(self._end_of, notice.payload))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._carefully(work))
+    def _begin(self, work: Callable[[], Awaitable[None]], *, after_s: float = 0.0) -> None:
+        task = asyncio.create_task(self._carefully(work, after_s))
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
 
-    async def _carefully(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _carefully(self, work: Callable[[], Awaitable[None]], after_s: float) -> None:
+        await asyncio.sleep(after_s)
         async with self._slots:
             try:
-                await work
+                await work()
             except (nats.errors.Error, *UNREACHABLE) as error:
                 # When what is missing is back, all connections are looked through again.
                 logger.warning("Connections could not be looked through: %s", error)
@@ -108,10 +114,12 @@ class Watch:
         """
         open_now, servers_now = await self._servers.connections_of(serial)
         await self._end(open_now)
-        await asyncio.sleep(_SECOND_LOOK_S)
-        still_open, _servers_later = await self._servers.connections_of(serial)
+        self._begin(partial(self._look_again, serial, servers_now), after_s=_SECOND_LOOK_S)
+
+    async def _look_again(self, serial: str, began_before: datetime | None) -> None:
+        still_open, _servers_now = await self._servers.connections_of(serial)
         await self._end(
-            one for one in still_open if servers_now is None or one.started_at <= servers_now
+            one for one in still_open if began_before is None or one.started_at <= began_before
         )
 
     async def make_rounds(self) -> None:
@@ -119,7 +127,7 @@ class Watch:
 
         A broker that dies publishes no last wills, so some gateways may be thought to be online.
         """
-        self._begin(self._look_through_all())
+        self._begin(self._look_through_all)
 
     async def _look_through_all(self) -> None:
         connected: set[str] = set()
