@@ -1,9 +1,11 @@
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import connection
 from django.test import override_settings
 
 from tests.cast import Cast, make_cast
@@ -48,3 +50,15 @@ def recorded() -> Path:
     if not folder.is_dir():
         pytest.skip("the recorded data is not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def child_environment(db) -> dict[str, str]:
+    """The environment of processes that are to work on the tests' database."""
+    at = connection.settings_dict
+    return {
+        **os.environ,
+        "DATABASE_URL": (
+            f"postgresql://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
+        ),
+    }

@@ -3,7 +3,6 @@
 import csv
 import json
 import lzma
-import os
 import subprocess
 import sys
 import time
@@ -13,8 +12,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.conf import settings
-from django.db import connection
 
 from gridx import clock
 from gridx.services.processes import Process, Supervisor
@@ -60,16 +57,9 @@ def recording(recorded) -> Path:
 
 
 @pytest.fixture
-def environment() -> dict[str, str]:
-    """That of processes which work on the tests' database and keep old readings."""
-    test, at = connection.settings_dict, settings.DATABASES["default"]
-    return {
-        **os.environ,
-        "DATABASE_URL": (
-            f"postgresql://{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{test['NAME']}"
-        ),
-        "GRIDX_RAW_RETENTION_DAYS": "36500",
-    }
+def environment(child_environment) -> dict[str, str]:
+    """That of processes which keep readings as old as the recording."""
+    return child_environment | {"GRIDX_RAW_RETENTION_DAYS": "36500"}
 
 
 def replay(recording: Path, serial: str, secret: str, environment: dict[str, str]) -> dict:
