@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import connections
 from django.test import Client
 
 from accounts.models import User
@@ -24,6 +25,13 @@ from tests.household import read_now
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ORIGIN = (b"origin", b"http://testserver")
+
+
+@pytest.fixture(autouse=True)
+async def no_connection_left():
+    """The thread in which coroutines use the database keeps its connection else."""
+    yield
+    await sync_to_async(connections.close_all)()
 
 
 def cookies(user: User | None, language: str = "en") -> bytes:

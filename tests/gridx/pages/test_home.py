@@ -1,11 +1,15 @@
 """Home and the page of a system: what it shows, in which states, to whom, at what cost."""
 
 import csv
+import gzip
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import brotli
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import reverse
 
@@ -297,3 +301,16 @@ def test_a_list_of_systems_costs_as_many_queries_as_one_of_them(
     # Session, user, account; count, systems; latest readings, appliances.
     with django_assert_num_queries(7):
         page(client)
+
+
+@pytest.mark.slow
+def test_the_first_sight_of_home_is_light(mara: Client, measured: Cast):
+    response = mara.get("/", headers={"Accept-Encoding": "gzip"})
+    assert response["Content-Encoding"] == "gzip"
+    html = gzip.decompress(response.content).decode()
+    # What the page names, each once, as WhiteNoise sends it.
+    names = set(re.findall(r'(?:src|href)="/static/([^"#]+)', html))
+    assert {"gridx.css", "vendor/plotly-basic.min.js", "vendor/tabler-icons.svg"} <= names
+    wire = sum(len(brotli.compress(Path(finders.find(name)).read_bytes())) for name in names)
+    assert len(response.content) <= 30_000
+    assert wire + len(response.content) <= 450_000
