@@ -4,6 +4,8 @@
 change reaches; this module asks the database for just that.
 """
 
+import math
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -150,14 +152,18 @@ def _ms(expression: str) -> str:
     return f"(extract(epoch FROM {expression}) * 1000)::bigint"
 
 
-def _second_after(counter: str) -> str:
-    # The first reading of a counter after a run may be held back, the second settles it.
-    return f"""CASE WHEN latest.{counter} IS NOT NULL THEN (SELECT max(at) FROM (
+def _second_after(counter: str, carried_at: int) -> str:
+    # The first reading of a counter after a run may be held back, the second settles it. Nobody
+    # looks for those of an appliance that is not known to have the counter: it would take long.
+    # Where only slots know it that are still to be computed, these will reach back to the run.
+    carried = f"substring(newest.carry FROM {8 * carried_at + 1} FOR 8) <> '{_NAN}'::bytea"
+    return f"""CASE WHEN latest.{counter} IS NOT NULL OR {carried} THEN (SELECT max(at) FROM (
         SELECT at FROM measurements_reading AS r WHERE {_OF_RUN}
         AND at >= until_at AND at < barrier AND r.{counter} IS NOT NULL
         ORDER BY at LIMIT 2) AS two) END"""  # noqa: S608 - names of this project's own
 
 
+_NAN = rf"\x{struct.pack('<d', math.nan).hex()}"
 _OF_RUN = "r.system_key = run.system_key AND r.appliance_key = run.appliance_key"
 _GAP = f"interval '{LONGEST_GAP_MS} ms'"
 _CONTEXT = f"""
@@ -172,7 +178,7 @@ SELECT
         AND at >= until_at AND at < LEAST(until_at + {_GAP}, barrier)
         AND power_w IS NOT NULL AND interval_s IS NULL ORDER BY at LIMIT 1)''')
 },
-    {_ms(f"GREATEST({_second_after('imported_wh')}, {_second_after('exported_wh')})")},
+    {_ms(f"GREATEST({_second_after('imported_wh', 0)}, {_second_after('exported_wh', 3)})")},
     {
     _ms(f'''(SELECT max(at + interval_s * interval '1 s') FROM measurements_reading AS r
         WHERE {_OF_RUN} AND at < until_at
@@ -183,5 +189,7 @@ SELECT
 FROM {unnested("system_key", "appliance_key", instants=("from_at", "until_at", "barrier"))} AS run
 LEFT JOIN measurements_latestreading AS latest
     ON latest.system_key = run.system_key AND latest.appliance_key = run.appliance_key
+LEFT JOIN LATERAL (SELECT carry FROM measurements_applianceslot AS r WHERE {_OF_RUN}
+    ORDER BY start DESC LIMIT 1) AS newest ON TRUE
 ORDER BY number
 """  # noqa: S608 - put together from this module's own names

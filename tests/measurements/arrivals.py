@@ -179,7 +179,8 @@ def _draw_columns(
 ) -> dict[str, dict[int, float]]:
     columns: dict[str, dict[int, float]] = {}
     if form in ("power", "both", "mixed"):
-        columns["power_w"] = _some(rng, instants, rng.uniform(-5_000, 5_000, len(instants)).round(1))
+        power_w = rng.uniform(-5_000, 5_000, len(instants)).round(1)
+        columns["power_w"] = _some(rng, instants, power_w)
     if form in ("counters", "both", "mixed"):
         for name in ("imported_wh", "exported_wh"):
             if rng.random() < 0.8:
@@ -211,7 +212,8 @@ def _draw_counter(rng: np.random.Generator, count: int) -> list[float]:
         if fate < 0.05:
             level = float(rng.integers(0, 50))  # reset
         elif fate < 0.09:
-            levels.append(float(rng.choice([0, max(level - 5, 0), level + 1e7])))  # a single odd reading
+            odd = rng.choice([0, max(level - 5, 0), level + 1e7])
+            levels.append(float(odd))
             continue
         elif fate < 0.12:
             level += 200_000  # jump

@@ -8,12 +8,14 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from measurements.models import DirtySlot
+from inventory.kinds import ApplianceKind
+from measurements.models import ApplianceSlot, DirtySlot
 from measurements.resolutions import SLOT_MS
 from measurements.slots import compute, compute_dirty, compute_until_clean, systems
 from tests.measurements.arrivals import (
     NOW,
     ZONES,
+    Device,
     draw_arrival,
     draw_devices,
     events_of,
@@ -24,6 +26,7 @@ from tests.measurements.arrivals import (
 )
 
 pytestmark = pytest.mark.django_db
+
 
 def in_the_database(examples: int):
     """Hypothesis with few examples, that may take as long as a database does."""
@@ -91,3 +94,23 @@ def make_rounds_small(patched):
     patched.setattr(compute, "_SLOTS_AT_ONCE", (3,))
     patched.setattr(systems, "_ROWS_AT_ONCE", 10)
     patched.setattr(systems, "_ONWARD_MS", 2 * SLOT_MS)
+
+
+def test_a_counter_that_only_history_tells_of_is_found():
+    site = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin")
+    store(site, [(0, 90_000, {"power_w": 100.0})], history=False)
+    store(
+        site, [(0, 0, {"imported_wh": 1_000.0}), (0, 5_400, {"imported_wh": 1_600.0})], history=True
+    )
+    compute_until_clean(now=NOW)
+    store(site, [(0, 3_600, {"imported_wh": 1_100.0})], history=True)
+    compute_until_clean(now=NOW)
+    slots = ApplianceSlot.objects.filter(system_key=site.system.key, import_mwh__isnull=False)
+    assert list(slots.order_by("start").values_list("import_mwh", flat=True)) == [
+        25_000,
+        25_000,
+        25_000,
+        25_000,
+        250_000,
+        250_000,
+    ]
