@@ -83,6 +83,8 @@ class System(Identified):
     class Meta:
         verbose_name = _("system")
         verbose_name_plural = _("systems")
+        # The order of long lists, so that a page of a hundred thousand needs no sorting.
+        indexes = [models.Index(fields=["name", "id"], name="system_name")]
 
     def __str__(self) -> str:
         return self.name
@@ -315,6 +317,7 @@ class Appliance(Identified):
     class Meta:
         verbose_name = _("appliance")
         verbose_name_plural = _("appliances")
+        indexes = [models.Index(fields=["name", "id"], name="appliance_name")]
         constraints = [
             models.UniqueConstraint(fields=["id", "system"], name="appliance_of_system"),
             models.UniqueConstraint(

@@ -249,6 +249,9 @@ def _order(wanted: InventoryFilter) -> list:
     if name not in columns:
         name = next(iter(columns))
     backwards = wanted.sort.startswith("-") and wanted.sort.removeprefix("-") in columns
+    # Names are never null, and are sorted by an index that knows of no exception for nulls.
+    if columns[name] in ("name", "serial"):
+        return ["-" + columns[name], "-pk"] if backwards else [columns[name], "pk"]
     column = F(columns[name])
     # What has no value comes last, whichever way.
     first = column.desc(nulls_last=True) if backwards else column.asc(nulls_last=True)
