@@ -132,7 +132,7 @@ def register_gateway(
 def rotate_secret(*, gateway: Gateway, by: User | None, now: datetime) -> str:
     """Give the gateway a new secret and return it; the old one ends, and so does a revocation.
 
-    A connection that is open stays open: it was let in rightly.
+    A connection that is open ends within seconds (`run_link` sees to that).
     """
     secret, digest = _make_secret()
     with transaction.atomic():
