@@ -1,8 +1,8 @@
 // Draws each <figure data-chart> with plotly, from the figure that the server put beside it.
 //
 //   <figure data-chart>
-//     <span data-when>…</span> <ul class="legend"><li data-series="pv"><b data-value>…</b></li></ul>
-//     <div data-plot></div>
+//     <ul class="legend"><li data-series="pv">… <b data-value>…</b></li></ul>
+//     <div data-plot></div> <span data-when></span>
 //     <script type="application/json">{"data": […], "layout": {…}}</script>
 //     <table data-rows>…<tr><th>…</th><td data-series="pv">…</td></tr></table>
 //   </figure>
@@ -59,6 +59,7 @@
     const first = !plot.classList.contains("js-plotly-plot");
     Plotly.react(plot, data, layout, CONFIG);
     if (first) listen(plot);
+    else Plotly.Plots.resize(plot);
   };
 
   const read = (figure, row) => {

@@ -209,4 +209,6 @@ def test_nothing_moves_and_nothing_is_cut_off(page: Page, measured: Cast, width:
     page.wait_for_selector("#history-plot .plot-container")
     page.wait_for_timeout(500)
     assert page.evaluate("window.shift") < 0.02
+    page.locator("#history-table summary").click()
+    page.locator("details.account summary").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
