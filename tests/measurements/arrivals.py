@@ -113,15 +113,12 @@ def store_and_compute(site: Site, events: list[Event], *, history: bool) -> None
     compute_until_clean(now=NOW)
 
 
-_APPLIANCE_ROWS = [f.attname for f in ApplianceSlot._meta.concrete_fields if f.attname != "pk"]
-
-
 def rows_of(site: Site) -> dict[str, dict]:
     """Everything that was computed for a site, by table, without its keys."""
     numbers = {key: number for number, key in enumerate(site.keys)}
     found: dict[str, dict] = {}
     for model in (ApplianceSlot, ApplianceDay, SystemSlot, SystemDay, SystemMonth):
-        rows = model.objects.filter(system_key=site.system.key).values()
+        rows = model.objects.filter(system_key=site.system.key).order_by("start").values()
         found[model.__name__] = table = {}
         for row in rows:
             del row["system_key"]

@@ -1,6 +1,10 @@
 """Whatever arrives, however it arrives: the slots are those of computing everything at once."""
 
+from collections import defaultdict
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -10,8 +14,9 @@ from hypothesis import strategies as st
 
 from inventory.kinds import ApplianceKind
 from measurements.models import ApplianceSlot, DirtySlot
-from measurements.resolutions import SLOT_MS
+from measurements.resolutions import SLOT_MS, Resolution, period_start
 from measurements.slots import compute, compute_dirty, compute_until_clean, systems
+from tests.measurements import by_hand
 from tests.measurements.arrivals import (
     NOW,
     ZONES,
@@ -65,9 +70,16 @@ def differences(one: dict, other: dict) -> list:
     return found
 
 
-@in_the_database(25)
+@in_the_database(5)
 @given(seed=seeds, zone=st.sampled_from(ZONES), history=st.booleans())
 def test_any_order_of_arrival_gives_the_same(seed, zone, history):
+    check_arrival(seed, zone, history)
+
+
+@pytest.mark.slow
+@in_the_database(60)
+@given(seed=seeds, zone=st.sampled_from(ZONES), history=st.booleans())
+def test_any_order_of_arrival_gives_the_same_many_times(seed, zone, history):
     check_arrival(seed, zone, history)
 
 
@@ -90,10 +102,37 @@ def check_arrival(seed, zone, history):
 
 def make_rounds_small(patched):
     """Cut everything in far smaller pieces than need be."""
-    patched.setattr(compute, "ROWS_AT_MOST", 7)
+    patched.setattr(compute, "ROWS_AT_MOST", 25)
     patched.setattr(compute, "_SLOTS_AT_ONCE", (3,))
     patched.setattr(systems, "_ROWS_AT_ONCE", 10)
     patched.setattr(systems, "_ONWARD_MS", 2 * SLOT_MS)
+
+
+@in_the_database(8)
+@given(seed=seeds, zone=st.sampled_from(ZONES))
+def test_what_is_stored_is_what_the_pure_functions_make_of_all_readings(seed, zone):
+    check_against_pure_functions(seed, zone)
+
+
+def check_against_pure_functions(seed, zone):
+    rng = np.random.default_rng(seed)
+    devices = draw_devices(rng)
+    with undone():
+        site = make_site(devices, zone)
+        for batch in draw_arrival(rng, devices):
+            store_and_compute(site, batch, history=True)
+        stored = rows_of(site)
+    made = [by_hand.slots_of(device) for device in devices]
+    assert stored["ApplianceSlot"] == {
+        (number, start): row
+        for number, slots in enumerate(made)
+        for start, row in by_hand.appliance_rows(slots).items()
+    }
+    slots = by_hand.system_slots(devices, made)
+    assert stored["SystemSlot"] == {(start,): row for start, row in slots.items()}
+    for table, form in (("SystemDay", "%Y-%m-%d"), ("SystemMonth", "%Y-%m")):
+        rows = [row for _start, row in sorted(stored[table].items())]
+        assert rows == by_hand.sums_of(slots, ZoneInfo(zone), form)
 
 
 def test_a_counter_that_only_history_tells_of_is_found():
@@ -114,3 +153,57 @@ def test_a_counter_that_only_history_tells_of_is_found():
         250_000,
         250_000,
     ]
+
+
+def test_days_of_appliances_are_the_sums_of_their_slots():
+    devices = draw_devices(np.random.default_rng(7))
+    site = make_site(devices, "Australia/Lord_Howe")
+    store_and_compute(site, events_of(devices), history=False)
+    rows = rows_of(site)
+    slots_of_days = defaultdict(list)
+    for (number, start), slot in sorted(rows["ApplianceSlot"].items()):
+        day = period_start(start, Resolution.DAY, site.system.zone)
+        slots_of_days[number, day].append(slot)
+    assert rows["ApplianceDay"].keys() == slots_of_days.keys()
+    for where, slots in slots_of_days.items():
+        day = rows["ApplianceDay"][where]
+        for name in ("import_mwh", "export_mwh", "seen_s"):
+            known = [slot[name] for slot in slots if slot[name] is not None]
+            assert day[name] == (sum(known) if known else None)
+        for name in ("soc", "stored_wh", "imported_wh", "exported_wh", "temperature_c"):
+            known = [slot[name] for slot in slots if slot[name] is not None]
+            assert day[name] == (known[-1] if known else None)
+        assert day["flags"] == reduce(or_, (slot["flags"] for slot in slots))
+        lows = [slot["min_w"] for slot in slots if slot["min_w"] is not None]
+        assert day["min_w"] == min(lows, default=None)
+
+
+def test_an_interval_that_turns_out_shorter_takes_its_slots_and_days_along():
+    site = make_site([Device(ApplianceKind.GRID_METER, interval_s=3600)], "UTC")
+    midnight_s = 7 * 3600 - 1800  # half an hour before the first midnight in UTC
+    hour = {"interval_s": 3600.0, "import_energy_wh": 400.0}
+    store_and_compute(site, [(0, midnight_s, hour)], history=True)
+    assert [day["import_mwh"] for day in rows_of(site)["SystemDay"].values()] == [200_000] * 2
+    quarter = {"interval_s": 900.0, "import_energy_wh": 100.0}
+    store_and_compute(site, [(0, midnight_s, quarter)], history=True)
+    rows = rows_of(site)
+    assert [slot["import_mwh"] for slot in rows["SystemSlot"].values()] == [100_000]
+    assert [day["import_mwh"] for day in rows["SystemDay"].values()] == [100_000]
+    assert [day["import_mwh"] for day in rows["ApplianceDay"].values()] == [100_000]
+
+
+def test_a_battery_remembers_forward_over_days_without_readings():
+    devices = [
+        Device(ApplianceKind.GRID_METER, interval_s=900),
+        Device(ApplianceKind.BATTERY, interval_s=900),
+    ]
+    site = make_site(devices, "Europe/Berlin")
+
+    charged = {"interval_s": 900.0, "import_energy_wh": 1000.0}
+    discharged = {"interval_s": 900.0, "export_energy_wh": 500.0}
+    unused = {"interval_s": 900.0, "import_energy_wh": 0.0}
+    week_s = 7 * 86_400
+    store_and_compute(site, [(0, week_s, unused), (1, week_s, discharged)], history=True)
+    store_and_compute(site, [(0, 0, charged), (1, 0, charged)], history=True)
+    last = list(rows_of(site)["SystemSlot"].values())[-1]
+    assert (last["grid_via_battery_mwh"], last["stored_from_grid_mwh"]) == (500_000, 500_000)
