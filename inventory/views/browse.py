@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext_lazy as _
@@ -14,7 +15,7 @@ from accounts.models import Account
 from accounts.paging import page_of
 from accounts.queries import chain
 from gridx import clock
-from inventory.export import inventory_csv
+from inventory.export import in_parts, inventory_csv
 from inventory.forms import InventoryFilterForm
 from inventory.queries import ORDERS, InventoryFilter, Section, gateway_state, inventory
 
@@ -114,8 +115,10 @@ def inventory_file(request: HttpRequest, account_id: UUID | None = None) -> Http
     account = _account(request, account_id)
     wanted, _form = _wanted(request)
     rows = inventory(user=request.user, account=account, wanted=wanted)
+    lines = inventory_csv(rows, wanted.section)
     response = StreamingHttpResponse(
-        inventory_csv(rows, wanted.section), content_type="text/csv; charset=utf-8"
+        in_parts(lines) if isinstance(request, ASGIRequest) else lines,
+        content_type="text/csv; charset=utf-8",
     )
     name = f"gridx-{wanted.section}-{clock.now():%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

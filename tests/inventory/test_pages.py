@@ -5,6 +5,8 @@ import re
 import subprocess
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.test import AsyncClient
 
 from accounts.models import AuditEntry
 from gridx.gateways.codec import decode
@@ -20,6 +22,7 @@ from inventory.models import (
     SystemPool,
 )
 from measurements.models import LatestReading
+from tests.cast import make_cast
 
 FRAGMENT = {"HX-Request": "true", "HX-Target": "results"}
 
@@ -162,6 +165,17 @@ def test_the_file_keeps_to_the_filter_and_says_unknown_by_nothing(cast, admin):
         "Roof", "Lindenweg 12", "GX-0001",
     )  # fmt: skip
     assert (row["min_power_w"], row["max_power_w"], row["capacity_wh"]) == ("-9800.0", "0.0", "")
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+async def test_an_asgi_server_sends_the_file_in_parts():
+    cast = await sync_to_async(make_cast)()
+    client = AsyncClient()
+    await client.aforce_login(cast.admin)
+    response = await client.get("/inventory.csv?show=appliances")
+    parts = [part.decode() async for part in response.streaming_content]
+    assert len("".join(parts).splitlines()) == 6
 
 
 def test_a_name_that_a_spreadsheet_would_compute_is_text(cast, admin):
