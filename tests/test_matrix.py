@@ -22,7 +22,7 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connections, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern
@@ -326,6 +326,13 @@ def test_every_socket_is_in_the_table():
     assert set(SOCKETS) == set(_sockets())
 
 
+@pytest.fixture
+async def _connections_end():
+    """Connections of the threads that the sockets read in would outlive the test."""
+    yield
+    await sync_to_async(connections.close_all)()
+
+
 async def _opening(path: str, user: User | None) -> object:
     """What becomes of a socket: OPEN, or the code of its closing."""
     headers = [(b"origin", b"http://testserver"), (b"host", b"testserver")]
@@ -347,6 +354,7 @@ async def _opening(path: str, user: User | None) -> object:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_connections_end")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", sorted(SOCKETS))
 async def test_each_visitor_gets_the_socket_or_the_code_that_the_table_says(name):
@@ -361,6 +369,7 @@ async def test_each_visitor_gets_the_socket_or_the_code_that_the_table_says(name
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_connections_end")
 @pytest.mark.django_db(transaction=True)
 async def test_a_socket_that_there_is_not_is_not_found():
     cast = await sync_to_async(make_cast)()

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.test import AsyncClient
 
 from accounts.models import AuditEntry
@@ -176,6 +177,8 @@ async def test_an_asgi_server_sends_the_file_in_parts():
     response = await client.get("/inventory.csv?show=appliances")
     parts = [part.decode() async for part in response.streaming_content]
     assert len("".join(parts).splitlines()) == 6
+    # The thread that read has a connection of its own, which would outlive the test.
+    await sync_to_async(connections.close_all)()
 
 
 def test_a_name_that_a_spreadsheet_would_compute_is_text(cast, admin):
