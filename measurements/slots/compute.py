@@ -17,7 +17,7 @@ from measurements.slots.systems import Stretch, compute_systems, joined
 
 # So much at a time that a round takes about a second, however long the queue is.
 SYSTEMS_AT_MOST = 50
-ROWS_AT_MOST = 10_000
+ROWS_AT_MOST = 20_000
 # How many slots of an appliance are computed at a time; less where it is read more often than
 # it says, so that a round always fits in little memory.
 _SLOTS_AT_ONCE = (960, 96, 4)

@@ -30,7 +30,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; none lists them")
     parser.add_argument("--scale", type=float, default=1.0, help="how much data; 1 takes ~30 s")
+    parser.add_argument("--days", type=float, help="how much, in days of readings; 30 are scale 1")
     options = parser.parse_args(arguments)
+    scale = options.scale if options.days is None else options.days / 30
     known = summaries()
     if unknown := set(options.names) - known.keys():
         parser.error(f"There is no benchmark {', '.join(sorted(unknown))}; see the list without.")
@@ -40,8 +42,8 @@ def main(arguments: list[str]) -> int:
         return 0
     with benchmark_ground():
         for name in options.names:
-            figures = import_module(f"tests.benchmarks.{name}").measure(scale=options.scale)
-            print(json.dumps({"benchmark": name, "scale": options.scale, **figures}, indent=2))
+            figures = import_module(f"tests.benchmarks.{name}").measure(scale=scale)
+            print(json.dumps({"benchmark": name, "scale": round(scale, 3), **figures}, indent=2))
     return 0
 
 

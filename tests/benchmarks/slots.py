@@ -4,13 +4,13 @@ import resource
 from statistics import median
 from time import perf_counter
 
-import numpy as np
 from django.db import connection, transaction
 
 from inventory.models import System
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.partitions import make_weeks, week_of_ms
+from measurements.resolutions import to_ms
 from measurements.slots import compute_until_clean, mark_history
 from measurements.staging import DOUBLE, INSTANT, KEY, REAL, StagingTable
 from tests.benchmarks.ground import server_settings
@@ -66,12 +66,10 @@ def measure(*, scale: float) -> dict:
     """Seconds for `30 * scale` days at one reading a minute, and milliseconds for a late batch."""
     days = max(1, round(DAYS * scale))
     make_inventory()
-    everything = list(batches(round(days * _BATCHES_A_DAY)))
-    step = len(everything) // (LATE_BATCHES + 1)
-    late = [everything[step * (number + 1)] for number in range(LATE_BATCHES)]
-    now = arrived_after(len(everything))
-    _load([batch for batch in everything if not any(batch is one for one in late)])
-    store_readings(batch=everything[-1], now=now)  # once more, for the latest readings
+    count = round(days * _BATCHES_A_DAY)
+    now = arrived_after(count)
+    late_numbers = {count // (LATE_BATCHES + 1) * (number + 1) for number in range(LATE_BATCHES)}
+    late = _load(count, late_numbers)
     bare_counters_s, bare_power_s = _timed_sql(_BARE_COUNTERS), _timed_sql(_BARE_POWER)
     for system in System.objects.all():
         mark_history(system=system, from_at=START, until_at=now, now=now)
@@ -85,7 +83,7 @@ def measure(*, scale: float) -> dict:
             "systems": SYSTEMS,
             "appliances": SYSTEMS * APPLIANCES,
             "days": days,
-            "readings": len(everything) * BATCH,
+            "readings": count * BATCH,
             "slots": rows,
         },
         "from_scratch_s": round(scratch_s, 2),
@@ -99,12 +97,16 @@ def measure(*, scale: float) -> dict:
     }
 
 
-def _load(loaded: list[Batch]) -> None:
-    """Put the readings where they belong, without all that storing does."""
-    instants = np.concatenate([batch.at_ms for batch in loaded])
+def _load(count: int, late_numbers: set[int]) -> list[Batch]:
+    """Put readings where they belong, without all that storing does; returns the late batches."""
+    weeks = range(week_of_ms(to_ms(START)), week_of_ms(to_ms(arrived_after(count))) + 1)
+    late: list[Batch] = []
     with transaction.atomic(), connection.cursor() as cursor:
-        make_weeks(weeks=np.unique(week_of_ms(instants)).tolist())
-        for batch in loaded:
+        make_weeks(weeks=weeks)
+        for number, batch in enumerate(batches(count)):
+            if number in late_numbers:
+                late.append(batch)
+                continue
             _READINGS.copy(
                 cursor,
                 {
@@ -116,6 +118,8 @@ def _load(loaded: list[Batch]) -> None:
             )
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE measurements_reading")
+    store_readings(batch=batch, now=arrived_after(count))  # once more, for the latest readings
+    return late
 
 
 def _timed_sql(statement: str) -> float:
