@@ -1,0 +1,135 @@
+"""Recorded data of real households: from the file through the workers to what is shown."""
+
+import csv
+import lzma
+from collections import defaultdict
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.core.management import call_command
+
+from accounts.models import Account
+from inventory.models import System
+from measurements.models import Flag
+from measurements.queries import History, history_of_system
+from measurements.resolutions import Resolution
+from measurements.slots import compute_until_clean
+
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+def load(recorded):
+    """Imports a recorded file into a new system and computes its slots."""
+
+    def load(path: str, zone: str, *options: str) -> System:
+        account = Account.objects.create(name="Recorded")
+        system = System.objects.create(account=account, name="Home", time_zone=zone)
+        system.refresh_from_db(fields=["key"])
+        call_command(
+            "import_readings",
+            str(recorded / path),
+            "--system",
+            str(system.pk),
+            "--time-column=ts_utc",
+            *options,
+            verbosity=0,
+        )
+        compute_until_clean(now=NOW)
+        return system
+
+    return load
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    with lzma.open(path, "rt", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def history(system: System, first: str, end: str, resolution: Resolution) -> History:
+    bounds = [datetime.fromisoformat(day).replace(tzinfo=system.zone) for day in (first, end)]
+    return history_of_system(
+        system=system, from_at=bounds[0], until_at=bounds[1], resolution=resolution
+    )
+
+
+def test_a_german_year(load, recorded):
+    path = "de_home_solaredge/house_15min_2018.csv.xz"
+    system = load(
+        path,
+        "Europe/Berlin",
+        "--interval=15m",
+        "--create=Meter:grid_meter",
+        "--create=Roof:pv_inverter",
+        "--map=import_w=Meter:imported_w",
+        "--map=export_w=Meter:exported_w",
+        "--map=pv_w=Roof:exported_w",
+    )
+    year = history(system, "2018-01-01", "2019-01-01", Resolution.YEAR)
+    (whole,) = year.periods
+    assert whole.figures == year.total
+    for name, kwh in (("pv", 7516), ("import", 2123.5), ("export", 5491.9)):
+        assert year.total[f"{name}_mwh"] / 1e6 == pytest.approx(kwh, rel=1e-4)
+    assert year.total["consumption_mwh"] / 1e6 == pytest.approx(4147.9, rel=1e-3)
+    assert year.total["flags"] == 0
+
+    by_month: dict[tuple[str, int], float] = defaultdict(float)
+    for row in rows_of(recorded / path):
+        at = datetime.fromisoformat(row["ts_utc"]).astimezone(ZoneInfo("Europe/Berlin"))
+        for name in ("import", "export", "pv", "load"):
+            by_month[name, at.month] += float(row[f"{name}_w"]) / 4
+    months = history(system, "2018-01-01", "2019-01-01", Resolution.MONTH).periods
+    assert [month.figures is None for month in months] == [True, *[False] * 11]
+    for number, month in enumerate(months[1:], 2):
+        for name, figure in (("import", "import"), ("export", "export"), ("pv", "pv")):
+            expected = by_month[name, number]
+            assert month.figures[f"{figure}_mwh"] / 1000 == pytest.approx(expected, abs=2)
+        expected = by_month["load", number]
+        assert month.figures["consumption_mwh"] / 1000 == pytest.approx(expected, rel=1e-3)
+    for resolution in (Resolution.DAY, Resolution.WEEK, Resolution.MONTH):
+        finer = history(system, "2018-01-01", "2019-01-01", resolution)
+        for name in ("pv_mwh", "import_mwh", "export_mwh", "consumption_mwh", "residual_mwh"):
+            assert finer.total[name] == year.total[name]
+    quarters = history(system, "2018-10-28", "2018-10-29", Resolution.QUARTER)
+    hours = history(system, "2018-10-28", "2018-10-29", Resolution.HOUR)
+    (day,) = history(system, "2018-10-28", "2018-10-29", Resolution.DAY).periods
+    assert (len(quarters.periods), len(hours.periods)) == (100, 25)
+    assert quarters.total == hours.total == day.figures
+    # The hour that the file lost is missing, not estimated.
+    assert [period.figures is None for period in hours.periods].count(True) == 1
+
+
+def test_a_dutch_month_of_two_tariffs_and_a_night_without_readings(load, recorded):
+    path = "nl_home_p1mon/p1_1min_2024-02.csv.xz"
+    system = load(
+        path,
+        "Europe/Amsterdam",
+        "--create=Meter:grid_meter",
+        *(
+            f"--map={direction}_t{tariff}_wh=Meter:{direction}ed_wh"
+            for direction in ("import", "export")
+            for tariff in (1, 2)
+        ),
+    )
+    month = history(system, "2024-02-01", "2024-03-04", Resolution.DAY)
+    rows = rows_of(recorded / path)
+    for direction in ("import", "export"):
+        names = [f"{direction}_t{tariff}_wh" for tariff in (1, 2)]
+        first, last = (sum(float(row[name]) for name in names) for row in (rows[0], rows[-1]))
+        assert month.total[f"{direction}_mwh"] / 1000 == pytest.approx(last - first, abs=1)
+        assert month.total[f"{direction}ed_wh"] == last
+    # The night from 24 to 25 February is in the days' sums, estimated, and was not seen.
+    quarters = history(system, "2024-02-24", "2024-02-26", Resolution.QUARTER).periods
+    estimated = [quarter.figures for quarter in quarters if quarter.figures["flags"]]
+    assert len(estimated) == 45
+    assert {figures["flags"] for figures in estimated} == {Flag.ESTIMATED}
+    assert sum(figures["seen_s"] for figures in estimated) < 900
+    assert all(figures["import_mwh"] is not None for figures in estimated)
+    for resolution in Resolution:
+        assert history(system, "2024-02-05", "2024-02-12", resolution).total is not None
+    week = history(system, "2024-02-05", "2024-02-12", Resolution.WEEK).total
+    for resolution in (Resolution.QUARTER, Resolution.HOUR, Resolution.DAY):
+        assert history(system, "2024-02-05", "2024-02-12", resolution).total == week
