@@ -22,6 +22,7 @@ from accounts.forms import (
     OwnUserForm,
     UserForm,
 )
+from accounts.fragments import render_page_or_part
 from accounts.models import Account, AuditEntry, User
 from accounts.paging import page_of
 from gridx import clock
@@ -77,9 +78,9 @@ def account_tree(request: HttpRequest) -> HttpResponse:
         "found": found,
         "may_manage": may(user, Action.MANAGE_ACCOUNTS),
     }
-    if request.htmx and request.htmx.target == "tree":
-        return render(request, "accounts/_tree.html", context)
-    return render(request, "accounts/account_tree.html", context)
+    return render_page_or_part(
+        request, "accounts/account_tree.html", "accounts/_tree.html", context, target="tree"
+    )
 
 
 @login_required
@@ -113,9 +114,9 @@ def account_detail(request: HttpRequest, account_id: UUID) -> HttpResponse:
         "may_manage_inventory": may(request.user, Action.MANAGE_INVENTORY),
         "is_own": account.pk == request.user.account_id,
     }
-    if request.htmx and request.htmx.target == "users":
-        return render(request, "accounts/_users.html", context)
-    return render(request, "accounts/account_detail.html", context)
+    return render_page_or_part(
+        request, "accounts/account_detail.html", "accounts/_users.html", context, target="users"
+    )
 
 
 @login_required
@@ -134,9 +135,13 @@ def customer_list(request: HttpRequest, account_id: UUID) -> HttpResponse:
         "page": page_of(found, request.GET.get("page")),
         "may_manage": may(request.user, Action.MANAGE_ACCOUNTS),
     }
-    if request.htmx and request.htmx.target == "results":
-        return render(request, "accounts/_customers.html", context)
-    return render(request, "accounts/customer_list.html", context)
+    return render_page_or_part(
+        request,
+        "accounts/customer_list.html",
+        "accounts/_customers.html",
+        context,
+        target="results",
+    )
 
 
 @login_required
@@ -295,9 +300,9 @@ def audit_log(request: HttpRequest, account_id: UUID) -> HttpResponse:
         "lines": [queries.audit_line(entry) for entry in page.rows],
         "is_empty": not page.rows and not all_entries.exists(),
     }
-    if request.htmx and request.htmx.target == "results":
-        return render(request, "accounts/_audit.html", context)
-    return render(request, "accounts/audit_log.html", context)
+    return render_page_or_part(
+        request, "accounts/audit_log.html", "accounts/_audit.html", context, target="results"
+    )
 
 
 def _chosen_account(request: HttpRequest, text: str) -> Account | None:

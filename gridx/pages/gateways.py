@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.access import Action, may, require
+from accounts.fragments import render_page_or_part
 from accounts.queries import trail
 from gridx import clock
 from gridx.gateways.topics import Channel, mqtt_topic
@@ -186,9 +187,13 @@ def _choose_system(request: HttpRequest) -> HttpResponse:
     found = inventory(user=request.user, account=None, wanted=InventoryFilter(search=search))
     systems = found.filter(gateway=None)[:MOST_SYSTEMS]
     context = {"systems": systems, "search": search}
-    if request.htmx and request.htmx.target == "results":
-        return render(request, "pages/_systems_without_gateway.html", context)
-    return render(request, "pages/gateway_choose_system.html", context)
+    return render_page_or_part(
+        request,
+        "pages/gateway_choose_system.html",
+        "pages/_systems_without_gateway.html",
+        context,
+        target="results",
+    )
 
 
 def _chosen_system(request: HttpRequest, text: str) -> System | None:

@@ -6,11 +6,12 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts.access import Action, may
+from accounts.fragments import render_page_or_part
 from accounts.models import Account
 from accounts.paging import page_of
 from accounts.queries import chain
@@ -103,9 +104,9 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
         "may_manage": may(request.user, Action.MANAGE_INVENTORY),
         "may_group": may(request.user, Action.MANAGE_GROUPS),
     }
-    if request.htmx and request.htmx.target == "results":
-        return render(request, "inventory/_results.html", context)
-    return render(request, "inventory/inventory.html", context)
+    return render_page_or_part(
+        request, "inventory/inventory.html", "inventory/_results.html", context, target="results"
+    )
 
 
 @login_required

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import Action, may, require
+from accounts.fragments import render_page_or_part
 from accounts.paging import page_of
 from accounts.queries import trail
 from gridx import clock
@@ -43,9 +44,13 @@ def gateway_detail(request: HttpRequest, gateway_id: UUID) -> HttpResponse:
         "may_name": may(request.user, Action.NAME),
         "may_manage": may(request.user, Action.MANAGE_INVENTORY),
     }
-    if request.htmx and request.htmx.target == "results":
-        return render(request, "inventory/_faults.html", context)
-    return render(request, "inventory/gateway_detail.html", context)
+    return render_page_or_part(
+        request,
+        "inventory/gateway_detail.html",
+        "inventory/_faults.html",
+        context,
+        target="results",
+    )
 
 
 @login_required

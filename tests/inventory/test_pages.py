@@ -122,6 +122,18 @@ def test_a_grid_operator_sees_the_assigned_systems_in_the_inventory(cast, client
     assert "Hafenstraße 3" not in page
 
 
+def test_a_search_is_kept_by_the_tabs_and_by_the_file(cast, admin):
+    page = _inventory(admin, cast.operator, headers=FRAGMENT, q="linden")
+    assert 'hx-swap-oob="true"' in page
+    assert 'href="?q=linden&amp;show=appliances"' in page
+    assert f'href="/accounts/{cast.operator.pk}/inventory.csv?q=linden"' in page
+
+
+def test_a_browser_that_goes_back_does_not_take_a_part_for_the_page(cast, admin):
+    for path in (f"/accounts/{cast.operator.pk}/inventory", "/accounts", "/gateways/new"):
+        assert "HX-Request" in admin.get(path).headers["Vary"]
+
+
 def test_an_empty_table_says_what_to_do_next(cast, admin):
     assert "Nothing found" in _inventory(admin, cast.operator, q="no such thing")
     empty = _inventory(admin, cast.south, show="pools")
