@@ -99,6 +99,9 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 # Data ------------------------------------------------------------------------------------------
 
 
+DATABASE_POOL = int(os.environ.get("GRIDX_DATABASE_POOL", "0"))
+
+
 def _database(url: str) -> dict:
     parts = urlsplit(url)
     return {
@@ -108,8 +111,13 @@ def _database(url: str) -> dict:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
-        "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
+        # Under ASGI every request runs in a thread of its own, so there connections are pooled.
+        **(
+            {"OPTIONS": {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}}
+            if DATABASE_POOL
+            else {"CONN_MAX_AGE": 60}
+        ),
     }
 
 
@@ -185,6 +193,7 @@ STATIC_ROOT = services.data_directory() / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not COLLECTED_STATIC
 WHITENOISE_MAX_AGE = 60
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

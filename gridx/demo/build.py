@@ -1,4 +1,4 @@
-"""Makes the demo's world, once: what is there already is left as it is."""
+"""Makes the demo's accounts, people, systems and pools."""
 
 from datetime import datetime
 
@@ -28,17 +28,15 @@ from inventory.operations import (
 )
 
 
-def is_built() -> bool:
-    """Whether the world is there."""
-    return Account.objects.filter(name=OPERATOR, parent=None).exists()
+def built_since() -> datetime | None:
+    """When the world's systems were commissioned; None where there is no world yet."""
+    operator = Account.objects.filter(name=OPERATOR, parent=None).first()
+    return None if operator is None else operator.created_at
 
 
 @transaction.atomic
-def build_world(*, now: datetime, since: datetime) -> dict[str, str]:
-    """Accounts, people, systems with gateways, and pools; returns the gateways' secrets by serial.
-
-    `since`: when the systems were commissioned.
-    """
+def build_world(*, since: datetime) -> None:
+    """Accounts, people, systems with gateways, and pools, commissioned at `since`."""
     accounts = {OPERATOR: create_account(parent=None, name=OPERATOR, by=None, now=since)}
     for name, parent in ACCOUNTS:
         accounts[name] = create_account(parent=accounts[parent], name=name, by=None, now=since)
@@ -64,17 +62,13 @@ def build_world(*, now: datetime, since: datetime) -> dict[str, str]:
         )
         if person.is_staff:
             User.objects.filter(pk=user.pk).update(is_staff=True, is_superuser=True)
-    secrets = {}
     for site in SITES:
         system = _create_system(site, accounts[site.customer or site.account], since)
-        _gateway, secrets[site.serial] = register_gateway(
-            system=system, serial=site.serial, by=None, now=since
-        )
+        register_gateway(system=system, serial=site.serial, by=None, now=since)
     for name, account, kind, members in POOLS:
         pool = create_pool(account=accounts[account], name=name, kind=kind, by=None, now=since)
         systems = System.objects.filter(name__in=members)
         add_members(pool=pool, systems=list(systems), by=None, now=since)
-    return secrets
 
 
 def _create_system(site: Site, account: Account, since: datetime) -> System:

@@ -16,6 +16,7 @@ from gridx.gateways.readings import PLUG_STATES
 from gridx.gateways.simulator.entries import GatewayEntry
 from inventory.discovery import apply_hello
 from inventory.models import Appliance, Gateway
+from inventory.operations import rotate_secret
 from measurements.batches import QUANTITIES, Batch
 from measurements.operations import declare_interval, store_readings
 from measurements.resolutions import to_ms
@@ -27,12 +28,12 @@ _COLUMNS = [column.name for column in fields(Columns) if column.name in QUANTITI
 def fill_site(
     *,
     site: Site,
-    secret: str,
     since: datetime,
     now: datetime,
     progress: Callable[[int], None],
 ) -> GatewayEntry:
-    """Store a site's quarters of [since, now) and return how its gateway goes on from there.
+    """Store a site's quarters of [since, now) and return how its gateway, with a new secret, goes
+    on from there.
 
     `progress` is told how many quarters were stored.
     """
@@ -66,6 +67,7 @@ def fill_site(
         )
         store_readings(batch=batch, now=now, history=True)
         progress(len(batch) // len(columns))
+    secret = rotate_secret(gateway=gateway, by=None, now=now)
     return GatewayEntry(serial=site.serial, secret=secret, site=site.plan, state=plants.state)
 
 

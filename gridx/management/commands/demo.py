@@ -1,10 +1,12 @@
 """Everything at once, for a look around: `python manage.py demo`."""
 
 import os
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,6 +19,7 @@ from gridx.services.processes import (
     Process,
     Supervisor,
     UnableToStart,
+    child_command,
     interruptible,
 )
 
@@ -43,17 +46,18 @@ class Command(BaseCommand):
             ):
                 gateways = directory / "demo" / "gateways.json"
                 gateways.parent.mkdir(mode=0o700, exist_ok=True)
-                # In processes of their own: a port may have changed since this one's settings.
-                _manage("migrate", "--verbosity", "0")
-                _manage("fill_demo", str(gateways), "--history", str(history))
-                environment = {**os.environ, "GRIDX_PUBLIC_URL": url}
+                environment = {
+                    **os.environ,
+                    "GRIDX_PUBLIC_URL": url,
+                    "GRIDX_COLLECTED_STATIC": "1",
+                }
+                # A process of its own: a port may have changed since this one's settings.
+                _run("prepare_demo", str(gateways), "--history", str(history), env=environment)
                 supervisor.start(*_processes(port, url, gateways, environment))
                 self._invite(url)
                 supervisor.wait()
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
-        except subprocess.CalledProcessError as error:
-            raise CommandError(f"{error.cmd[2]} failed; see above.") from error
         except (UnableToStart, services.UnusableDataDirectory) as error:
             raise CommandError(error) from error
 
@@ -66,8 +70,17 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _manage(*arguments: str) -> None:
-    subprocess.run([sys.executable, str(MANAGE), *arguments], check=True)
+def _run(*arguments: str, env: dict[str, str]) -> None:
+    """Run one of the project's commands to its end; when broken off, with all that it started."""
+    argv = child_command([sys.executable, str(MANAGE), *arguments], death_signal=signal.SIGKILL)
+    child = subprocess.Popen(argv, env=env, start_new_session=True)
+    try:
+        if child.wait():
+            raise CommandError(f"{arguments[0]} failed; see above.")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
 
 
 def _processes(port: int, url: str, gateways: Path, environment: dict) -> list[Process]:
