@@ -2,7 +2,7 @@
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from measurements.charts import Quality
 from measurements.formats import percent, power
@@ -17,15 +17,16 @@ SERIES: dict[str, str | Promise] = {
     "pv": gettext_lazy("produced"),
     "consumption": gettext_lazy("used"),
 }
+# A context, since Django abbreviates Sunday as "Sun"; these labels need to be short, too.
 PARTS: dict[str, str | Promise] = {
-    "pv": gettext_lazy("Sun"),
-    "battery": gettext_lazy("Battery"),
-    "grid": gettext_lazy("Grid"),
-    "household": gettext_lazy("House"),
-    "heat_pump": gettext_lazy("Heat pump"),
-    "heater": gettext_lazy("Heater"),
-    "ev": gettext_lazy("Car"),
-    "unknown": gettext_lazy("Not measured"),
+    "pv": pgettext_lazy("energy flow", "Sun"),
+    "battery": pgettext_lazy("energy flow", "Battery"),
+    "grid": pgettext_lazy("energy flow", "Grid"),
+    "household": pgettext_lazy("energy flow", "House"),
+    "heat_pump": pgettext_lazy("energy flow", "Heat pump"),
+    "heater": pgettext_lazy("energy flow", "Heater"),
+    "ev": pgettext_lazy("energy flow", "Car"),
+    "unknown": pgettext_lazy("energy flow", "Not measured"),
 }
 QUALITY: dict[str, str | Promise] = {
     "seen": gettext_lazy("measured"),

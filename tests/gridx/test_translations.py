@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polib
@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
+from django.utils.formats import date_format
 
 from gridx.management.commands.check_translations import (
     collect_texts,
@@ -145,6 +146,14 @@ def test_german_numbers_have_commas_and_points():
 def test_german_dates_have_their_points():
     with translation.override("de"):
         assert dates.day_name(date(2026, 11, 23)) == "Montag, 23. November 2026"
+
+
+def test_own_words_leave_djangos_names_of_days_and_months_alone():
+    with translation.override("de"):
+        week = [date_format(date(2026, 11, 23) + timedelta(days=day), "D") for day in range(7)]
+        months = [date_format(date(2026, month, 1), "F") for month in (1, 3, 5, 12)]
+    assert week == ["Mo", "Di", "Mi", "Do", "Fr", "Sa", "So"]
+    assert months == ["Januar", "März", "Mai", "Dezember"]
 
 
 def test_german_ages_begin_with_the_preposition():
