@@ -75,7 +75,11 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class ApplianceNow:
-    """An appliance and its newest reading; a stale one shows its age but counts no more."""
+    """An appliance and its newest reading; a stale one shows its age but counts no more.
+
+    An appliance that tells its power is stale when its latest power is old, any other when
+    nothing of it is new.
+    """
 
     appliance: Appliance
     reading: LatestReading | None
@@ -85,6 +89,11 @@ class ApplianceNow:
     def power_w(self) -> float | None:
         """Positive into the appliance; None where there is no fresh reading."""
         return None if self.reading is None or self.is_stale else self.reading.power_w
+
+    @property
+    def soc(self) -> float | None:
+        """The state of charge in 0–1; None where there is no fresh reading."""
+        return None if self.reading is None or self.is_stale else self.reading.soc
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +116,16 @@ class Live:
     def soc(self) -> float | None:
         """The state of charge of all batteries together, by capacity where all are known."""
         known = [
-            (each.reading.soc, each.appliance.capacity_wh)
+            (each.soc, each.appliance.capacity_wh)
             for each in self.of_kind(ApplianceKind.BATTERY)
-            if each.reading is not None and each.reading.soc is not None
+            if each.soc is not None
         ]
         if not known:
             return None
-        weights = [capacity or 1.0 for _soc, capacity in known]
-        if any(capacity is None for _soc, capacity in known):
-            weights = [1.0] * len(known)
-        return sum(soc * w for (soc, _c), w in zip(known, weights, strict=True)) / sum(weights)
+        by_capacity = all(capacity for _soc, capacity in known)
+        weights = [capacity if by_capacity else 1.0 for _soc, capacity in known]
+        charged = sum(soc * w for (soc, _capacity), w in zip(known, weights, strict=True))
+        return charged / sum(weights)
 
 
 def live_of_system(*, system: System, now: datetime) -> Live:
@@ -141,10 +150,10 @@ def live_of_systems(*, systems: Sequence[System], now: datetime) -> dict[int, Li
 
 
 def _is_stale(appliance: Appliance, reading: LatestReading | None, *, now: datetime) -> bool:
-    if reading is None or reading.power_at is None:
+    if reading is None:
         return True
     allowed = max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=appliance.interval_s))
-    return now - reading.power_at > allowed
+    return now - (reading.power_at or reading.at) > allowed
 
 
 def _live(appliances: list[ApplianceNow]) -> Live:

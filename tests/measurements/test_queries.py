@@ -1,0 +1,299 @@
+"""Live values and history as they are read: what is fresh, and what adds up."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
+from measurements.batches import Batch
+from measurements.figures import COLUMNS, LAST, LAST_FLOATS, SUMMED
+from measurements.ingest import store_readings
+from measurements.queries import history_of_system, live_of_system, live_of_systems
+from measurements.resolutions import Resolution, Span
+from measurements.slots import compute_until_clean
+from tests.measurements.arrivals import ZONES, Device, Site, make_site
+
+pytestmark = pytest.mark.django_db
+
+YEAR = 2026
+LATER = datetime(2027, 6, 1, tzinfo=UTC)
+FINE_TO_COARSE = list(Resolution)
+
+
+def store(appliance: Appliance, at: datetime, *, now: datetime, **values: float) -> None:
+    batch = Batch.of(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        at_ms=round(at.timestamp() * 1000),
+        **{name: [value] for name, value in values.items()},
+    )
+    assert store_readings(batch=batch, now=now).refused == 0
+
+
+# Live ---------------------------------------------------------------------------------------
+
+
+def test_live_powers_are_those_of_the_newest_readings_and_their_flows(cast, now):
+    second = timedelta(seconds=1)
+    store(cast.grid_meter, now - 9 * second, now=now, power_w=-1500, imported_wh=10, exported_wh=7)
+    store(cast.pv, now - 20 * second, now=now, power_w=-5000)
+    store(cast.battery, now - 30 * second, now=now, power_w=2000, soc=0.4)
+    store(cast.evcs, now - 50 * second, now=now, power_w=1200)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    figures = {name: live.figures[f"{name}_w"] for name in ("pv", "export", "charge", "ev")}
+    assert figures == {"pv": 5000, "export": 1500, "charge": 2000, "ev": 1200}
+    assert live.figures["household_w"] == 300
+    assert live.figures["import_w"] == 0
+    assert live.figures["self_sufficiency_rate"] == 1
+    assert live.figures["self_consumption_rate"] == pytest.approx(0.7)
+    assert live.measured_at == now - 9 * second
+    assert live.soc == pytest.approx(0.4)
+    assert not live.is_stale
+    (meter,) = live.of_kind(ApplianceKind.GRID_METER)
+    assert (meter.reading.imported_wh, meter.reading.exported_wh) == (10, 7)
+
+
+def test_a_silent_appliance_counts_no_more_but_is_still_shown(cast, now):
+    store(cast.grid_meter, now, now=now, power_w=400)
+    store(cast.pv, now - timedelta(minutes=4), now=now, power_w=-5000)
+    store(cast.battery, now - timedelta(minutes=4), now=now, power_w=100, soc=0.4)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    stale = {each.appliance.kind: each.is_stale for each in live.appliances}
+    assert stale == {
+        "grid_meter": False,
+        "pv_inverter": True,
+        "battery": True,
+        "ev_charging_station": True,
+    }
+    assert live.figures["pv_w"] is None
+    assert live.figures["consumption_w"] == 400
+    assert live.soc is None
+    (roof,) = live.of_kind(ApplianceKind.PV_INVERTER)
+    assert (roof.power_w, roof.reading.power_w) == (None, -5000)
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "age_s", "is_stale"),
+    [(1, 120, False), (1, 121, True), (60, 180, False), (60, 181, True), (900, 2700, False)],
+)
+def test_what_is_stale_depends_on_how_often_an_appliance_reads(
+    cast, now, interval_s, age_s, is_stale
+):
+    Appliance.objects.filter(pk=cast.pv.pk).update(interval_s=interval_s)
+    store(cast.pv, now - timedelta(seconds=age_s), now=now, power_w=-1)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    assert live.of_kind(ApplianceKind.PV_INVERTER)[0].is_stale is is_stale
+
+
+def test_new_quantities_do_not_make_an_old_power_fresh(cast, now):
+    store(cast.battery, now - timedelta(hours=1), now=now, power_w=900, soc=0.5)
+    store(cast.battery, now, now=now, soc=0.6)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    assert live.figures["charge_w"] is None
+
+
+def test_an_appliance_without_power_is_as_fresh_as_its_newest_reading(cast, now):
+    store(cast.battery, now, now=now, soc=0.6)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    (battery,) = live.of_kind(ApplianceKind.BATTERY)
+    assert (battery.is_stale, battery.power_w, live.soc) == (False, None, pytest.approx(0.6))
+
+
+def test_batteries_together_are_as_full_as_their_capacities_say(cast, now):
+    small = Appliance.objects.create(
+        system=cast.lindenweg, kind=ApplianceKind.BATTERY, name="Small", capacity_wh=2_000
+    )
+    small.refresh_from_db(fields=["key"])
+    store(cast.battery, now, now=now, soc=0.5)
+    store(small, now, now=now, soc=1.0)
+    assert live_of_system(system=cast.lindenweg, now=now).soc == pytest.approx(7 / 12)
+    Appliance.objects.filter(pk=small.pk).update(capacity_wh=None)
+    assert live_of_system(system=cast.lindenweg, now=now).soc == pytest.approx(0.75)
+
+
+def test_a_system_without_readings_says_nothing(cast, now):
+    live = live_of_system(system=cast.lindenweg, now=now)
+    assert (live.measured_at, live.soc, live.is_stale) == (None, None, True)
+    assert set(live.figures.values()) == {None}
+
+
+def test_removed_appliances_are_not_live(cast, now):
+    store(cast.pv, now, now=now, power_w=-1000)
+    Appliance.objects.filter(pk=cast.pv.pk).update(removed_at=now)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    assert live.of_kind(ApplianceKind.PV_INVERTER) == []
+    assert live.figures["pv_w"] is None
+
+
+def test_many_systems_take_two_statements(cast, now, django_assert_num_queries):
+    store(cast.grid_meter, now, now=now, power_w=1)
+    store(cast.other_meter, now, now=now, power_w=2)
+    with django_assert_num_queries(2):
+        found = live_of_systems(systems=[cast.lindenweg, cast.hafenstrasse], now=now)
+    imported = {key: live.figures["import_w"] for key, live in found.items()}
+    assert imported == {cast.lindenweg.key: 1, cast.hafenstrasse.key: 2}
+
+
+# History ------------------------------------------------------------------------------------
+
+
+def clock_changes(zone: ZoneInfo) -> list[datetime]:
+    """The instants of the year at which the zone's clock is set forward or back."""
+    hours = [datetime(YEAR, 1, 1, tzinfo=UTC) + timedelta(hours=n) for n in range(365 * 24)]
+    return [
+        after
+        for before, after in pairwise(hours)
+        if before.astimezone(zone).utcoffset() != after.astimezone(zone).utcoffset()
+    ]
+
+
+def windows(zone: ZoneInfo) -> list[Span]:
+    """Some days around both changes of the clock (where there are any), and the year's end."""
+    middles = [*clock_changes(zone), datetime(YEAR + 1, 1, 1, tzinfo=UTC)]
+    around = timedelta(days=5)
+    return [Span(middle - around, middle + around) for middle in middles]
+
+
+@pytest.fixture(params=ZONES)
+def measured(request) -> Site:
+    """A household with a battery in one of the time zones, read hour by hour in the windows."""
+    devices = [
+        Device(ApplianceKind.GRID_METER, interval_s=3600),
+        Device(ApplianceKind.PV_INVERTER, interval_s=3600),
+        Device(ApplianceKind.BATTERY, interval_s=3600, capacity_wh=10_000),
+    ]
+    site = make_site(devices, request.param)
+    rng = np.random.default_rng(1)
+    for span in windows(site.system.zone):
+        begin_ms = round(span.from_at.timestamp() * 1000)
+        at_ms = np.arange(begin_ms, begin_ms + 10 * 86_400_000, 3_600_000)
+        for key in site.keys:
+            batch = Batch.of(
+                system_key=site.system.key,
+                appliance_key=key,
+                at_ms=at_ms,
+                interval_s=3600.0,
+                import_energy_wh=rng.uniform(0, 1500, len(at_ms)),
+                export_energy_wh=rng.uniform(0, 1500, len(at_ms)),
+                soc=rng.uniform(0, 1, len(at_ms)),
+            )
+            store_readings(batch=batch, now=LATER, history=True)
+    compute_until_clean(now=LATER)
+    return site
+
+
+def last_of(rows: list[dict], name: str):
+    return next((row[name] for row in reversed(rows) if row[name] is not None), None)
+
+
+def test_quarters_add_up_to_every_coarser_period(measured):
+    system = measured.system
+    known = {
+        quarter.start: quarter.figures
+        for span in windows(system.zone)
+        for quarter in history_of_system(
+            system=system,
+            from_at=span.from_at,
+            until_at=span.until_at + timedelta(days=1),
+            resolution=Resolution.QUARTER,
+        ).periods
+        if quarter.figures
+    }
+    for span in windows(system.zone):
+        for resolution in FINE_TO_COARSE[1:]:
+            past = history_of_system(
+                system=system,
+                from_at=span.from_at,
+                until_at=span.until_at,
+                resolution=resolution,
+                with_appliances=True,
+            )
+            for period in past.periods:
+                within = [row for at, row in known.items() if period.start <= at < period.until]
+                assert (period.figures is None) is (not within)
+                if period.figures is None:
+                    continue
+                for name in (*SUMMED, "seen_s", "expected_s"):
+                    told = [row[name] for row in within if row[name] is not None]
+                    assert period.figures[name] == (sum(told) if told else None)
+                for name in (*LAST, *LAST_FLOATS):
+                    assert period.figures[name] == last_of(within, name)
+                imported = [part.import_mwh for part in period.appliances]
+                assert imported[0] == period.figures["import_mwh"]
+                assert imported[2] == period.figures["charge_mwh"]
+
+
+def test_local_days_have_the_quarters_of_their_clock(measured):
+    system, lengths = measured.system, set()
+    for change in clock_changes(system.zone):
+        days = history_of_system(
+            system=system,
+            from_at=change - timedelta(days=2),
+            until_at=change + timedelta(days=2),
+            resolution=Resolution.DAY,
+        ).periods
+        for day in days:
+            local = day.start.astimezone(system.zone)
+            assert (local.hour, local.minute) == (0, 0)
+            quarters = history_of_system(
+                system=system,
+                from_at=day.start,
+                until_at=day.until,
+                resolution=Resolution.QUARTER,
+            )
+            lengths.add(len(quarters.periods))
+            assert {name: quarters.total[name] for name in COLUMNS} == {
+                name: day.figures[name] for name in COLUMNS
+            }
+    expected = {"Asia/Kolkata": set(), "Australia/Lord_Howe": {94, 96, 98}}
+    assert lengths == expected.get(system.time_zone, {92, 96, 100})
+
+
+def test_the_total_is_that_of_all_periods_and_rates_come_from_sums(measured):
+    system = measured.system
+    span = windows(system.zone)[-1]
+    past = history_of_system(
+        system=system, from_at=span.from_at, until_at=span.until_at, resolution=Resolution.DAY
+    )
+    rows = [period.figures for period in past.periods if period.figures]
+    for name in SUMMED:
+        told = [row[name] for row in rows if row[name] is not None]
+        assert past.total[name] == (sum(told) if told else None)
+    kept = past.total["pv_mwh"] - past.total["pv_to_grid_mwh"]
+    assert past.total["self_consumption_rate"] == pytest.approx(kept / past.total["pv_mwh"])
+    assert all(0 <= row["self_sufficiency_rate"] <= 1 for row in rows)
+
+
+def test_spans_without_measurements_are_empty_and_not_zero(measured):
+    past = history_of_system(
+        system=measured.system,
+        from_at=LATER,
+        until_at=LATER + timedelta(days=1),
+        resolution=Resolution.QUARTER,
+    )
+    assert len(past.periods) == 96
+    assert past.total is None
+    assert {period.figures for period in past.periods} == {None}
+
+
+def test_no_span_has_no_periods(measured):
+    past = history_of_system(
+        system=measured.system, from_at=LATER, until_at=LATER, resolution=Resolution.DAY
+    )
+    assert (list(past.periods), past.total) == ([], None)
+
+
+def test_history_takes_one_statement(measured, django_assert_num_queries):
+    span = windows(measured.system.zone)[0]
+    for resolution in Resolution:
+        with django_assert_num_queries(1):
+            history_of_system(
+                system=measured.system,
+                from_at=span.from_at,
+                until_at=span.until_at,
+                resolution=resolution,
+            )
