@@ -82,6 +82,8 @@ def compute_appliances(
     runs = widened(dirty)
     nominals = load_nominals({run.of for run in runs})
     pieces = pieces_of(runs, nominals, slots_at_once)
+    if not pieces:  # all of them are final
+        return [], 0
     contexts = contexts_of(pieces)
     computed: list[_Computed] = []
     with connection.cursor() as cursor:
@@ -227,8 +229,6 @@ def _same(before: np.ndarray | None, now: np.ndarray) -> bool:
 
 def _write(cursor, computed: Sequence[_Computed]) -> int:
     """Put the runs' slots in place of those that were there; returns how many changed."""
-    if not computed:
-        return 0
     _SLOTS.prepare(cursor)
     _SLOTS.copy(cursor, _columns(computed))
     runs = [each.run for each in computed]

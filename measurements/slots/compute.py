@@ -68,7 +68,8 @@ def _compute(now: datetime, system_key: int | None, slots_at_once: int) -> Compu
         return Computed(claim.rows, 0, 0)
     before = load_membership(zones)
     runs, appliance_slots = compute_appliances(dirty, slots_at_once=slots_at_once, now=now)
-    changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in runs)
+    # Slots that are final are summed up again all the same.
+    changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in (*dirty, *runs))
     roll_up(APPLIANCE_DAYS, _periods_of(changed, Resolution.DAY, zones))
     membership = load_membership(zones)
     changed += [Stretch(*span) for span in membership.differences(before)]

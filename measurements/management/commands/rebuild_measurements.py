@@ -1,0 +1,75 @@
+"""Compute a system's history once more from its readings, while the site runs."""
+
+from datetime import datetime
+from time import sleep
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from gridx import clock
+from inventory.models import System
+from measurements.models import DirtySlot
+from measurements.slots import compute_dirty, mark_history
+
+# How long to wait where a worker of the site has the system in its hands.
+_PAUSE_S = 0.2
+
+
+class Command(BaseCommand):
+    help = (
+        "Compute the slots, days and months of a system once more from its readings. Slots whose"
+        " readings retention has dropped stay as they are, but are summed up again."
+    )
+
+    def add_arguments(self, parser) -> None:
+        parser.add_argument("--system", required=True, help="the system's UUID")
+        parser.add_argument(
+            "--from",
+            dest="from_at",
+            required=True,
+            help="day or instant, in the system's time zone where it has no offset",
+        )
+        parser.add_argument("--until", dest="until_at", help="the same, not included; default: now")
+
+    def handle(self, *args, **options) -> None:
+        system = _find_system(options["system"])
+        now = clock.now()
+        from_at = _read_instant(options["from_at"], system)
+        until_at = (
+            now if options["until_at"] is None else _read_instant(options["until_at"], system)
+        )
+        if from_at >= until_at:
+            raise CommandError("There is nothing between these instants.")
+        marked = mark_history(system=system, from_at=from_at, until_at=until_at, now=now)
+        changed = self._compute(system, marked, quiet=options["verbosity"] == 0)
+        self.stdout.write(f"{marked} slots were computed again; {changed} have changed.")
+
+    def _compute(self, system: System, marked: int, *, quiet: bool) -> int:
+        """Compute what is marked, together with the site's workers; how much changed here."""
+        waiting = DirtySlot.objects.filter(system_key=system.key)
+        changed = 0
+        with tqdm(total=marked, unit="slot", disable=quiet, desc=system.name) as bar:
+            while left := waiting.count():
+                bar.update(max(marked - left - bar.n, 0))
+                done = compute_dirty(now=clock.now(), system_key=system.key)
+                changed += done.appliance_slots + done.system_slots
+                if not done.claimed:
+                    sleep(_PAUSE_S)
+            bar.update(marked - bar.n)
+        return changed
+
+
+def _find_system(text: str) -> System:
+    try:
+        return System.objects.get(pk=UUID(text))
+    except (ValueError, System.DoesNotExist) as error:
+        raise CommandError(f"There is no system {text}.") from error
+
+
+def _read_instant(text: str, system: System) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"“{text}” is no ISO 8601 day or instant.") from error
+    return at if at.tzinfo else at.replace(tzinfo=system.zone)

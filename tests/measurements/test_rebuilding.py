@@ -1,0 +1,111 @@
+"""History computed once more, by command."""
+
+from datetime import timedelta
+from io import StringIO
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, call_command
+
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
+from measurements.models import ApplianceSlot, DirtySlot, SystemSlot
+from measurements.partitions import maintain_partitions
+from tests.measurements.arrivals import (
+    BEGIN,
+    NOW,
+    Site,
+    draw_devices,
+    events_of,
+    make_site,
+    rows_of,
+    store,
+    store_and_compute,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def rebuild(site: Site, **options: str) -> str:
+    out = StringIO()
+    options = {"from_at": "2026-03-01", "until_at": "2026-05-01"} | options
+    call_command(
+        "rebuild_measurements", system=str(site.system.pk), stdout=out, verbosity=0, **options
+    )
+    return out.getvalue()
+
+
+@pytest.fixture
+def devices():
+    return draw_devices(np.random.default_rng(21))
+
+
+@pytest.fixture
+def site(devices):
+    site = make_site(devices, "Europe/Berlin")
+    store_and_compute(site, events_of(devices), history=True)
+    return site
+
+
+def test_rebuilding_what_is_right_changes_nothing(site):
+    before = rows_of(site)
+    assert "0 have changed" in rebuild(site)
+    assert rows_of(site) == before
+    assert not DirtySlot.objects.exists()
+
+
+def test_what_was_damaged_is_made_good(site):
+    before = rows_of(site)
+    ApplianceSlot.objects.filter(start__gte=BEGIN + timedelta(hours=3)).update(import_mwh=5)
+    SystemSlot.objects.filter(start__lt=BEGIN + timedelta(hours=5)).delete()
+    rebuild(site)
+    assert rows_of(site) == before
+
+
+def test_only_the_given_span_is_rebuilt(site):
+    first = ApplianceSlot.objects.earliest("start").start
+    ApplianceSlot.objects.update(temperature_c=-1)
+    rebuild(site, until_at=(first - timedelta(days=1)).isoformat())
+    assert ApplianceSlot.objects.filter(temperature_c=-1).count() == ApplianceSlot.objects.count()
+
+
+def test_a_system_whose_clock_changed_gets_the_days_and_months_of_its_new_zone(site, devices):
+    moved = make_site(devices, "Asia/Kolkata")
+    store_and_compute(moved, events_of(devices), history=True)
+    site.system.time_zone = "Asia/Kolkata"
+    site.system.save()
+    maintain_partitions(now=NOW + timedelta(days=400))  # even of slots that are final
+    rebuild(site)
+    assert rows_of(site) == rows_of(moved)
+
+
+def test_an_appliance_of_another_kind_takes_its_new_part_in_the_past(site):
+    Appliance.objects.filter(key__in=site.keys).update(kind=ApplianceKind.METER)
+    rebuild(site)
+    assert set(
+        SystemSlot.objects.filter(system_key=site.system.key).values_list("seen_s", flat=True)
+    ) == {0}
+
+
+def test_other_systems_are_left_to_the_workers(site, devices):
+    other = make_site(devices, "Europe/Berlin")
+    store(other, events_of(devices), history=True)
+    rebuild(site)
+    assert set(DirtySlot.objects.values_list("system_key", flat=True)) == {other.system.key}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"from_at": "yesterday"}, "no ISO 8601"),
+        ({"from_at": "2026-05-02"}, "nothing between"),
+    ],
+)
+def test_wrong_bounds_are_told(site, options, words):
+    with pytest.raises(CommandError, match=words):
+        rebuild(site, **options)
+
+
+def test_an_unknown_system_is_told():
+    with pytest.raises(CommandError, match="no system"):
+        call_command("rebuild_measurements", system="7", from_at="2026-01-01")
