@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 
+import numpy as np
 from django.db import connection
+
+from measurements.batches import Batch
 
 # The first readings after a week close what its last ones began: pauses and intervals.
 _LONGEST_PAUSE = "interval '3 hours'"
@@ -36,6 +39,21 @@ def final_spans(
         for number, group in groupby(cursor.fetchall(), key=lambda row: row[0]):
             found[number - 1] = [(from_ms, until_ms) for _number, from_ms, until_ms in group]
     return found
+
+
+def final_rows(batch: Batch) -> np.ndarray:
+    """Of each row of a batch whether it lies in a slot that is final."""
+    final = np.zeros(len(batch), dtype=bool)
+    if not len(batch):
+        return final
+    keys = np.stack([batch.system_key, batch.appliance_key], axis=1)
+    appliances, which = np.unique(keys, axis=0, return_inverse=True)
+    spans_of = final_spans([(int(s), int(a), int(batch.at_ms.min())) for s, a in appliances])
+    for number, spans in enumerate(spans_of):
+        of_appliance = which.ravel() == number
+        for from_ms, until_ms in spans:
+            final |= of_appliance & (batch.at_ms >= from_ms) & (batch.at_ms < until_ms)
+    return final
 
 
 # Hops from appliance to appliance along the primary key, and to both ends of each.

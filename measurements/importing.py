@@ -17,10 +17,10 @@ from django.utils.translation import ngettext
 
 from inventory.models import Appliance, System
 from measurements.batches import Batch
-from measurements.ingest import declare_interval, store_readings
+from measurements.ingest import declare_interval, judge_history, store_readings
 from measurements.layouts import LONGEST_INTERVAL_S, Layout, UnableToMap
 from measurements.models import DeclaredInterval, SystemClaim
-from measurements.plausibility import REASONS, judge, load_plausible_powers
+from measurements.plausibility import REASONS, load_plausible_powers
 from measurements.recordings import Piece, UnableToRead, open_recording
 from measurements.resolutions import from_ms
 from measurements.transcripts import Transcriber
@@ -159,7 +159,7 @@ class _Run:
             report.unchanged += done.unchanged
             report.dirty_slots += done.dirty_slots
         else:
-            reasons = judge(batch=told.batch, now=self._now, kept_from=None, powers=self._powers)
+            reasons = judge_history(batch=told.batch, now=self._now, powers=self._powers)
         refused = [
             (int(told.lines[row]), self._refusal(told.batch.appliance_key[row], reasons[row]))
             for row in np.flatnonzero(reasons)

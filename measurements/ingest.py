@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from inventory.models import Appliance
 from measurements.batches import COLUMNS, INTERVAL_QUANTITIES, QUANTITIES, Batch
+from measurements.finality import final_rows
 from measurements.models import DeclaredInterval
 from measurements.partitions import prepare_weeks
 from measurements.plausibility import (
@@ -117,8 +118,11 @@ def store_readings(
         raise UnableToStore("A batch needs the keys of systems and appliances.")
     if powers is None:
         powers = load_plausible_powers(batch.appliance_key)
-    kept_from = None if history else now - settings.RAW_RETENTION
-    reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
+    if history:
+        reasons = judge_history(batch=batch, now=now, powers=powers)
+    else:
+        kept_from = now - settings.RAW_RETENTION
+        reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
     accepted = batch.take(reasons == 0).settled()
     if not len(accepted):
         return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
@@ -133,6 +137,16 @@ def store_readings(
         dirty_slots=dirty_slots,
         fresh=fresh,
     )
+
+
+def judge_history(*, batch: Batch, now: datetime, powers: PlausiblePowers) -> np.ndarray:
+    """`plausibility.judge` for recorded history, which may be of any age.
+
+    But where readings were dropped, slots are final, and what belongs to them came too late.
+    """
+    reasons = judge(batch=batch, now=now, kept_from=None, powers=powers)
+    reasons[(reasons == 0) & final_rows(batch)] = 1 + REASONS.index(Refusal.TOO_OLD)
+    return reasons
 
 
 def declare_interval(*, appliance: Appliance, interval_s: int, valid_from: datetime) -> bool:

@@ -2,11 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from inventory.kinds import ApplianceKind
+from measurements.batches import Batch
+from measurements.ingest import store_readings
 from measurements.models import DirtySlot, FinalSpan
 from measurements.partitions import existing_weeks, maintain_partitions, week_of_ms
+from measurements.plausibility import Refusal
 from measurements.resolutions import to_ms
 from measurements.slots import compute_until_clean, mark_history
 from tests.measurements.arrivals import BEGIN, Device, make_site, rows_of, store_and_compute
@@ -134,3 +138,17 @@ def test_a_round_in_small_pieces_leaves_final_slots_alone(site, monkeypatch):
     }
     assert changed
     assert min(start for _number, start in changed) >= BEGIN + timedelta(seconds=MONDAY_S)
+
+
+def test_history_that_comes_too_late_for_its_slots_is_refused(site):
+    store_and_compute(site, read(0, 2 * 3600), history=True)
+    drop_everything()
+    batch = Batch.of(
+        system_key=site.system.key,
+        appliance_key=[site.keys[0], site.keys[0], site.keys[0], site.keys[1]],
+        at_ms=to_ms(BEGIN) + 1000 * np.array([-60, 3600, 7200, 7199]),
+        power_w=1.0,
+    )
+    report = store_readings(batch=batch, now=LONG_AFTER, history=True)
+    assert report.reasons.astype(bool).tolist() == [False, True, False, True]
+    assert report.refusals == {Refusal.TOO_OLD: 2}
