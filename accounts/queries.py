@@ -193,7 +193,10 @@ def audit_line(entry: AuditEntry) -> AuditLine:
     changes = []
     for name, values in entry.changes.items():
         before, after = values if isinstance(values, list) and len(values) == 2 else (None, values)
-        changes.append((_field_words(model, name), before, after))
+        choices = _choices(model, name)
+        changes.append(
+            (_field_words(model, name), *(_in_words(value, choices) for value in (before, after)))
+        )
     verb = entry.verb
     return AuditLine(
         entry=entry,
@@ -228,3 +231,15 @@ def _field_words(model: type[Model] | None, name: str) -> str:
         return str(model._meta.get_field(name).verbose_name) if model else name
     except FieldDoesNotExist:
         return name.replace("_", " ")
+
+
+def _choices(model: type[Model] | None, name: str) -> dict[Any, Any]:
+    """The names of a field's values, as of roles and languages; empty where it has none."""
+    try:
+        return dict(model._meta.get_field(name).flatchoices) if model else {}
+    except (FieldDoesNotExist, AttributeError):
+        return {}
+
+
+def _in_words(value: Any, choices: dict[Any, Any]) -> Any:
+    return str(choices[value]) if isinstance(value, str) and value in choices else value

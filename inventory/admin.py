@@ -70,17 +70,20 @@ class SystemAdmin(StaffAdmin):
         super().save_model(request, obj, form, change)
 
 
+GATEWAY_STATE_NAMES = {
+    "online": _("online"),
+    "offline": _("offline"),
+    "never": _("never seen"),
+    "revoked": _("revoked"),
+}
+
+
 class GatewayStateFilter(admin.SimpleListFilter):
     title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin):
-        return [
-            ("online", _("online")),
-            ("offline", _("offline")),
-            ("never", _("never seen")),
-            ("revoked", _("revoked")),
-        ]
+        return list(GATEWAY_STATE_NAMES.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         return queryset.filter(GATEWAY_STATES.get(self.value(), Q()))
@@ -122,7 +125,7 @@ class GatewayAdmin(OfSystemAdmin):
 
     @admin.display(description=_("state"))
     def state(self, obj: Gateway) -> str:
-        return gateway_state(obj) if not obj._state.adding else "–"
+        return GATEWAY_STATE_NAMES[gateway_state(obj)] if not obj._state.adding else "–"
 
     @admin.display(description=_("pages"))
     def links(self, obj: Gateway) -> str:

@@ -14,6 +14,8 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.formats import date_format
 
+from accounts.audit import Verb, record_change
+from accounts.queries import audit_line
 from gridx.management.commands.check_translations import (
     collect_texts,
     problems_of,
@@ -177,3 +179,24 @@ def test_a_page_in_german_has_german_words(client: Client, cast: Cast):
         assert word in words
     for word in ("Sign out", "Appliances", "History"):
         assert word not in words
+
+
+def test_the_audit_log_names_roles_in_german(cast: Cast, now: datetime):
+    entry = record_change(
+        verb=Verb.ROLE_CHANGED,
+        target=cast.mara,
+        account=cast.meyers,
+        by=None,
+        now=now,
+        changes={"role": ["viewer", "resident"]},
+    )
+    with translation.override("de"):
+        line = audit_line(entry)
+    assert line.verb == "Rolle geändert"
+    assert line.changes == [("Rolle", "Lesezugriff", "Bewohner")]
+
+
+def test_the_admin_names_a_gateways_state_in_german(client: Client, cast: Cast):
+    client.force_login(cast.staff)
+    found = client.get("/admin/inventory/gateway/", headers={"accept-language": "de"})
+    assert re.search(r'class="field-state">nie gesehen<', found.content.decode())
