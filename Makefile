@@ -29,7 +29,7 @@ test: $(VENV)/.dev chromium  ## Run every test, browser tests included
 	$(RUN) -m pytest
 
 test-fast: $(VENV)/.dev  ## The tests that take under a minute together
-	$(RUN) -m pytest -q -m "not slow and not browser"
+	$(RUN) -m pytest -q -n auto -m "not slow and not browser"
 
 check: $(VENV)/.dev  ## Style, layers, migrations, templates, translations, OpenAPI
 	$(RUN) -m ruff check .
@@ -51,6 +51,7 @@ lock: $(VENV)/.dev  ## Resolve the requirements anew
 	$(RUN) -m uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml --group dev --output-file requirements/dev.txt
 
 # Debian's Chromium, where none is found and this user may install it.
+# And what shows gateways' messages and collects texts for translation.
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -285,7 +285,7 @@ def add_members(
         added = [system for system in systems if (system.pk,) not in present]
         pool.systems.add(*added)
         if added:
-            _record_members(pool, by, now, added=[str(system.pk) for system in added])
+            _record_members(pool, by, now, added=[system.name for system in added])
     return len(added)
 
 
@@ -297,7 +297,7 @@ def remove_members(
         members = pool.systems.through.objects.filter(
             systempool=pool, system__in=[system.pk for system in systems]
         )
-        removed = [str(pk) for pk in members.values_list("system_id", flat=True)]
+        removed = list(members.values_list("system__name", flat=True))
         members.delete()
         if removed:
             _record_members(pool, by, now, removed=removed)
@@ -369,7 +369,7 @@ def _update(
 
 def _drop_strayed(systems: QuerySet[System], *, by: User | None, now: datetime) -> None:
     for member in queries.strayed_members(systems):
-        _record_members(member.systempool, by, now, removed=[str(member.system_id)])
+        _record_members(member.systempool, by, now, removed=[member.system.name])
         member.delete()
 
 

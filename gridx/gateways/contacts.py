@@ -33,7 +33,7 @@ class Contact:
         """One more message, with the instant at which the gateway says it sent it."""
         self.at = max(self.at, at)
         if sent_at_ms is not None:
-            self.clock_offset_s = sent_at_ms / 1000 - at.timestamp()
+            self.clock_offset_s = round(sent_at_ms / 1000 - at.timestamp(), 3)
 
 
 def record_contacts(contacts: Mapping[UUID, Contact]) -> None:

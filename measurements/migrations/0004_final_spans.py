@@ -4,24 +4,34 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('measurements', '0003_latest_power_at'),
+        ("measurements", "0003_latest_power_at"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='FinalSpan',
+            name="FinalSpan",
             fields=[
-                ('pk', models.CompositePrimaryKey('system_key', 'appliance_key', 'from_at', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('system_key', models.IntegerField()),
-                ('appliance_key', models.IntegerField()),
-                ('from_at', models.DateTimeField()),
-                ('until_at', models.DateTimeField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "system_key",
+                        "appliance_key",
+                        "from_at",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("system_key", models.IntegerField()),
+                ("appliance_key", models.IntegerField()),
+                ("from_at", models.DateTimeField()),
+                ("until_at", models.DateTimeField()),
             ],
             options={
-                'verbose_name': 'final span',
-                'verbose_name_plural': 'final spans',
+                "verbose_name": "final span",
+                "verbose_name_plural": "final spans",
             },
         ),
     ]

@@ -113,7 +113,7 @@ def test_members_of_a_pool_lie_in_its_account(cast, bare, now):
     assert operations.remove_members(
         pool=cast.pool, systems=[bare, cast.hafenstrasse], by=cast.fleet, now=now
     ) == 1  # fmt: skip
-    assert _last_entry().changes == {"removed": [str(bare.pk)]}
+    assert _last_entry().changes == {"removed": [bare.name]}
 
 
 def test_an_account_that_moves_away_leaves_the_pool_and_takes_its_own_along(cast, now):
