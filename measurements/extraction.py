@@ -40,7 +40,8 @@ def extract(cursor, query: str, parameters: Sequence = ()) -> Iterator[list[np.n
 
     Arrays of numbers come as int64 or float64, those of instants as int64 milliseconds since the
     epoch; a null instead of an array comes as an empty one. Arrays hold no nulls themselves:
-    ValueError. Nothing else can be done on the connection until the last row has been taken.
+    ValueError. Nothing else can be done on the connection until the last row has been taken or
+    the generator is closed: close it (`contextlib.closing`) in case something else goes wrong.
     """
     with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)", parameters) as copy:
         first = True

@@ -1,6 +1,7 @@
 """Computes slots of appliances from their readings, and writes them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -87,13 +88,15 @@ def compute_appliances(
     contexts = contexts_of(pieces)
     computed: list[_Computed] = []
     with connection.cursor() as cursor:
-        for piece, context, readings in _read(cursor, pieces, contexts):
-            before = computed[-1].slots.carry[-1] if piece.goes_on else unpack_carry(context.carry)
-            run = piece.run
-            slots = appliance_slots(
-                readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=before
-            )
-            computed.append(_Computed(run, slots))
+        # Closed whatever happens: the connection can do nothing else before.
+        with closing(_read(cursor, pieces, contexts)) as given:
+            for piece, context, readings in given:
+                carry = computed[-1].slots.carry[-1] if piece.goes_on else context.last_carry
+                run = piece.run
+                slots = appliance_slots(
+                    readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=carry
+                )
+                computed.append(_Computed(run, slots))
         _mark_what_follows(cursor, computed, now=now)
         written = _write(cursor, computed)
     return [each.run for each in computed], written
@@ -144,11 +147,12 @@ def _read(
         begins.append(min(reaching, context.power_before_ms or reaching))
         after = (context.power_after_ms, context.counters_after_ms)
         ends.append(max(run.until_ms - 1, *(ms or 0 for ms in after)))
-    rows = extract(cursor, _READINGS_OF_PIECES, [system_keys, appliance_keys, begins, ends])
-    for number, (given, *arrays) in enumerate(rows):
-        if given != number + 1:
-            raise RuntimeError(f"Piece {number + 1} of the readings came as {given}")
-        yield pieces[number], contexts[number], _readings(arrays)
+    arguments = [system_keys, appliance_keys, begins, ends]
+    with closing(extract(cursor, _READINGS_OF_PIECES, arguments)) as rows:
+        for number, (given, *arrays) in enumerate(rows):
+            if given != number + 1:
+                raise RuntimeError(f"Piece {number + 1} of the readings came as {given}")
+            yield pieces[number], contexts[number], _readings(arrays)
 
 
 def _readings(arrays: Sequence[np.ndarray]) -> Readings:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from django.db import connection
 
+from measurements.amounts import Floats
 from measurements.carry import open_since, unpack_carry
 from measurements.energy import LONGEST_GAP_MS, Nominal
 from measurements.finality import final_spans
@@ -36,6 +37,11 @@ class Context:
     counters_after_ms: int | None
     intervals_until_ms: int | None
     carry: bytes | None
+
+    @property
+    def last_carry(self) -> Floats | None:
+        """What the slot before the run hands on."""
+        return unpack_carry(self.carry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def widened(dirty: Sequence[Run]) -> list[Run]:
     found: list[Run] = []
     contexts = contexts_of([Piece(run, goes_on=False) for run in dirty])
     for run, context in zip(dirty, contexts, strict=True):
-        before = (context.power_before_ms, open_since(unpack_carry(context.carry)))
+        before = (context.power_before_ms, open_since(context.last_carry))
         after = (context.power_after_ms, context.counters_after_ms, context.intervals_until_ms)
         wide = replace(
             run,

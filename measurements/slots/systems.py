@@ -1,6 +1,7 @@
 """Computes slots of systems from those of their appliances, batteries' memory included."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -242,21 +243,18 @@ def _read(
         for number, stretch in enumerate(stretches)
         for key in membership.keys_of(stretch.system_key)
     ]
-    rows = extract(
-        cursor,
-        _SLOTS_OF_STRETCHES,
-        [
-            [stretches[number].system_key for number, _key in wanted],
-            [key for _number, key in wanted],
-            [stretches[number].from_ms for number, _key in wanted],
-            [stretches[number].until_ms for number, _key in wanted],
-        ],
-    )
+    arguments = [
+        [stretches[number].system_key for number, _key in wanted],
+        [key for _number, key in wanted],
+        [stretches[number].from_ms for number, _key in wanted],
+        [stretches[number].until_ms for number, _key in wanted],
+    ]
     found: list[dict[int, dict[str, np.ndarray]]] = [{} for _stretch in stretches]
-    for row, ((number, key), (given, *columns)) in enumerate(zip(wanted, rows, strict=True)):
-        if given != row + 1:
-            raise RuntimeError(f"Row {row + 1} of the slots came as {given}")
-        found[number][key] = dict(zip(_READ, columns, strict=True))
+    with closing(extract(cursor, _SLOTS_OF_STRETCHES, arguments)) as rows:
+        for row, ((number, key), (given, *columns)) in enumerate(zip(wanted, rows, strict=True)):
+            if given != row + 1:
+                raise RuntimeError(f"Row {row + 1} of the slots came as {given}")
+            found[number][key] = dict(zip(_READ, columns, strict=True))
     return found
 
 

@@ -1,5 +1,6 @@
 """Whatever arrives, however it arrives: the slots are those of computing everything at once."""
 
+import tracemalloc
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import reduce
@@ -13,11 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inventory.kinds import ApplianceKind
+from measurements.batches import Batch
+from measurements.ingest import store_readings
 from measurements.models import ApplianceSlot, DirtySlot
-from measurements.resolutions import SLOT_MS, Resolution, period_start
+from measurements.resolutions import SLOT_MS, Resolution, period_start, to_ms
 from measurements.slots import compute, compute_dirty, compute_until_clean, systems
 from tests.measurements import by_hand
 from tests.measurements.arrivals import (
+    BEGIN,
     NOW,
     ZONES,
     Device,
@@ -207,3 +211,28 @@ def test_a_battery_remembers_forward_over_days_without_readings():
     store_and_compute(site, [(0, 0, charged), (1, 0, charged)], history=True)
     last = list(rows_of(site)["SystemSlot"].values())[-1]
     assert (last["grid_via_battery_mwh"], last["stored_from_grid_mwh"]) == (500_000, 500_000)
+
+
+@pytest.mark.slow
+def test_an_appliance_read_far_more_often_than_it_says_needs_little_memory():
+    site = make_site([Device(ApplianceKind.GRID_METER, interval_s=3600)], "Europe/Berlin")
+    seconds = np.arange(3 * 86_400)
+    for part in np.array_split(seconds, 6):
+        batch = Batch.of(
+            system_key=site.system.key,
+            appliance_key=site.keys[0],
+            at_ms=to_ms(BEGIN) + 1000 * part,
+            power_w=1800.0,
+            imported_wh=part / 2,
+        )
+        store_readings(batch=batch, now=NOW)
+    tracemalloc.start()
+    try:
+        compute_until_clean(now=NOW)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+    rows = rows_of(site)
+    assert sum(day["import_mwh"] for day in rows["SystemDay"].values()) == 500 * seconds[-1]
+    assert [slot["seen_s"] for slot in rows["SystemSlot"].values()] == [900] * 287 + [899]

@@ -9,7 +9,7 @@ from django.db.models import Max, Min
 
 from inventory.kinds import ApplianceKind
 from measurements.models import DirtySlot
-from measurements.slots import compute, compute_dirty, compute_until_clean
+from measurements.slots import appliances, compute, compute_dirty, compute_until_clean
 from tests.measurements.arrivals import (
     NOW,
     Device,
@@ -143,6 +143,24 @@ def test_a_worker_that_dies_leaves_its_slots_to_the_next(monkeypatch, step):
     assert not any(rows_of(site).values())
     compute_until_clean(now=NOW)
     assert rows_of(site) == rows_of(other)
+
+
+def test_an_error_in_the_midst_of_reading_leaves_the_connection_usable(monkeypatch):
+    devices = draw_devices(np.random.default_rng(11))
+    site = make_site(devices, "Europe/London")
+    store(site, events_of(devices), history=False)
+    marked = DirtySlot.objects.count()
+    calls = iter([appliances.appliance_slots])
+
+    def failing(*arguments, **others):
+        return next(calls)(*arguments, **others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(appliances, "appliance_slots", failing)
+        with pytest.raises(StopIteration):
+            compute_dirty(now=NOW)
+    assert DirtySlot.objects.count() == marked
+    assert compute_until_clean(now=NOW) == marked
 
 
 def test_a_long_queue_of_one_system_keeps_nobody_from_the_others(monkeypatch):
