@@ -196,6 +196,23 @@ def test_an_interval_that_turns_out_shorter_takes_its_slots_and_days_along():
     assert [day["import_mwh"] for day in rows["ApplianceDay"].values()] == [100_000]
 
 
+def test_an_appliance_is_expected_from_its_first_reading_on_however_late_that_arrives():
+    devices = [Device(ApplianceKind.GRID_METER), Device(ApplianceKind.PV_INVERTER)]
+    site = make_site(devices, "Europe/Berlin")
+    power = {"power_w": 100.0}
+    store_and_compute(site, [(0, 900 * number, power) for number in range(12)], history=True)
+    store_and_compute(site, [(1, 900 * 10, power)], history=True)
+
+    def expected() -> list[int]:
+        return [row["expected_s"] for row in rows_of(site)["SystemSlot"].values()]
+
+    assert expected() == [900] * 10 + [1800] * 2
+    store_and_compute(site, [(1, 900 * 2, power)], history=True)
+    assert expected() == [900] * 2 + [1800] * 10
+    day = next(iter(rows_of(site)["SystemDay"].values()))
+    assert day["expected_s"] == 900 * 22
+
+
 def test_a_battery_remembers_forward_over_days_without_readings():
     devices = [
         Device(ApplianceKind.GRID_METER, interval_s=900),
