@@ -37,7 +37,7 @@ class Quantities(models.Model):
 
 
 class Reading(Quantities):
-    """One reading. Partitioned by week (`at`, UTC); kept for `GRIDX_RAW_RETENTION`.
+    """One reading. Partitioned by week (`at`, UTC); kept for `settings.RAW_RETENTION`.
 
     `delay_s` is how long after `at` it arrived; null for imported history. With `interval_s`, the
     row speaks of [at, at + interval_s), and `import_energy_wh` and `export_energy_wh` are the
