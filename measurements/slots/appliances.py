@@ -25,8 +25,6 @@ from measurements.slots.runs import (
     widened,
 )
 
-# No piece may have more readings than this, so that a worker needs little memory.
-_READINGS_AT_MOST = 250_000
 # How many slots are marked at a time where a change of a counter's state is carried on.
 _MARKED_ONWARD = 192
 _CARRY_BYTES = 8 * CARRY_SIZE
@@ -70,13 +68,13 @@ class _Computed:
 
 
 def compute_appliances(
-    dirty: Sequence[Run], *, slots_at_once: int, now: datetime
+    dirty: Sequence[Run], *, slots_at_once: int, readings_at_most: int | None, now: datetime
 ) -> tuple[list[Run], int]:
     """Compute these runs and all that changes with them, and store what is new.
 
     Returns the runs as they were computed, and how many slots are new, changed or gone. At most
     `slots_at_once` slots of an appliance are computed at a time; raises TooManyReadings when
-    those have too many readings.
+    those have more readings than asked for (None: any number).
     """
     if not dirty:
         return [], 0
@@ -89,9 +87,9 @@ def compute_appliances(
     computed: list[_Computed] = []
     with connection.cursor() as cursor:
         # Closed whatever happens: the connection can do nothing else before.
-        with closing(_read(cursor, pieces, contexts)) as given:
+        with closing(_read(cursor, pieces, contexts, readings_at_most)) as given:
             for piece, context, readings in given:
-                carry = computed[-1].slots.carry[-1] if piece.goes_on else context.last_carry
+                carry = computed[-1].slots.carry[-1] if piece.goes_on else context.carry
                 run = piece.run
                 slots = appliance_slots(
                     readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=carry
@@ -120,45 +118,61 @@ _ARRAYS = (
         for sql in ("at", *(f"COALESCE({name}::float8, 'NaN')" for name in names))
     ),
 )
-# One index range for each piece, in their order, which a nested loop keeps.
+_AFTER = ("power_after", "imported_after", "imported_second", "exported_after", "exported_second")
+_OF_PIECE = "r.system_key = piece.system_key AND r.appliance_key = piece.appliance_key"
+_PIECES = unnested("system_key", "appliance_key", instants=("read_from", "until_at", *_AFTER))
+# One index range for each piece and what is needed after it, in order, as a nested loop keeps it.
 _READINGS_OF_PIECES = f"""
 SELECT readings.*
-FROM {unnested("system_key", "appliance_key", instants=("read_from", "read_until"))} AS piece
-CROSS JOIN LATERAL (
+FROM {_PIECES} AS piece CROSS JOIN LATERAL (
     SELECT ARRAY[piece.number], {", ".join(_ARRAYS)} FROM (
         SELECT * FROM measurements_reading AS r
-        WHERE r.system_key = piece.system_key AND r.appliance_key = piece.appliance_key
-            AND r.at >= piece.read_from AND r.at <= piece.read_until
-        ORDER BY r.at LIMIT {_READINGS_AT_MOST + 1}
+        WHERE {_OF_PIECE} AND at >= read_from AND at < until_at
+        UNION ALL
+        SELECT * FROM measurements_reading AS r
+        WHERE {_OF_PIECE} AND at = ANY(ARRAY[{", ".join(_AFTER)}])
+        ORDER BY at LIMIT %s
     ) AS ordered
 ) AS readings
 """  # noqa: S608 - put together from this module's own names
 
 
 def _read(
-    cursor, pieces: Sequence[Piece], contexts: Sequence[Context]
+    cursor, pieces: Sequence[Piece], contexts: Sequence[Context], at_most: int | None
 ) -> Iterator[tuple[Piece, Context, Readings]]:
     """The pieces with their contexts and readings, those of the context included."""
-    system_keys, appliance_keys, *_bounds = columns_of(pieces)
-    begins, ends = [], []
-    for piece, context in zip(pieces, contexts, strict=True):
-        run = piece.run
-        reaching = run.from_ms - LONGEST_INTERVAL_MS
-        begins.append(min(reaching, context.power_before_ms or reaching))
-        after = (context.power_after_ms, context.counters_after_ms)
-        ends.append(max(run.until_ms - 1, *(ms or 0 for ms in after)))
-    arguments = [system_keys, appliance_keys, begins, ends]
+    system_keys, appliance_keys, from_ms, until_ms, _barriers = columns_of(pieces)
+    reaching = [
+        min(begin - LONGEST_INTERVAL_MS, context.power_before_ms or begin)
+        for begin, context in zip(from_ms, contexts, strict=True)
+    ]
+    after = [
+        (
+            context.power_after_ms,
+            *_two(context.imported_after_ms),
+            *_two(context.exported_after_ms),
+        )
+        for context in contexts
+    ]
+    columns = map(list, zip(*after, strict=True))
+    limit = None if at_most is None else at_most + 1
+    arguments = [system_keys, appliance_keys, reaching, until_ms, *columns, limit]
     with closing(extract(cursor, _READINGS_OF_PIECES, arguments)) as rows:
         for number, (given, *arrays) in enumerate(rows):
             if given != number + 1:
                 raise RuntimeError(f"Piece {number + 1} of the readings came as {given}")
+            if at_most is not None and len(arrays[0]) > at_most:
+                raise TooManyReadings
             yield pieces[number], contexts[number], _readings(arrays)
+
+
+def _two(instants: Sequence[int]) -> tuple[int | None, int | None]:
+    first, second = [*instants, None, None][:2]
+    return first, second
 
 
 def _readings(arrays: Sequence[np.ndarray]) -> Readings:
     at_ms = arrays[0].astype(np.int64, copy=False)
-    if len(at_ms) > _READINGS_AT_MOST:
-        raise TooManyReadings
     columns: dict[str, np.ndarray] = {}
     given = iter(arrays[1:])
     for name, values in zip(_DENSE, given, strict=False):

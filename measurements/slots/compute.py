@@ -18,9 +18,9 @@ from measurements.slots.systems import Stretch, compute_systems, joined
 # So much at a time that a round takes about a second, however long the queue is.
 SYSTEMS_AT_MOST = 50
 ROWS_AT_MOST = 20_000
-# How many slots of an appliance are computed at a time; less where it is read more often than
-# it says, so that a round always fits in little memory.
-_SLOTS_AT_ONCE = (960, 96, 4)
+# How many slots of an appliance are computed at a time, and with how many readings at most. Where
+# it is read more often than it says, they are fewer, so that a round fits in little memory.
+_SLOTS_AT_ONCE = ((960, 250_000), (96, 250_000), (4, None))
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,13 @@ def compute_dirty(*, now: datetime, system_key: int | None = None) -> Computed:
     `claimed` is 0 when there is nothing to do that no other worker does. A system that is gone
     takes its dirty slots along. With `system_key` only that system's.
     """
-    for slots_at_once in _SLOTS_AT_ONCE[:-1]:
+    *sizes, smallest = _SLOTS_AT_ONCE
+    for size in sizes:
         try:
-            return _compute(now, system_key, slots_at_once)
+            return _compute(now, system_key, *size)
         except TooManyReadings:
             continue
-    return _compute(now, system_key, _SLOTS_AT_ONCE[-1])
+    return _compute(now, system_key, *smallest)
 
 
 def compute_until_clean(
@@ -58,7 +59,9 @@ def compute_until_clean(
 
 
 @transaction.atomic
-def _compute(now: datetime, system_key: int | None, slots_at_once: int) -> Computed:
+def _compute(
+    now: datetime, system_key: int | None, slots_at_once: int, readings_at_most: int | None
+) -> Computed:
     claim = claim_slots(
         systems_at_most=SYSTEMS_AT_MOST, rows_at_most=ROWS_AT_MOST, system_key=system_key
     )
@@ -67,7 +70,9 @@ def _compute(now: datetime, system_key: int | None, slots_at_once: int) -> Compu
     if not dirty:
         return Computed(claim.rows, 0, 0)
     before = load_membership(zones)
-    runs, appliance_slots = compute_appliances(dirty, slots_at_once=slots_at_once, now=now)
+    runs, appliance_slots = compute_appliances(
+        dirty, slots_at_once=slots_at_once, readings_at_most=readings_at_most, now=now
+    )
     # Slots that are final are summed up again all the same.
     changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in (*dirty, *runs))
     roll_up(APPLIANCE_DAYS, _periods_of(changed, Resolution.DAY, zones))

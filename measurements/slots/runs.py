@@ -27,21 +27,32 @@ _NEVER_MS = 1 << 52
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What lies around a run; None where there is nothing (or nothing near enough).
+    """What lies around a run; None or empty where there is nothing (or nothing near enough).
 
-    `intervals_until_ms`: where the last interval ends of those that begin before the run's end.
+    `imported_after_ms` and `exported_after_ms`: the next two readings of each counter. `counts`:
+    whether there are readings of each within the run. `intervals_until_ms`: where the last
+    interval ends of those that begin before the run's end.
     """
 
     power_before_ms: int | None
     power_after_ms: int | None
-    counters_after_ms: int | None
+    imported_after_ms: list[int]
+    exported_after_ms: list[int]
+    counts: tuple[bool, bool]
     intervals_until_ms: int | None
-    carry: bytes | None
+    carry: Floats | None
 
     @property
-    def last_carry(self) -> Floats | None:
-        """What the slot before the run hands on."""
-        return unpack_carry(self.carry)
+    def reaches(self) -> tuple[list[int], list[int]]:
+        """The instants before and after the run up to which its readings tell something."""
+        before = [self.power_before_ms]
+        after = [self.power_after_ms, self.intervals_until_ms]
+        imported, exported = self.counts
+        if imported or exported:
+            before.append(open_since(self.carry, imported=imported, exported=exported))
+        after += self.imported_after_ms[-1:] if imported else []
+        after += self.exported_after_ms[-1:] if exported else []
+        return [ms for ms in before if ms is not None], [ms for ms in after if ms is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +87,20 @@ def widened(dirty: Sequence[Run]) -> list[Run]:
     found: list[Run] = []
     contexts = contexts_of([Piece(run, goes_on=False) for run in dirty])
     for run, context in zip(dirty, contexts, strict=True):
-        before = (context.power_before_ms, open_since(context.last_carry))
-        after = (context.power_after_ms, context.counters_after_ms, context.intervals_until_ms)
+        before, after = context.reaches
         wide = replace(
             run,
-            from_ms=min([run.from_ms, *(slot_start_ms(ms) for ms in before if ms is not None)]),
-            until_ms=max([run.until_ms, *(slot_end_ms(ms) for ms in after if ms is not None)]),
+            from_ms=min([run.from_ms, *map(slot_start_ms, before)]),
+            until_ms=max([run.until_ms, *map(slot_end_ms, after)]),
         )
-        last = found[-1] if found else None
-        if last and last.of == wide.of and wide.from_ms <= last.until_ms:
-            found[-1] = replace(
-                last,
+        while found and found[-1].of == wide.of and wide.from_ms <= found[-1].until_ms:
+            last = found.pop()
+            wide = replace(
+                wide,
                 from_ms=min(last.from_ms, wide.from_ms),
                 until_ms=max(last.until_ms, wide.until_ms),
             )
-        else:
-            found.append(wide)
+        found.append(wide)
     return found
 
 
@@ -138,8 +147,25 @@ def contexts_of(pieces: Sequence[Piece]) -> list[Context]:
     with connection.cursor() as cursor:
         cursor.execute(_CONTEXT, columns_of(pieces))
         return [
-            Context(before, after, counters, intervals, None if carry is None else bytes(carry))
-            for before, after, counters, intervals, carry in cursor.fetchall()
+            Context(
+                power_before_ms=power_before,
+                power_after_ms=power_after,
+                imported_after_ms=imported_after or [],
+                exported_after_ms=exported_after or [],
+                counts=(imported, exported),
+                intervals_until_ms=intervals_until,
+                carry=unpack_carry(None if carry is None else bytes(carry)),
+            )
+            for (
+                power_before,
+                power_after,
+                imported_after,
+                exported_after,
+                imported,
+                exported,
+                intervals_until,
+                carry,
+            ) in cursor.fetchall()
         ]
 
 
@@ -158,15 +184,24 @@ def _ms(expression: str) -> str:
     return f"(extract(epoch FROM {expression}) * 1000)::bigint"
 
 
-def _second_after(counter: str, carried_at: int) -> str:
-    # The first reading of a counter after a run may be held back, the second settles it. Nobody
-    # looks for those of an appliance that is not known to have the counter: it would take long.
-    # Where only slots know it that are still to be computed, these will reach back to the run.
+def _knows(counter: str, carried_at: int) -> str:
+    # Nobody looks for a counter that an appliance is not known to have: it would take long. Where
+    # only slots know of it that are still to be computed, these will reach back to the run.
     carried = f"substring(newest.carry FROM {8 * carried_at + 1} FOR 8) <> '{_NAN}'::bytea"
-    return f"""CASE WHEN latest.{counter} IS NOT NULL OR {carried} THEN (SELECT max(at) FROM (
-        SELECT at FROM measurements_reading AS r WHERE {_OF_RUN}
+    return f"(latest.{counter} IS NOT NULL OR {carried})"
+
+
+def _two_after(counter: str, carried_at: int) -> str:
+    # The first reading of a counter after a run may be held back, the second settles it.
+    return f"""CASE WHEN {_knows(counter, carried_at)} THEN ARRAY(
+        SELECT {_ms("at")} FROM measurements_reading AS r WHERE {_OF_RUN}
         AND at >= until_at AND at < barrier AND r.{counter} IS NOT NULL
-        ORDER BY at LIMIT 2) AS two) END"""  # noqa: S608 - names of this project's own
+        ORDER BY at LIMIT 2) END"""  # noqa: S608 - names of this project's own
+
+
+def _is_within(counter: str) -> str:
+    return f"""EXISTS (SELECT FROM measurements_reading AS r WHERE {_OF_RUN}
+        AND at >= from_at AND at < until_at AND r.{counter} IS NOT NULL)"""
 
 
 _NAN = rf"\x{struct.pack('<d', math.nan).hex()}"
@@ -184,7 +219,10 @@ SELECT
         AND at >= until_at AND at < LEAST(until_at + {_GAP}, barrier)
         AND power_w IS NOT NULL AND interval_s IS NULL ORDER BY at LIMIT 1)''')
 },
-    {_ms(f"GREATEST({_second_after('imported_wh', 0)}, {_second_after('exported_wh', 3)})")},
+    {_two_after("imported_wh", 0)},
+    {_two_after("exported_wh", 3)},
+    {_is_within("imported_wh")},
+    {_is_within("exported_wh")},
     {
     _ms(f'''(SELECT max(at + interval_s * interval '1 s') FROM measurements_reading AS r
         WHERE {_OF_RUN} AND at < until_at

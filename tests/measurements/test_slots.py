@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inventory.kinds import ApplianceKind
+from measurements import energy
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import ApplianceSlot, DirtySlot
 from measurements.resolutions import SLOT_MS, Resolution, period_start, to_ms
-from measurements.slots import compute, compute_dirty, compute_until_clean, systems
+from measurements.slots import appliances, compute, compute_dirty, compute_until_clean, systems
 from tests.measurements import by_hand
 from tests.measurements.arrivals import (
     BEGIN,
@@ -107,7 +108,7 @@ def check_arrival(seed, zone, history):
 def make_rounds_small(patched):
     """Cut everything in far smaller pieces than need be."""
     patched.setattr(compute, "ROWS_AT_MOST", 25)
-    patched.setattr(compute, "_SLOTS_AT_ONCE", (3,))
+    patched.setattr(compute, "_SLOTS_AT_ONCE", ((30, 5), (3, None)))
     patched.setattr(systems, "_ROWS_AT_ONCE", 10)
     patched.setattr(systems, "_ONWARD_MS", 2 * SLOT_MS)
 
@@ -228,6 +229,26 @@ def test_a_battery_remembers_forward_over_days_without_readings():
     store_and_compute(site, [(0, 0, charged), (1, 0, charged)], history=True)
     last = list(rows_of(site)["SystemSlot"].values())[-1]
     assert (last["grid_via_battery_mwh"], last["stored_from_grid_mwh"]) == (500_000, 500_000)
+
+
+def test_a_counter_read_seldom_does_not_drag_all_readings_between_along(monkeypatch):
+    site = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin")
+    power = [(0, 60 * number, {"power_w": 600.0}) for number in range(3_000)]
+    counter = [(0, at, {"imported_wh": 5 + at / 6}) for at in (-30, 180_030)]
+    store_and_compute(site, power + counter, history=True)
+    sizes = []
+
+    def noting(readings, *arguments, **others):
+        sizes.append(len(readings.at_ms))
+        return energy.appliance_slots(readings, *arguments, **others)
+
+    monkeypatch.setattr(appliances, "appliance_slots", noting)
+    store_and_compute(site, [(0, 90_030, {"power_w": 700.0})], history=True)
+    assert max(sizes) < 150
+    store_and_compute(site, [(0, 90_040, {"imported_wh": 15_015.0})], history=True)
+    assert max(sizes) > 2_000
+    rows = rows_of(site)["SystemSlot"].values()
+    assert sum(row["import_mwh"] for row in rows) == 30_010_000
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def test_a_round_in_small_pieces_leaves_final_slots_alone(site, monkeypatch):
     store_and_compute(site, read(0, 2 * DAY_S), history=True)
     before = rows_of(site)
     drop_first_week()
-    monkeypatch.setattr("measurements.slots.compute._SLOTS_AT_ONCE", (2,))
+    monkeypatch.setattr("measurements.slots.compute._SLOTS_AT_ONCE", ((2, None),))
     late = MONDAY_S + 60
     store_and_compute(site, [(0, late, {"imported_wh": 1e5 + late / 36 - 1})], history=True)
     after = rows_of(site)
