@@ -43,16 +43,6 @@ ROLES: dict[ApplianceKind, Role] = {
     ApplianceKind.HEATER: Role.HEATER,
 }
 
-# What grid operators may dim (§ 14a EnWG: charging, heat pumps, cooling, storage).
-CONTROLLABLE = frozenset(
-    {
-        ApplianceKind.BATTERY,
-        ApplianceKind.EV_CHARGING_STATION,
-        ApplianceKind.HEAT_PUMP,
-        ApplianceKind.HEATER,
-    }
-)
-
 # Type and kind (or meter location) of the same appliance on the wire API.
 WIRE_TYPES: dict[ApplianceKind, tuple[str, str | None]] = {
     ApplianceKind.GRID_METER: ("METER", "GRID"),

@@ -164,12 +164,7 @@ def _links(powers: Any) -> list[_Link]:
     for source in ("pv", "battery", "grid"):
         for sink in ("household", "heat_pump", "heater", "ev"):
             links.append(_Link(source, sink, _w(powers, f"{sink}_from_{source}_w")))
-    for source, sink in (
-        ("pv", "battery"),
-        ("pv", "grid"),
-        ("battery", "grid"),
-        ("grid", "battery"),
-    ):
+    for source, sink in _TO_STORE_AND_GRID:
         links.append(_Link(source, sink, _w(powers, f"{source}_to_{sink}_w")))
     links += _unexplained(powers, links)
     order = {key: at for at, key in enumerate(SINKS)}
