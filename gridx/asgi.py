@@ -8,7 +8,6 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gridx.settings")
-os.environ.setdefault("GRIDX_DATABASE_POOL", "20")
 
 pages = get_asgi_application()
 

@@ -112,7 +112,7 @@ def _database(url: str) -> dict:
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        # Under ASGI every request runs in a thread of its own, so there connections are pooled.
+        # For ASGI servers, where every request runs in a thread of its own; nothing that forks.
         **(
             {"OPTIONS": {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}}
             if DATABASE_POOL

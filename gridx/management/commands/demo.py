@@ -88,7 +88,7 @@ def _processes(port: int, url: str, gateways: Path, environment: dict) -> list[P
         return Process(
             name=name,
             argv=[sys.executable, *argv],
-            env=environment,
+            env=environment | options.pop("env", {}),
             cwd=MANAGE.parent,
             **options,
         )
@@ -98,6 +98,7 @@ def _processes(port: int, url: str, gateways: Path, environment: dict) -> list[P
             "web",
             *("-m", "uvicorn", "gridx.asgi:application", "--port", str(port)),
             *("--lifespan", "off", "--log-level", "warning"),
+            env={"GRIDX_DATABASE_POOL": "20"},
             ready=lambda: _check_web(url),
         ),
         process(

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
+import django
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
 from tqdm import tqdm
 
 from gridx import clock
@@ -90,10 +91,12 @@ class Command(BaseCommand):
         """Compute all slots, on all processors."""
         workers = os.cpu_count() or 1
         dirty = DirtySlot.objects.count()
-        connections.close_all()
         with (
             tqdm(total=dirty, unit=" slots", desc="slots") as bar,
-            ProcessPoolExecutor(workers) as pool,
+            # Begun afresh, not forked: a copy of this process would share its connections.
+            ProcessPoolExecutor(
+                workers, mp_context=get_context("spawn"), initializer=django.setup
+            ) as pool,
         ):
             left = {pool.submit(compute_until_clean, now=now) for _worker in range(workers)}
             while left:
