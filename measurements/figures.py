@@ -24,9 +24,8 @@ COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, "seen_s", "expected_s", "flags")
 class Part:
     """One appliance's slots, aligned with those of its system's other appliances.
 
-    The attributes are those of `measurements.energy.ApplianceSlots`. `expected` tells in which
-    slots the appliance belonged to the system (None: all); `capacity_wh` makes stored energy of
-    a state of charge where the battery tells none.
+    The attributes are those of `measurements.energy.ApplianceSlots`. `capacity_wh` makes stored
+    energy of a state of charge where the battery tells none.
     """
 
     role: Role
@@ -39,7 +38,6 @@ class Part:
     seen_s: Ints
     flags: Ints
     capacity_wh: float | None = None
-    expected: Bools | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +98,7 @@ def system_figures(
 ) -> Figures:
     """The figures of `length` consecutive slots of a system from its appliances' slots.
 
+    The parts belong to the system throughout: where one comes or goes, other figures begin.
     `before` is what its batteries held before the first slot: (stored_mwh, stored_from_grid_mwh)
     of the row before, None where there is none.
     """
@@ -107,9 +106,6 @@ def system_figures(
     amounts = {f"{name}_mwh": amount for name, amount in split(balance).items()}
     amounts |= _battery_figures(parts, balance, amounts["grid_to_battery_mwh"], before)
     in_balance = [part for part in parts if part.role is not Role.NONE]
-    expected = [
-        np.ones(length, np.bool_) if part.expected is None else part.expected for part in in_balance
-    ]
     flags = np.zeros(length, np.int64)
     for part in in_balance:
         flags = flags | part.flags
@@ -120,7 +116,7 @@ def system_figures(
         imported_wh=_sum_of_all([part.imported_wh for part in grid], length),
         exported_wh=_sum_of_all([part.exported_wh for part in grid], length),
         seen_s=sum((part.seen_s for part in in_balance), np.zeros(length, np.int64)),
-        expected_s=sum((SLOT_S * mask for mask in expected), np.zeros(length, np.int64)),
+        expected_s=np.full(length, SLOT_S * len(in_balance), np.int64),
         flags=flags,
     )
 
@@ -140,15 +136,17 @@ def _battery_figures(
     held = _sum_of_all([_stored_wh(part) for part in batteries], length)
     known = ~np.isnan(held)
     measured = Amounts.of(np.rint(np.nan_to_num(held) * 1000).astype(np.int64), known)
-    stored, from_grid, via = carry_battery(
-        balance.charge.values,
-        balance.discharge.values,
-        grid_to_battery.values,
-        measured,
-        before=before,
-    )
     # Once anything is known of the content, it is carried on through slots without a reading.
     begun = np.logical_or.accumulate(read | known) | (before is not None)
+    unknown = int(np.count_nonzero(~begun))
+    carried = carry_battery(
+        balance.charge.values[unknown:],
+        balance.discharge.values[unknown:],
+        grid_to_battery.values[unknown:],
+        Amounts(measured.values[unknown:], measured.present[unknown:]),
+        before=before,
+    )
+    stored, from_grid, via = (np.pad(column, (unknown, 0)) for column in carried)
     return {
         "grid_via_battery_mwh": Amounts.of(via, balance.discharge.present & balance.metered),
         "stored_mwh": Amounts.of(stored, begun),

@@ -56,13 +56,13 @@ def test_seen_and_expected_seconds_are_those_of_all_parts_of_the_balance():
     figures = system_figures(
         [
             part(Role.GRID, [1, 1], [0, 0], seen_s=[900, 450], flags=[1, 0]),
-            part(Role.PV, [0, 0], [1, 1], flags=[2, 0], expected=np.array([False, True])),
+            part(Role.PV, [0, 0], [1, 1], flags=[2, 0]),
             part(Role.NONE, [5, 5], [5, 5], flags=[8, 8]),
         ],
         2,
     )
     assert figures.seen_s.tolist() == [1800, 1350]
-    assert figures.expected_s.tolist() == [900, 1800]
+    assert figures.expected_s.tolist() == [1800, 1800]
     assert figures.flags.tolist() == [3, 0]
 
 
@@ -107,6 +107,17 @@ def test_a_batterys_content_goes_on_from_the_slot_before():
     assert figures["stored_mwh"] == [1000, 600]
     assert figures["stored_from_grid_mwh"] == [500, 300]
     assert figures["grid_via_battery_mwh"] == [None, 200]
+
+
+def test_a_batterys_content_begins_where_anything_is_known_of_it():
+    def battery(charge, discharge, stored_wh):
+        return part(Role.BATTERY, charge, discharge, stored_wh=stored_wh)
+
+    grid = part(Role.GRID, [None, 40], [None, 0])
+    whole = system_figures([grid, battery([None, 40], [None, 20], [None, 1.0])], 2)
+    later = system_figures([part(Role.GRID, [40], [0]), battery([40], [20], [1.0])], 1, before=None)
+    assert whole.rows()[1] == later.rows()[0]
+    assert whole.rows()[0]["stored_mwh"] is None
 
 
 def test_a_battery_of_which_nothing_is_known_has_no_content():
