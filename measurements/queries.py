@@ -152,12 +152,25 @@ def live_of_systems(*, systems: Sequence[System], now: datetime) -> dict[int, Li
 def _is_stale(appliance: Appliance, reading: LatestReading | None, *, now: datetime) -> bool:
     if reading is None:
         return True
-    allowed = max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=appliance.interval_s))
-    return now - (reading.power_at or reading.at) > allowed
+    return now - (reading.power_at or reading.at) > stale_after(appliance.interval_s)
+
+
+def stale_after(interval_s: int) -> timedelta:
+    """From which age on a reading of an appliance that is read so often is stale."""
+    return max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=interval_s))
+
+
+def last_flows(appliances: Sequence[ApplianceNow]) -> dict[str, float | None]:
+    """The flows of the newest readings, stale ones included, by the names of `flows` with `_w`."""
+    return _flows([(one, one.reading and one.reading.power_w) for one in appliances])
+
+
+def _flows(powers: Sequence[tuple[ApplianceNow, float | None]]) -> dict[str, float | None]:
+    return flows_of([(ROLES[ApplianceKind(one.appliance.kind)], w) for one, w in powers])
 
 
 def _live(appliances: list[ApplianceNow]) -> Live:
-    figures = flows_of([(ROLES[ApplianceKind(a.appliance.kind)], a.power_w) for a in appliances])
+    figures = _flows([(one, one.power_w) for one in appliances])
     newest = max((a.reading.at for a in appliances if a.reading is not None), default=None)
     return Live(newest, figures | rates_of(figures, suffix="_w"), tuple(appliances))
 

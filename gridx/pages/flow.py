@@ -1,14 +1,12 @@
 """What flows now: the context of the header's and the flow's fragments."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
 
-from inventory.kinds import ROLES, ApplianceKind
 from inventory.models import Gateway, System
 from measurements import ribbons
-from measurements.flows import live_figures
-from measurements.queries import STALE_AT_LEAST, STALE_INTERVALS, Live
+from measurements.queries import Live, last_flows, stale_after
 from measurements.words import flow_sentence
 
 
@@ -36,13 +34,14 @@ class Seen:
 
 def flow_of(live: Live) -> Flow:
     """The flow of the newest readings; without fresh ones, that of the last there are."""
-    powers = SimpleNamespace(**(_last_powers(live) if live.is_stale else live.figures))
+    powers = SimpleNamespace(**(last_flows(live.appliances) if live.is_stale else live.figures))
     pictures = tuple(ribbons.draw(powers, shape=s) for s in (ribbons.WIDE, ribbons.NARROW))
+    longest = max((each.appliance.interval_s for each in live.appliances), default=0)
     has_nodes = any(picture.nodes for picture in pictures)
     return Flow(
         measured_at=live.measured_at,
         is_stale=live.is_stale,
-        stale_after_s=_stale_after_s(live),
+        stale_after_s=int(stale_after(longest).total_seconds()),
         pictures=pictures if live.measured_at is not None and has_nodes else (),
         sentence=flow_sentence(ribbons.statement(powers)),
     )
@@ -59,21 +58,3 @@ def seen_of(system: System, live: Live) -> Seen:
 def gateway_of(system: System) -> Gateway | None:
     """The system's gateway; None until it is commissioned."""
     return getattr(system, "gateway", None)
-
-
-def _last_powers(live: Live) -> dict[str, float | None]:
-    return live_figures(
-        [
-            (
-                ROLES[ApplianceKind(each.appliance.kind)],
-                None if each.reading is None else each.reading.power_w,
-            )
-            for each in live.appliances
-        ]
-    )
-
-
-def _stale_after_s(live: Live) -> int:
-    """From which age on the flow is no longer that of now."""
-    longest = max((each.appliance.interval_s for each in live.appliances), default=0)
-    return int(max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=longest)).total_seconds())
