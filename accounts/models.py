@@ -113,11 +113,7 @@ class Account(Identified):
         return self.kind == self.Kind.CUSTOMER
 
 
-class UserQuerySet(ScopedQuerySet):
-    pass
-
-
-class UserManager(BaseUserManager.from_queryset(UserQuerySet)):
+class UserManager(BaseUserManager.from_queryset(ScopedQuerySet)):
     def create_user(self, email: str, password: str | None = None, **fields) -> "User":
         """A user who signs in by e-mail; without a password they set one by mail."""
         user = self.model(email=self.normalize_email(email), **fields)
@@ -195,10 +191,6 @@ class User(Identified, AbstractBaseUser, PermissionsMixin):
         return self.full_name.split(" ")[0] or self.email
 
 
-class AuditQuerySet(ScopedQuerySet):
-    pass
-
-
 class AuditEntry(models.Model):
     """Who changed what, when: written in the transaction of the change, never changed after."""
 
@@ -216,7 +208,7 @@ class AuditEntry(models.Model):
     target_name = models.CharField(_("name of target"), max_length=200, blank=True)
     changes = models.JSONField(_("changes"), default=dict, blank=True)
 
-    objects = AuditQuerySet.as_manager()
+    objects = ScopedQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("audit entry")

@@ -5,6 +5,7 @@ gateway, cluster and parent belong to the appliance's system; clusters do not fo
 """
 
 import zoneinfo
+from typing import Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -33,14 +34,17 @@ class OfSystemQuerySet(ScopedQuerySet):
     """Rows that belong to an account through their system."""
 
     account_path = "system__account__path"
+    # Lookup from the row to its system.
+    system_path = "system"
 
-    def assigned_to(self, user):
-        return self.filter(system__in=SystemAssignment.objects.filter(user=user).values("system"))
+    def assigned_to(self, user) -> Self:
+        assigned = SystemAssignment.objects.filter(user=user).values("system")
+        return self.filter(**{f"{self.system_path}__in": assigned})
 
 
-class SystemQuerySet(ScopedQuerySet):
-    def assigned_to(self, user):
-        return self.filter(pk__in=SystemAssignment.objects.filter(user=user).values("system"))
+class SystemQuerySet(OfSystemQuerySet):
+    account_path = "account__path"
+    system_path = "pk"
 
 
 class System(Identified):
@@ -162,13 +166,9 @@ class Gateway(Identified):
         return self.serial
 
 
-class GatewayFaultQuerySet(ScopedQuerySet):
+class GatewayFaultQuerySet(OfSystemQuerySet):
     account_path = "gateway__system__account__path"
-
-    def assigned_to(self, user):
-        return self.filter(
-            gateway__system__in=SystemAssignment.objects.filter(user=user).values("system")
-        )
+    system_path = "gateway__system"
 
 
 class GatewayFault(models.Model):
