@@ -1,4 +1,4 @@
-"""Systems, gateways and appliances in the words of the wire API. Pure, but for the rows it reads.
+"""Systems, gateways and appliances in the words of the wire API.
 
 What has no value is left out. Source: `reference/wire-api.md`, section 3. Powers of inverters are
 mW there; `minPower`, `maxPower` (W, positive into the appliance) and `capacity` (Wh) are ours.

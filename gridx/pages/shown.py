@@ -1,4 +1,4 @@
-"""Which day, week, month or year a page shows: what its address asks for, and where one can go."""
+"""Which period a page shows: what its address asks for, and where one can go from it. Pure."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
