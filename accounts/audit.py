@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Account, AuditEntry, User
@@ -56,7 +56,30 @@ def record_change(
     )
 
 
-def change_fields(target: models.Model, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+def save_changes(
+    *,
+    target: models.Model,
+    values: Mapping[str, Any],
+    account: Account | None,
+    by: User | None,
+    now: datetime,
+    verb: str = Verb.CHANGED,
+) -> bool:
+    """Set these fields, save and record what differs; returns whether anything does.
+
+    `account` is as in `record_change`.
+    """
+    with transaction.atomic():
+        changes = _change_fields(target, values)
+        if changes:
+            target.save(update_fields=[*changes, "updated_at"])
+            record_change(
+                verb=verb, target=target, account=account, by=by, now=now, changes=changes
+            )
+    return bool(changes)
+
+
+def _change_fields(target: models.Model, values: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Set these fields; return what differs, as `{field: [before, after]}` of JSON values."""
     changes = {}
     for name, value in values.items():

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from accounts import mails, outbox
 from accounts.access import Role
-from accounts.audit import Verb, change_fields, record_change
+from accounts.audit import Verb, record_change, save_changes
 from accounts.models import Account, OutboxMessage, User
 from accounts.tasks import send_soon
 
@@ -70,13 +70,7 @@ def create_account(
 
 def update_account(*, account: Account, by: User | None, now: datetime, **values: Any) -> Account:
     """Change name, e-mail, solution or address. Where the account lies is `move_account`'s."""
-    with transaction.atomic():
-        changes = change_fields(account, values)
-        if changes:
-            account.save(update_fields=[*changes, "updated_at"])
-            record_change(
-                verb=Verb.CHANGED, target=account, account=account, by=by, now=now, changes=changes
-            )
+    save_changes(target=account, values=values, account=account, by=by, now=now)
     return account
 
 
@@ -201,18 +195,14 @@ def change_role(*, user: User, role: str, by: User | None, now: datetime) -> Use
         raise UnableToChangeUser(_("You cannot change your own role."))
     if user.account is not None and role not in roles_within(user.account):
         raise UnableToChangeUser(role_refusal(user.account))
-    with transaction.atomic():
-        changes = change_fields(user, {"role": role})
-        if changes:
-            user.save(update_fields=["role", "updated_at"])
-            record_change(
-                verb=Verb.ROLE_CHANGED,
-                target=user,
-                account=user.account,
-                by=by,
-                now=now,
-                changes=changes,
-            )
+    save_changes(
+        target=user,
+        values={"role": role},
+        account=user.account,
+        by=by,
+        now=now,
+        verb=Verb.ROLE_CHANGED,
+    )
     return user
 
 
@@ -231,17 +221,7 @@ def update_user(
     with transaction.atomic():
         if role is not None and role != user.role:
             change_role(user=user, role=role, by=by, now=now)
-        changes = change_fields(user, values)
-        if changes:
-            user.save(update_fields=[*changes, "updated_at"])
-            record_change(
-                verb=Verb.CHANGED,
-                target=user,
-                account=user.account,
-                by=by,
-                now=now,
-                changes=changes,
-            )
+        save_changes(target=user, values=values, account=user.account, by=by, now=now)
     return user
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from accounts import operations as account_operations
 from accounts.access import Role
-from accounts.audit import Verb, change_fields, record_change
+from accounts.audit import Verb, record_change, save_changes
 from accounts.models import Account, User
 from accounts.operations import constraint_of
 from inventory import queries
@@ -62,12 +62,15 @@ def update_system(*, system: System, by: User | None, now: datetime, **values: A
 def move_system(*, system: System, account: Account, by: User | None, now: datetime) -> System:
     """Give the system to another account; it leaves the pools that cannot have it any more."""
     with transaction.atomic():
-        changes = change_fields(system, {"account": account})
-        if changes:
-            system.save(update_fields=["account", "updated_at"])
-            record_change(
-                verb=Verb.MOVED, target=system, account=account, by=by, now=now, changes=changes
-            )
+        is_moved = save_changes(
+            target=system,
+            values={"account": account},
+            account=account,
+            by=by,
+            now=now,
+            verb=Verb.MOVED,
+        )
+        if is_moved:
             _drop_strayed(System.objects.filter(pk=system.pk), by=by, now=now)
     return system
 
@@ -357,13 +360,7 @@ def _make_secret() -> tuple[str, str]:
 def _update(
     target: Any, account: Account, values: dict[str, Any], *, by: User | None, now: datetime
 ) -> Any:
-    with transaction.atomic():
-        changes = change_fields(target, values)
-        if changes:
-            target.save(update_fields=[*changes, "updated_at"])
-            record_change(
-                verb=Verb.CHANGED, target=target, account=account, by=by, now=now, changes=changes
-            )
+    save_changes(target=target, values=values, account=account, by=by, now=now)
     return target
 
 
