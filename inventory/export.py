@@ -90,7 +90,7 @@ COLUMNS: dict[Section, tuple[str, ...]] = {
 }
 
 
-class _Echo:
+class Echo:
     """A file that hands back what is written."""
 
     def write(self, text: str) -> str:
@@ -102,7 +102,7 @@ def inventory_csv(rows: QuerySet, section: Section) -> Iterator[str]:
 
     Instants in ISO 8601, UTC; what is not known is empty.
     """
-    writer = csv.writer(_Echo())
+    writer = csv.writer(Echo())
     columns = COLUMNS[section]
     if "state" in columns:
         states = [When(condition, then=Value(name)) for name, condition in GATEWAY_STATES.items()]

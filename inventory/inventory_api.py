@@ -19,7 +19,7 @@ from rest_framework.settings import api_settings
 from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.models import Account
 from gridx import clock
-from inventory.export import COLUMNS, inventory_csv
+from inventory.export import COLUMNS, Echo, inventory_csv
 from inventory.kinds import ApplianceKind
 from inventory.queries import InventoryFilter, Section, inventory
 from inventory.wire import (
@@ -151,19 +151,12 @@ def item_to_wire(section: Section, row: Any, *, now: datetime) -> dict[str, Any]
     return item | {"cluster": cluster_to_wire(row)}
 
 
-class _Echo:
-    """A file that hands back what is written."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def whole_csv(parts: list[tuple[Section, QuerySet]]) -> Iterator[str]:
     """Several kinds in one file: `inventory_kind`, then every column that any of them has."""
     names = dict.fromkeys(
         column.replace(".", "_") for section, _rows in parts for column in COLUMNS[section]
     )
-    writer = csv.DictWriter(_Echo(), ["inventory_kind", *names])
+    writer = csv.DictWriter(Echo(), ["inventory_kind", *names])
     yield writer.writeheader()
     for section, rows in parts:
         for row in csv.DictReader(inventory_csv(rows, section)):
