@@ -18,6 +18,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
 from accounts.access import Action, Role, may
+from accounts.fragments import render_page_or_part
 from accounts.paging import page_of
 from gridx import clock
 from gridx.pages.fragments import figures_mark, live_context
@@ -185,9 +186,6 @@ def _list(request: HttpRequest) -> HttpResponse:
         "lines": lines_of(page.rows, now=now),
         "may_register": may(request.user, Action.MANAGE_INVENTORY),
     }
-    if request.htmx and request.htmx.target == "systems":
-        response = render(request, "pages/_systems.html", context)
-    else:
-        response = render(request, "pages/systems.html", context)
-    patch_vary_headers(response, ["HX-Request", "HX-Target"])
-    return response
+    return render_page_or_part(
+        request, "pages/systems.html", "pages/_systems.html", context, target="systems"
+    )
