@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
+from django.http import HttpRequest
 
 SIZE = 50
 # Beyond it a page says "more than": counting a million rows exactly helps nobody.
@@ -22,6 +23,11 @@ class Page:
     is_longer: bool
     previous: int | None
     next: int | None
+
+
+def search_of(request: HttpRequest) -> str:
+    """What is searched for (`?q=`), without what PostgreSQL's texts cannot hold."""
+    return request.GET.get("q", "").replace("\0", "").strip()[:100]
 
 
 def page_of(queryset: QuerySet, wanted: str | None, *, size: int = SIZE) -> Page:

@@ -24,7 +24,7 @@ from accounts.forms import (
 )
 from accounts.fragments import render_page_or_part
 from accounts.models import Account, AuditEntry, User
-from accounts.paging import page_of
+from accounts.paging import page_of, search_of
 from gridx import clock
 
 CUSTOMER_ORDER = {
@@ -60,7 +60,7 @@ def managed_user(request: HttpRequest, user_id: UUID) -> User:
 @require_GET
 def account_tree(request: HttpRequest) -> HttpResponse:
     """The tree from the user's account down, open to `?open=<account>`; `?q=` finds accounts."""
-    user, search = request.user, request.GET.get("q", "").strip()
+    user, search = request.user, search_of(request)
     open_at = None
     if "open" in request.GET:
         open_at = _chosen_account(request, request.GET["open"])
@@ -124,7 +124,7 @@ def account_detail(request: HttpRequest, account_id: UUID) -> HttpResponse:
 def customer_list(request: HttpRequest, account_id: UUID) -> HttpResponse:
     """The customers of an account's subtree: searched, sorted, page by page."""
     account = get_object_or_404(Account.objects.visible_to(request.user), pk=account_id)
-    search, sort = request.GET.get("q", "").strip()[:100], request.GET.get("sort", "name")
+    search, sort = search_of(request), request.GET.get("sort", "name")
     order = CUSTOMER_ORDER.get(sort, CUSTOMER_ORDER["name"])
     found = queries.customers_below(account, request.user, search=search).order_by(*order)
     context = {

@@ -406,3 +406,11 @@ def test_staff_comes_into_the_admin(cast):
     client.force_login(cast.staff)
     assert client.get("/admin/").status_code == 200
     assert client.get("/admin").url == "/admin/"
+
+
+@pytest.mark.parametrize("name", ["home", "account_tree", "customer_list", "gateway_register"])
+def test_a_search_for_what_no_text_can_hold_finds_nothing_and_breaks_nothing(cast, client, name):
+    client.force_login(cast.admin)
+    arguments = {"account_id": cast.operator.pk} if name == "customer_list" else {}
+    answer = client.get(reverse(name, kwargs=arguments), {"q": "a\0b"})
+    assert answer.status_code == 200

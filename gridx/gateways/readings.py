@@ -71,6 +71,7 @@ class _Rows:
         self.appliance_key: list[int] = []
         self.at_ms: list[int] = []
         self.message: list[int] = []
+        self.names: dict[int, str] = {}
         self._columns: dict[str, list[float | None]] = {}
 
     def __len__(self) -> int:
@@ -78,6 +79,7 @@ class _Rows:
 
     def add(self, part: ApplianceReadings, appliance: _Known, message: int) -> None:
         before, count = len(self), len(part.at)
+        self.names[appliance.key] = part.appliance
         self.system_key += [appliance.system_key] * count
         self.appliance_key += [appliance.key] * count
         self.message += [message] * count
@@ -223,7 +225,7 @@ class _Intake:
         for (number, code), place, count in zip(pairs.T.tolist(), first, counts, strict=True):
             row = at_fault[place]
             reason = REASONS[code - 1].value
-            detail = f"appliance {rows.appliance_key[row]} at {_shown(rows.at_ms[row])}"
+            detail = f"appliance {rows.names[rows.appliance_key[row]]} at {_shown(rows.at_ms[row])}"
             self._refuse(number, reason, int(count), detail)
             refused[number][reason] = refused[number].get(reason, 0) + int(count)
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.access import Action, may, require
 from accounts.fragments import render_page_or_part
+from accounts.paging import search_of
 from accounts.queries import trail
 from gridx import clock
 from gridx.gateways.topics import Channel, mqtt_topic
@@ -183,7 +184,7 @@ def _show_form(request: HttpRequest, form: RegistrationForm, system: System | No
 
 
 def _choose_system(request: HttpRequest) -> HttpResponse:
-    search = request.GET.get("q", "").strip()[:100]
+    search = search_of(request)
     found = inventory(user=request.user, account=None, wanted=InventoryFilter(search=search))
     systems = found.filter(gateway=None)[:MOST_SYSTEMS]
     context = {"systems": systems, "search": search}

@@ -38,6 +38,7 @@ def gateway_detail(request: HttpRequest, gateway_id: UUID) -> HttpResponse:
         "system": gateway.system,
         "state": queries.gateway_state(gateway),
         "above": trail(gateway.system.account, request.user),
+        "clock_error_s": abs(gateway.clock_offset_s or 0),
         "is_clock_off": abs(gateway.clock_offset_s or 0) > CLOCK_TOLERANCE_S,
         "page": page_of(faults, request.GET.get("page"), size=20),
         "now": clock.now(),

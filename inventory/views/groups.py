@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import Action, may, require
 from accounts.models import Account
-from accounts.paging import page_of
+from accounts.paging import page_of, search_of
 from accounts.queries import trail
 from gridx import clock
 from inventory import operations
@@ -166,7 +166,7 @@ def _pool_context(request: HttpRequest, pool: SystemPool) -> dict:
         .select_related("account", "gateway")
         .order_by("name", "key")
     )
-    search = request.GET.get("q", "").strip()[:100]
+    search = search_of(request)
     context = {
         "pool": pool,
         "above": trail(pool.account, request.user),

@@ -1,5 +1,6 @@
 """The demo, as somebody starts it: one command up, Ctrl-C down."""
 
+import fcntl
 import os
 import re
 import signal
@@ -103,3 +104,32 @@ def test_the_demo_starts_fills_serves_and_stops_and_goes_on_where_it_was(tmp_pat
         assert live(sign_in(url, "resident@gridx.example"))["measuredAt"] > before["measuredAt"]
     finally:
         assert stop_demo(process, signal.SIGTERM) < 10
+
+
+def said(directory: Path, port: int) -> str:
+    """What a demo that does not start says."""
+    result = subprocess.run(
+        [sys.executable, "manage.py", "demo", "--port", str(port), "--history", "1"],
+        cwd=ROOT,
+        env={**os.environ, "GRIDX_DATA_DIR": str(directory)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_a_port_of_somebody_else_is_refused_at_once(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert f"Port {port} cannot be had" in said(tmp_path / "data", port)
+
+
+def test_a_second_demo_of_the_same_data_is_refused(tmp_path):
+    lock = tmp_path / "data" / "demo" / "lock"
+    lock.parent.mkdir(parents=True)
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "runs already" in said(tmp_path / "data", free_port())

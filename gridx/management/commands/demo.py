@@ -1,12 +1,15 @@
 """Everything at once, for a look around: `python manage.py demo`."""
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
@@ -38,14 +41,17 @@ class Command(BaseCommand):
     def handle(self, *, port: int, history: int, **options) -> None:
         directory = data_directory()
         url = f"http://127.0.0.1:{port}"
+        demo = directory / "demo"
+        demo.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             with (
                 interruptible(),
+                _alone(demo / "lock"),
                 services.running(),
                 Supervisor(directory / "logs", stop_within_s=6.0) as supervisor,
             ):
-                gateways = directory / "demo" / "gateways.json"
-                gateways.parent.mkdir(mode=0o700, exist_ok=True)
+                _check_port(port)
+                gateways = demo / "gateways.json"
                 environment = {
                     **os.environ,
                     "GRIDX_PUBLIC_URL": url,
@@ -68,6 +74,27 @@ class Command(BaseCommand):
             self.stdout.write(f"    {person.email:<26}{role}, {person.account}")
         self.stdout.write("\n  Ctrl-C stops everything.\n")
         self.stdout.flush()
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold the lock of this data directory's demo. Raises CommandError where another runs."""
+    with open(lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError("The demo of this checkout runs already.") from None
+        yield
+
+
+def _check_port(port: int) -> None:
+    """Raise CommandError where the port is somebody else's."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise CommandError(
+            f"Port {port} cannot be had ({error.strerror}); choose another: make demo PORT=8001"
+        ) from error
 
 
 def _run(*arguments: str, env: dict[str, str]) -> None:
