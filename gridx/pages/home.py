@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import Action, Role, may
 from accounts.fragments import render_page_or_part
-from accounts.paging import page_of
+from accounts.paging import page_of, search_of
 from gridx import clock
 from gridx.pages.fragments import figures_mark, live_context
 from gridx.pages.history import figures_csv, measured_days, period_figures, read_history
@@ -176,7 +176,7 @@ def _notice_words() -> dict[Notice, str]:
 def _list(request: HttpRequest) -> HttpResponse:
     """Systems in sight, searched by `?q=`, page by page."""
     now = clock.now()
-    search = request.GET.get("q", "").strip()[:100]
+    search = search_of(request)
     rows = inventory(user=request.user, account=None, wanted=InventoryFilter(search=search))
     page = page_of(rows, request.GET.get("page"), size=PAGE)
     context = {
