@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from inventory.kinds import ApplianceKind
+from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
 from inventory.models import Appliance, Gateway
 
 MOST_APPLIANCES = 512
@@ -150,7 +150,7 @@ def apply_hello(
 def _why_not(one: FoundAppliance, appliance: Appliance | None) -> UnableToAdd | None:
     if one.kind not in _KINDS:
         return UnableToAdd.UNKNOWN_KIND
-    if not 1 <= one.interval_s <= 3600:
+    if not 1 <= one.interval_s <= LONGEST_INTERVAL_S:
         return UnableToAdd.INVALID_INTERVAL
     if not _limits_make_sense(one, appliance):
         return UnableToAdd.INVALID_LIMITS

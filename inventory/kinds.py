@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+# How rarely an appliance may be read, and how long an interval that it reports may be.
+LONGEST_INTERVAL_S = 3600
+
 
 class ApplianceKind(StrEnum):
     """What an appliance is, as gateways declare it and staff know it."""

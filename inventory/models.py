@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.access import ScopedQuerySet
 from accounts.models import Account, Identified, NextKey, User
-from inventory.kinds import ApplianceKind
+from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
 
 
 def validate_time_zone(name: str) -> None:
@@ -306,7 +306,7 @@ class Appliance(Identified):
     interval_s = models.PositiveIntegerField(
         _("interval of readings"),
         default=60,
-        validators=[MinValueValidator(1), MaxValueValidator(3600)],
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_INTERVAL_S)],
         help_text="s",
     )
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.UNDEFINED)
@@ -335,7 +335,7 @@ class Appliance(Identified):
             ),
             models.CheckConstraint(
                 name="appliance_interval_range",
-                condition=Q(interval_s__gte=1, interval_s__lte=3600),
+                condition=Q(interval_s__gte=1, interval_s__lte=LONGEST_INTERVAL_S),
             ),
         ]
 

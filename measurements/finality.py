@@ -11,11 +11,13 @@ from itertools import groupby
 import numpy as np
 from django.db import connection
 
+from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.batches import Batch
+from measurements.energy import LONGEST_GAP_MS
 
 # The first readings after a week close what its last ones began: pauses and intervals.
-_LONGEST_PAUSE = "interval '3 hours'"
-_LONGEST_INTERVAL = "interval '1 hour'"
+_LONGEST_PAUSE = f"interval '{LONGEST_GAP_MS} ms'"
+_LONGEST_INTERVAL = f"interval '{LONGEST_INTERVAL_S} s'"
 
 
 def note_final_slots(cursor, *, table: str, until_at: datetime) -> None:

@@ -15,10 +15,11 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.ingest import declare_interval, judge_history, store_readings
-from measurements.layouts import LONGEST_INTERVAL_S, Layout, UnableToMap
+from measurements.layouts import Layout, UnableToMap
 from measurements.models import DeclaredInterval, SystemClaim
 from measurements.plausibility import REASONS, load_plausible_powers
 from measurements.recordings import Piece, UnableToRead, open_recording

@@ -15,13 +15,13 @@ import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 
+from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance
 from measurements.batches import COLUMNS, INTERVAL_QUANTITIES, QUANTITIES, Batch
 from measurements.finality import final_rows
 from measurements.models import DeclaredInterval
 from measurements.partitions import prepare_weeks
 from measurements.plausibility import (
-    LONGEST_INTERVAL_S,
     REASONS,
     PlausiblePowers,
     Refusal,

@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from django.utils.translation import gettext as _
 
-from inventory.kinds import ApplianceKind
+from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
 from measurements.batches import QUANTITIES
 
-LONGEST_INTERVAL_S = 3600
 COUNTERS = ("imported_wh", "exported_wh")
 # The plug's states are names, which no recording has in common.
 POINT_QUANTITIES = tuple(name for name in QUANTITIES if name != "plug_state")

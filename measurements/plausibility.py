@@ -8,13 +8,12 @@ import numpy as np
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.kinds import LONGEST_INTERVAL_S, ROLES, ApplianceKind, Role
 from inventory.models import Appliance
 from measurements.batches import INTERVAL_QUANTITIES, Batch
 from measurements.resolutions import to_ms
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
-LONGEST_INTERVAL_S = 3600
 # Nothing was metered digitally before; an instant like that is a clock that was never set.
 EARLIEST = datetime.fromisoformat("2000-01-01T00:00:00Z")
 
