@@ -9,6 +9,7 @@ import numpy as np
 from django.db import connection
 
 from measurements import staging
+from measurements.amounts import Floats
 from measurements.carry import CARRY_SIZE, unpack_carry
 from measurements.energy import LATE_S, ApplianceSlots, Readings, appliance_slots
 from measurements.extraction import extract
@@ -89,8 +90,7 @@ def compute_appliances(
         # Closed whatever happens: the connection can do nothing else before.
         with closing(_read(cursor, pieces, contexts, readings_at_most)) as given:
             for piece, context, readings in given:
-                carry = computed[-1].slots.carry[-1] if piece.goes_on else context.carry
-                run = piece.run
+                run, carry = piece.run, _carry_before(piece.run, context, computed)
                 slots = appliance_slots(
                     readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=carry
                 )
@@ -98,6 +98,16 @@ def compute_appliances(
         _mark_what_follows(cursor, computed, now=now)
         written = _write(cursor, computed)
     return [each.run for each in computed], written
+
+
+def _carry_before(run: Run, context: Context, computed: Sequence[_Computed]) -> Floats | None:
+    """What the slot before a run hands on: as just computed, else as it is stored."""
+    last = computed[-1] if computed else None
+    if last is None or last.run.of != run.of:
+        return context.carry
+    if context.slot_before_ms is not None and context.slot_before_ms >= last.run.until_ms:
+        return context.carry  # it lies between both runs
+    return last.slots.carry[-1]
 
 
 # Quantities that most readings have, and those that come with few: each with the condition

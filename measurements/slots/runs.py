@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from django.db import connection
 
+from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.amounts import Floats
 from measurements.carry import open_since, unpack_carry
 from measurements.energy import LONGEST_GAP_MS, Nominal
@@ -18,7 +19,7 @@ from measurements.finality import final_spans
 from measurements.resolutions import SLOT_MS, SLOT_S, slot_end_ms, slot_start_ms
 from measurements.slots.claims import Run
 
-LONGEST_INTERVAL_MS = 3_600_000
+LONGEST_INTERVAL_MS = 1000 * LONGEST_INTERVAL_S
 # About so many readings are computed at a time.
 _READINGS_AT_ONCE = 100_000
 _LEAST_AT_ONCE = 96
@@ -31,7 +32,8 @@ class Context:
 
     `imported_after_ms` and `exported_after_ms`: the next two readings of each counter. `counts`:
     whether there are readings of each within the run. `intervals_until_ms`: where the last
-    interval ends of those that begin before the run's end.
+    interval ends of those that begin before the run's end. `slot_before_ms` is the last slot
+    before the run as it is stored, and `carry` what it hands on.
     """
 
     power_before_ms: int | None
@@ -40,6 +42,7 @@ class Context:
     exported_after_ms: list[int]
     counts: tuple[bool, bool]
     intervals_until_ms: int | None
+    slot_before_ms: int | None
     carry: Floats | None
 
     @property
@@ -57,14 +60,13 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a run that is computed at a time.
+    """A run, or a part of one, that is computed at a time.
 
-    `goes_on`: from the piece before it. `barrier_ms`: readings from there on tell nothing of it,
-    because between them and it there are slots that are final.
+    `barrier_ms`: readings from there on tell nothing of it, because between them and it there
+    are slots that are final.
     """
 
     run: Run
-    goes_on: bool
     barrier_ms: int = _NEVER_MS
 
 
@@ -85,7 +87,7 @@ def unnested(*keys: str, instants: Sequence[str]) -> str:
 def widened(dirty: Sequence[Run]) -> list[Run]:
     """The runs with all slots that their readings can change; those that meet become one."""
     found: list[Run] = []
-    contexts = contexts_of([Piece(run, goes_on=False) for run in dirty])
+    contexts = contexts_of([Piece(run) for run in dirty])
     for run, context in zip(dirty, contexts, strict=True):
         before, after = context.reaches
         wide = replace(
@@ -139,7 +141,7 @@ def _cut(run: Run, barrier_ms: int, slots: int) -> Iterator[Piece]:
     for from_ms in range(run.from_ms, run.until_ms, slots * SLOT_MS):
         until_ms = min(from_ms + slots * SLOT_MS, run.until_ms)
         piece = replace(run, from_ms=from_ms, until_ms=until_ms)
-        yield Piece(piece, goes_on=from_ms > run.from_ms, barrier_ms=barrier_ms)
+        yield Piece(piece, barrier_ms)
 
 
 def contexts_of(pieces: Sequence[Piece]) -> list[Context]:
@@ -154,6 +156,7 @@ def contexts_of(pieces: Sequence[Piece]) -> list[Context]:
                 exported_after_ms=exported_after or [],
                 counts=(imported, exported),
                 intervals_until_ms=intervals_until,
+                slot_before_ms=slot_before,
                 carry=unpack_carry(None if carry is None else bytes(carry)),
             )
             for (
@@ -164,6 +167,7 @@ def contexts_of(pieces: Sequence[Piece]) -> list[Context]:
                 imported,
                 exported,
                 intervals_until,
+                slot_before,
                 carry,
             ) in cursor.fetchall()
         ]
@@ -228,12 +232,14 @@ SELECT
         WHERE {_OF_RUN} AND at < until_at
         AND at > until_at - interval '{LONGEST_INTERVAL_MS} ms')''')
 },
-    (SELECT carry FROM measurements_applianceslot AS r
-        WHERE {_OF_RUN} AND r.start < from_at ORDER BY r.start DESC LIMIT 1)
+    {_ms("slot_before.start")},
+    slot_before.carry
 FROM {unnested("system_key", "appliance_key", instants=("from_at", "until_at", "barrier"))} AS run
 LEFT JOIN measurements_latestreading AS latest
     ON latest.system_key = run.system_key AND latest.appliance_key = run.appliance_key
 LEFT JOIN LATERAL (SELECT carry FROM measurements_applianceslot AS r WHERE {_OF_RUN}
     ORDER BY start DESC LIMIT 1) AS newest ON TRUE
+LEFT JOIN LATERAL (SELECT start, carry FROM measurements_applianceslot AS r
+    WHERE {_OF_RUN} AND start < from_at ORDER BY start DESC LIMIT 1) AS slot_before ON TRUE
 ORDER BY number
 """  # noqa: S608 - put together from this module's own names

@@ -231,6 +231,16 @@ def test_a_battery_remembers_forward_over_days_without_readings():
     assert (last["grid_via_battery_mwh"], last["stored_from_grid_mwh"]) == (500_000, 500_000)
 
 
+def test_runs_of_one_round_hand_on_their_counters():
+    site = make_site([Device(ApplianceKind.GRID_METER, interval_s=300)], "Europe/Berlin")
+    counter = [(0, at, {"imported_wh": 100.0 + at / 60}) for at in range(0, 3_600, 300)]
+    day_later = [(0, 86_400 + at, {"power_w": 60.0}) for at in range(0, 1_800, 300)]
+    store_and_compute(site, counter + day_later, history=True)
+    carries = [slot["carry"] for slot in rows_of(site)["ApplianceSlot"].values()]
+    assert len(carries) == 6
+    assert carries[-1] == carries[3] is not None
+
+
 def test_a_counter_read_seldom_does_not_drag_all_readings_between_along(monkeypatch):
     site = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin")
     power = [(0, 60 * number, {"power_w": 600.0}) for number in range(3_000)]
