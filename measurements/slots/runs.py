@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from django.db import connection
 
 from inventory.kinds import LONGEST_INTERVAL_S
-from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.amounts import Floats
 from measurements.carry import open_since, unpack_carry
 from measurements.energy import LONGEST_GAP_MS, Nominal
