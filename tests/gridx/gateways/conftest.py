@@ -103,7 +103,7 @@ class RunningLink:
         await asyncio.wait_for(self._task, 15)
 
 
-async def until(condition: Callable[[], Any], *, within_s: float = 15.0) -> Any:
+async def until(condition: Callable[[], Any], *, within_s: float = 60.0) -> Any:
     """What the condition gives (it may be a coroutine function), as soon as it is true."""
     deadline = time.monotonic() + within_s
     while True:
