@@ -54,8 +54,6 @@ class Reading(Quantities):
     export_energy_wh = models.FloatField(null=True)
 
     class Meta:
-        managed = False
-        db_table = "measurements_reading"
         verbose_name = _("reading")
         verbose_name_plural = _("readings")
 

@@ -5,8 +5,9 @@ missing, so an installation works right after `migrate`. Retention drops whole w
 
 Locks: weeks are attached one transaction at a time (an advisory lock). Attaching does not wait
 for those who read and write other weeks, nor they for it; dropping has to wait for them, so it
-gives up after a moment and the next run tries again. Who stores history that retention would drop
-holds the week (a shared advisory lock) until the commit that also marks its slots.
+gives up after a moment and the next run tries again. Weeks are dropped one at a time, too, whoever
+does it. Who stores history that retention would drop holds the week (a shared advisory lock) until
+the commit that also marks its slots.
 """
 
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ _NEIGHBOURS = timedelta(days=1)
 # First halves of advisory lock keys; the second is 0 or the week.
 _ATTACHING = 0x67726964
 _HOLDING = 0x67726965
+_DROPPING = 0x67726966
 _LOCK_TIMEOUT = "2s"
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -161,15 +163,18 @@ def _attach(cursor, week: int) -> None:
 
 
 def _drop(week: int, name: str) -> bool:
-    """Drop a week unless it is still needed; says whether it went."""
+    """Drop a week unless it is still needed; says whether it is gone."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            cursor.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_DROPPING])
+            if _missing([week]):  # another run was quicker
+                return True
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [_HOLDING, week])
             (free,) = cursor.fetchone()
             if not free or _has_dirty_slots(cursor, week):
                 return False
             note_final_slots(cursor, table=name, until_at=week_start(week + 1))
-            cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             cursor.execute(f"DROP TABLE {name}")
             return True
     except OperationalError as error:

@@ -10,46 +10,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Reading",
-            fields=[
-                ("power_w", models.FloatField(null=True)),
-                ("imported_wh", models.FloatField(null=True)),
-                ("exported_wh", models.FloatField(null=True)),
-                ("soc", models.FloatField(null=True)),
-                ("energy_wh", models.FloatField(null=True)),
-                ("temperature_c", models.FloatField(null=True)),
-                ("current_l1_a", models.FloatField(null=True)),
-                ("current_l2_a", models.FloatField(null=True)),
-                ("current_l3_a", models.FloatField(null=True)),
-                ("plug_state", models.SmallIntegerField(null=True)),
-                (
-                    "pk",
-                    models.CompositePrimaryKey(
-                        "system_key",
-                        "appliance_key",
-                        "at",
-                        blank=True,
-                        editable=False,
-                        primary_key=True,
-                        serialize=False,
-                    ),
-                ),
-                ("system_key", models.IntegerField()),
-                ("appliance_key", models.IntegerField()),
-                ("at", models.DateTimeField()),
-                ("delay_s", models.IntegerField(null=True)),
-                ("interval_s", models.IntegerField(null=True)),
-                ("import_energy_wh", models.FloatField(null=True)),
-                ("export_energy_wh", models.FloatField(null=True)),
-            ],
-            options={
-                "verbose_name": "reading",
-                "verbose_name_plural": "readings",
-                "db_table": "measurements_reading",
-                "managed": False,
-            },
-        ),
-        migrations.CreateModel(
             name="ApplianceDay",
             fields=[
                 ("import_mwh", models.BigIntegerField(null=True)),

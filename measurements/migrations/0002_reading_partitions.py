@@ -1,6 +1,9 @@
-"""The table of readings: partitioned, its columns ordered so that a row wastes no padding."""
+"""The table of readings: partitioned, its columns ordered so that a row wastes no padding.
 
-from django.db import migrations
+Django would make a plain table of the model; all else it may do with it as with any other.
+"""
+
+from django.db import migrations, models
 
 FORWARD = """
 CREATE TABLE measurements_reading (
@@ -29,4 +32,48 @@ CREATE TABLE measurements_reading (
 class Migration(migrations.Migration):
     dependencies = [("measurements", "0001_initial")]
 
-    operations = [migrations.RunSQL(FORWARD, "DROP TABLE measurements_reading")]
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(FORWARD, "DROP TABLE measurements_reading")],
+            state_operations=[
+                migrations.CreateModel(
+                    name="Reading",
+                    fields=[
+                        ("power_w", models.FloatField(null=True)),
+                        ("imported_wh", models.FloatField(null=True)),
+                        ("exported_wh", models.FloatField(null=True)),
+                        ("soc", models.FloatField(null=True)),
+                        ("energy_wh", models.FloatField(null=True)),
+                        ("temperature_c", models.FloatField(null=True)),
+                        ("current_l1_a", models.FloatField(null=True)),
+                        ("current_l2_a", models.FloatField(null=True)),
+                        ("current_l3_a", models.FloatField(null=True)),
+                        ("plug_state", models.SmallIntegerField(null=True)),
+                        (
+                            "pk",
+                            models.CompositePrimaryKey(
+                                "system_key",
+                                "appliance_key",
+                                "at",
+                                blank=True,
+                                editable=False,
+                                primary_key=True,
+                                serialize=False,
+                            ),
+                        ),
+                        ("system_key", models.IntegerField()),
+                        ("appliance_key", models.IntegerField()),
+                        ("at", models.DateTimeField()),
+                        ("delay_s", models.IntegerField(null=True)),
+                        ("interval_s", models.IntegerField(null=True)),
+                        ("import_energy_wh", models.FloatField(null=True)),
+                        ("export_energy_wh", models.FloatField(null=True)),
+                    ],
+                    options={
+                        "verbose_name": "reading",
+                        "verbose_name_plural": "readings",
+                    },
+                ),
+            ],
+        )
+    ]

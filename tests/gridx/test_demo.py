@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from gridx.demo.world import PASSWORD, PEOPLE, SITES
+from gridx.services.leftovers import await_end
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,8 +57,7 @@ def stop_demo(process: subprocess.Popen, number: signal.Signals) -> float:
     process.send_signal(number)
     process.wait(timeout=15)
     took = time.monotonic() - began
-    _gone, left = psutil.wait_procs(children, timeout=1)
-    assert not left, left
+    assert not (left := await_end(children, within_s=1)), left
     return took
 
 

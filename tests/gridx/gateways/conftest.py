@@ -11,7 +11,6 @@ import aiomqtt
 import nats
 import pytest
 from django.conf import settings
-from django.db import connection
 from nats.js.errors import NotFoundError
 
 from gridx import clock
@@ -121,14 +120,7 @@ async def in_database(transactional_db) -> AsyncIterator[Callable[..., Any]]:
     """Calls a function in a thread that may use the database."""
     threads = DatabaseThreads(1, "test")
     yield threads.run
-    await threads.run(_empty_readings)
     await threads.close()
-
-
-def _empty_readings() -> None:
-    """Django empties the tables of its own models after such a test; this one is partitioned."""
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE measurements_reading")
 
 
 @pytest.fixture
