@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from gridx.gateways.codec import MessageRefused, decode, unknown_fields
+from gridx.gateways.codec import MessageRefused, decode, sequence_number, unknown_fields
 from gridx.gateways.messages import VERSION, Error, Message
 from gridx.gateways.topics import Channel, UnknownTopic, parse_subject
 from inventory.models import Gateway
@@ -47,7 +47,10 @@ class Upward:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One that could not. `topic` is the part below the serial, which may be any text."""
+    """One that could not. `topic` is the part below the serial, which may be any text.
+
+    `seq` is the number that its gateway gave it, where it is readings and that much can be read.
+    """
 
     serial: str
     topic: str
@@ -55,6 +58,7 @@ class Unreadable:
     detail: str
     arrival: Arrival
     location: str | None = None
+    seq: int | None = None
 
 
 class GatewayRow(NamedTuple):
@@ -133,6 +137,7 @@ def read(arrival: Arrival) -> Upward | Unreadable | None:
             error.detail,
             arrival,
             error.field,
+            sequence_number(arrival.body) if address.channel is Channel.READINGS else None,
         )
     ignored = unknown_fields(address.channel, arrival.body)
     return Upward(address.serial, address.channel, message, arrival, ignored)

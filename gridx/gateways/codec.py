@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
@@ -9,7 +10,14 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct, inspect
 
-from gridx.gateways.messages import MAX_BYTES, MESSAGES, VERSION, Message, Readings
+from gridx.gateways.messages import (
+    MAX_BYTES,
+    MESSAGES,
+    VERSION,
+    Message,
+    Readings,
+    SequenceNumber,
+)
 from gridx.gateways.topics import Channel
 
 MAX_UNKNOWN_FIELDS = 20
@@ -48,6 +56,10 @@ class _Versioned(Struct):
     v: int
 
 
+class _Numbered(Struct):
+    seq: SequenceNumber
+
+
 def encode(message: Message) -> bytes:
     """The message as JSON. Absent and default values are left out."""
     return _encoder.encode(message)
@@ -77,6 +89,16 @@ def decode_as(schema: type[MessageT], channel: Channel, body: bytes) -> MessageT
     if not isinstance(message, schema):
         raise TypeError(f"{channel} carries {type(message).__name__}, not {schema.__name__}")
     return message
+
+
+def sequence_number(body: bytes) -> int | None:
+    """The ``seq`` of readings that ``decode`` refused; None where it cannot be read."""
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(body, type=_Numbered).seq
+    # Numbers that JSON cannot say may stand beside it.
+    with suppress(ValueError, RecursionError):
+        return msgspec.json.decode(_loads(body)[1], type=_Numbered).seq
+    return None
 
 
 def unknown_fields(channel: Channel, body: bytes) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ Reference = Annotated[
     Meta(pattern=r"^[!-~]{1,64}$(?!\n)", description="local id, or the UUID from down/hello"),
 ]
 Revision = Annotated[int, Meta(ge=0, le=2**53)]
+SequenceNumber = Annotated[int, Meta(ge=0, le=2**53)]
 Column = list[float | None] | None
 
 
@@ -161,7 +162,7 @@ class Readings(Message):
     cannot say (NaN, 1e999) arrive as non-finite floats, to be refused one by one.
     """
 
-    seq: Annotated[int, Meta(ge=0, le=2**53)]
+    seq: SequenceNumber
     appliances: Annotated[list[ApplianceReadings], Meta(max_length=512)]
     sent_at: Instant | None = None
 

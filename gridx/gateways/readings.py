@@ -158,6 +158,9 @@ class _Intake:
         contact = gather(self._contacts, gateway.id, item.arrival.at)
         if isinstance(item, Unreadable):
             contact.touch(item.arrival.at)
+            # It was refused, but it came: only what never came is missing.
+            if item.seq is not None:
+                contact.numbers.append(item.seq)
             self._outcome.count("unreadable")
             self._outcome.answers.add_error(item.serial, error_about(item))
             self._faults.append(fault_of(item, gateway))

@@ -209,6 +209,27 @@ def test_a_gateways_contact_clock_and_holes_show(cast, send, now):
     assert not SequenceHoles.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("refused", "missing"),
+    [
+        (b'{"v": 1, "seq": 11, "appliances": 5}', 0),
+        (b'{"v": 2, "seq": 11}', 0),
+        (b'{"v": 1, "seq": 11, "appliances": [NaN]}', 0),
+        (b'{"v": 1, "seq": 11}' + b" " * 600_000, 0),
+        (b'{"v": 1, "seq": 11, "appliances": [', 1),
+        (b'{"v": 1, "seq": -11, "appliances": []}', 1),
+        (b'{"v": 1, "seq": "11", "appliances": []}', 1),
+        (b"[" * 100_000, 1),
+    ],
+)
+def test_a_refused_message_is_missing_only_where_its_number_cannot_be_read(
+    cast, send, now, refused, missing
+):
+    send(readings(now, seq=10), refused, readings(now, seq=12))
+    gateway = Gateway.objects.get(serial="GX-0001")
+    assert (gateway.last_sequence, gateway.missing_messages) == (12, missing)
+
+
 def test_an_older_message_does_not_turn_back_the_contact(cast, arrive, now):
     for at in (now, now - timedelta(hours=1)):
         arrivals = [arrive(Channel.READINGS, readings(now), at=at)]
