@@ -342,11 +342,11 @@ async def _opening(path: str, user: User | None) -> object:
         cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
         headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={cookie}".encode()))
     socket = WebsocketCommunicator(application, path, headers=headers)
-    connected, code = await socket.connect(timeout=10)
+    connected, code = await socket.connect(timeout=30)
     if not connected:
         return code
     # Refused after the handshake, so that browsers learn the code; else the first push comes.
-    message = await socket.receive_output(timeout=10)
+    message = await socket.receive_output(timeout=30)
     if message["type"] == "websocket.close":
         return message["code"]
     await socket.disconnect()

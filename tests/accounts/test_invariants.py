@@ -121,7 +121,7 @@ def test_a_contract_ends_after_it_begins(cast):
 def _move_in_a_thread(account_id, parent_id, begun, outcome):
     try:
         with transaction.atomic():
-            begun.wait(timeout=10)
+            begun.wait(timeout=60)
             account = Account.objects.get(pk=account_id)
             account.parent_id = parent_id
             account.save()
@@ -161,7 +161,7 @@ def test_a_child_that_is_added_during_a_move_gets_the_right_path():
 
     def add():
         try:
-            begun.wait(timeout=10)
+            begun.wait(timeout=60)
             for number in range(10):
                 Account.objects.create(name=f"New {number}", parent_id=cast.north.pk)
         finally:

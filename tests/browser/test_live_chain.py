@@ -57,7 +57,7 @@ class Box:
         sent = self._client.publish(
             mqtt_topic(self.serial, Channel.READINGS), json.dumps(body), qos=1
         )
-        sent.wait_for_publish(timeout=10)
+        sent.wait_for_publish(timeout=60)
 
     def leave(self) -> None:
         self._client.disconnect()

@@ -135,7 +135,7 @@ def test_what_holds_something_is_not_deleted(cast, clusters):
 def _within(cluster_id, parent_id, begun, outcome):
     try:
         with transaction.atomic():
-            begun.wait(timeout=10)
+            begun.wait(timeout=60)
             Cluster.objects.filter(pk=cluster_id).update(parent_id=parent_id)
         outcome.append("moved")
     except (IntegrityError, OperationalError) as error:

@@ -196,7 +196,7 @@ class Cloud:
 
     async def wait_for(self, serial: str, channel: Channel, count: int = 1) -> list[Message]:
         """Until so many messages have come."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.of(serial, channel)) < count:
                 await asyncio.sleep(0.05)
         return self.of(serial, channel)

@@ -41,7 +41,7 @@ class Box:
             username=serial,
             password=secret,
             will=will,
-            timeout=5,
+            timeout=30,
         )
 
     async def __aenter__(self) -> "Box":
@@ -99,7 +99,7 @@ class RunningLink:
 
     async def end(self) -> None:
         self._stop.set()
-        await asyncio.wait_for(self._task, 15)
+        await asyncio.wait_for(self._task, 60)
 
 
 async def until(condition: Callable[[], Any], *, within_s: float = 60.0) -> Any:

@@ -186,7 +186,7 @@ class Gateway:
         self.acknowledged.add(number)
 
     async def _publish(self, client: aiomqtt.Client, channel: Channel, body: bytes) -> None:
-        await client.publish(mqtt_topic(self.serial, channel), body, qos=1, timeout=5)
+        await client.publish(mqtt_topic(self.serial, channel), body, qos=1, timeout=30)
 
     def _client(self) -> aiomqtt.Client:
         broker = urlsplit(self._at.mqtt_url)
@@ -196,5 +196,5 @@ class Gateway:
             identifier=self.serial,
             username=self.serial,
             password=self._secret,
-            timeout=5,
+            timeout=30,
         )

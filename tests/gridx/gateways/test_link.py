@@ -82,7 +82,7 @@ async def test_pages_are_told_of_new_values(link, site, box):
     await layer.group_add(group_of(site.lindenweg.pk), channel)
     async with box() as gateway:
         await gateway.send(Channel.READINGS, reading("grid", 500))
-        event = await asyncio.wait_for(layer.receive(channel), 10)
+        event = await asyncio.wait_for(layer.receive(channel), 60)
     assert event == {"type": "system.changed", "system": str(site.lindenweg.pk)}
     await layer.group_discard(group_of(site.lindenweg.pk), channel)
 

@@ -46,13 +46,13 @@ def cookies(user: User | None, language: str = "en") -> bytes:
 async def connect(path: str, user: User | None = None, **options) -> WebsocketCommunicator:
     header = await sync_to_async(cookies)(user, **options)
     socket = WebsocketCommunicator(application, path, headers=[ORIGIN, (b"cookie", header)])
-    accepted, _protocol = await socket.connect(timeout=5)
+    accepted, _protocol = await socket.connect(timeout=30)
     assert accepted
     return socket
 
 
 async def refusal(socket: WebsocketCommunicator) -> int:
-    message = await socket.receive_output(timeout=5)
+    message = await socket.receive_output(timeout=30)
     assert message["type"] == "websocket.close"
     return message["code"]
 
@@ -62,7 +62,7 @@ def socket_of(cast: Cast) -> str:
 
 
 async def pushed(socket: WebsocketCommunicator) -> str:
-    return await socket.receive_from(timeout=5)
+    return await socket.receive_from(timeout=30)
 
 
 async def test_nobody_is_closed_with_4403(cast: Cast):
@@ -86,7 +86,7 @@ async def test_a_page_of_another_site_is_not_let_in(cast: Cast):
     header = await sync_to_async(cookies)(cast.mara)
     headers = [(b"origin", b"http://evil.example"), (b"cookie", header)]
     socket = WebsocketCommunicator(application, socket_of(cast), headers=headers)
-    accepted, _code = await socket.connect(timeout=5)
+    accepted, _code = await socket.connect(timeout=30)
     assert not accepted
 
 
@@ -167,7 +167,7 @@ async def test_access_is_checked_without_news_as_well(cast: Cast, monkeypatch):
     socket = await connect(socket_of(cast), cast.mara)
     await pushed(socket)
     await User.objects.filter(pk=cast.mara.pk).aupdate(is_active=False)
-    while (message := await socket.receive_output(timeout=5))["type"] == "websocket.send":
+    while (message := await socket.receive_output(timeout=30))["type"] == "websocket.send":
         pass
     assert message["code"] == 4403
 
@@ -184,7 +184,7 @@ async def test_the_mark_of_the_figures_changes_when_they_are_looked_at_again(
             cast, at=now - timedelta(minutes=minutes), now=now, pv=-2_000.0, grid=-1_000.0
         )
     await sync_to_async(compute_until_clean)(now=now)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while re.search(r'data-figures="(\w+)"', await pushed(socket))[1] == before:
             pass
     await socket.disconnect()
