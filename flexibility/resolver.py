@@ -1,0 +1,430 @@
+"""What remains of all constraints of an appliance, at an instant and over time. Pure and total.
+
+Constraints are taken in order: the higher priority first, then the newer, then the smaller id.
+Each one narrows what stands; one that has no point in common with it is discarded, whole, and
+changes nothing. Power and energy are resolved separately, by the same rule. Powers in W, positive
+into the appliance; energies in Wh; None is no statement.
+
+What makes power richer than an interval: a set point is the range of one value, so whatever would
+contradict it later is discarded; one that is `closest` bends to the nearest value instead; and a
+pausable appliance has a hole, its feasible set is {0} ∪ [min, max].
+
+Source: design document “Flexibility and constraints”; `manage.py explain` resolves cases by hand.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from math import inf, isfinite
+
+# The priority of physics, and of nobody else.
+PHYSICAL = 2_147_483_647
+
+
+class EmitterKind(StrEnum):
+    """Who sets constraints."""
+
+    DRIVER = "driver"
+    FUSE = "fuse"
+    GRID_OPERATOR = "grid_operator"
+    OPERATOR = "operator"
+    ACCOUNT_USER = "account_user"
+    CLUSTER_LIMIT = "cluster_limit"
+    LOCAL_USER = "local_user"
+    CHARGING_POLICY = "charging_policy"
+
+
+class ContradictoryConstraint(ValueError):
+    """The constraint contradicts itself or its emitter; `field` is the one at fault."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A range and/or a set point, for as long as it is valid: [`valid_at`, `invalid_at`).
+
+    Raises ContradictoryConstraint where it could never be kept to.
+    """
+
+    id: str
+    emitter: EmitterKind
+    priority: int
+    created_at: datetime
+    min_w: float | None = None
+    max_w: float | None = None
+    set_point_w: float | None = None
+    closest: bool = False
+    pausable: bool = False
+    min_wh: float | None = None
+    max_wh: float | None = None
+    valid_at: datetime | None = None
+    invalid_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("min_w", "max_w", "set_point_w", "min_wh", "max_wh"):
+            value = getattr(self, name)
+            if value is not None and not isfinite(value):
+                raise ContradictoryConstraint(name, "is not a number")
+        if not 0 <= self.priority <= PHYSICAL:
+            raise ContradictoryConstraint("priority", f"is not in 0–{PHYSICAL}")
+        if (self.emitter is EmitterKind.DRIVER) != (self.priority == PHYSICAL):
+            raise ContradictoryConstraint("priority", "the physical one is the driver's, its only")
+        if self.pausable and self.emitter is not EmitterKind.DRIVER:
+            raise ContradictoryConstraint("pausable", "only a driver knows that")
+        if _crossed(self.min_w, self.max_w):
+            raise ContradictoryConstraint("min_w", "is above max_w")
+        if _crossed(self.min_wh, self.max_wh):
+            raise ContradictoryConstraint("min_wh", "is above max_wh")
+        if _crossed(self.min_w, self.set_point_w) or _crossed(self.set_point_w, self.max_w):
+            raise ContradictoryConstraint("set_point_w", "is outside of its own range")
+        if self.valid_at and self.invalid_at and self.valid_at >= self.invalid_at:
+            raise ContradictoryConstraint("invalid_at", "is not after valid_at")
+
+    @property
+    def speaks_of_power(self) -> bool:
+        return self.pausable or not (self.min_w is self.max_w is self.set_point_w is None)
+
+    @property
+    def speaks_of_energy(self) -> bool:
+        return not (self.min_wh is self.max_wh is None)
+
+
+class OutcomeKind(StrEnum):
+    """What became of a constraint, for power or for energy."""
+
+    BINDING = "binding"
+    REDUNDANT = "redundant"
+    DISCARDED = "discarded"
+    SCHEDULED = "scheduled"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`conflicts_with`: for what is discarded, the ids of those that it gave way to."""
+
+    kind: OutcomeKind
+    conflicts_with: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Of one constraint; None for what it says nothing of."""
+
+    power: Outcome | None = None
+    energy: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """What an appliance may do; None is open. `can_pause`: 0 is feasible besides [min, max]."""
+
+    min_w: float | None = None
+    max_w: float | None = None
+    set_point_w: float | None = None
+    can_pause: bool = False
+    min_wh: float | None = None
+    max_wh: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deciders:
+    """The ids of the constraints that decide each part of a boundary; None where none does."""
+
+    min_w: str | None = None
+    max_w: str | None = None
+    set_point_w: str | None = None
+    no_pause: str | None = None
+    min_wh: str | None = None
+    max_wh: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The boundary, who decides it, and for every constraint what became of it."""
+
+    boundary: Boundary
+    deciders: Deciders
+    outcomes: dict[str, Outcomes] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What holds in [`from_at`, `until_at`)."""
+
+    from_at: datetime
+    until_at: datetime
+    resolution: Resolution
+
+
+def resolve(constraints: Iterable[Constraint], *, at: datetime) -> Resolution:
+    """What remains of the constraints at an instant."""
+    rules = _rules(constraints)
+    return _resolve(rules, [_staged(rule, at) for rule in rules])
+
+
+def timeline(
+    constraints: Iterable[Constraint], *, from_at: datetime, until_at: datetime
+) -> list[Segment]:
+    """What remains of them over [`from_at`, `until_at`): a new segment where something changes.
+
+    At every instant it is what `resolve` says.
+    """
+    segments: list[Segment] = []
+    if from_at >= until_at:
+        return segments
+    for start, end, resolution in _resolutions(_rules(constraints), from_at, until_at):
+        if segments and segments[-1].resolution == resolution:
+            segments[-1] = Segment(segments[-1].from_at, end, resolution)
+        else:
+            segments.append(Segment(start, end, resolution))
+    return segments
+
+
+# From constraints to rules: what the loops below need, worked out once ---------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A constraint as intervals: its range, and its own set (of one value with a set point)."""
+
+    constraint: Constraint
+    id: str
+    speaks_of_power: bool
+    speaks_of_energy: bool
+    low_w: float
+    high_w: float
+    own_low_w: float
+    own_high_w: float
+    low_wh: float
+    high_wh: float
+
+    def outcomes(self, outcome: Outcome) -> Outcomes:
+        """This outcome for all that the constraint speaks of."""
+        return Outcomes(
+            outcome if self.speaks_of_power else None, outcome if self.speaks_of_energy else None
+        )
+
+
+def _rules(constraints: Iterable[Constraint]) -> list[_Rule]:
+    """In the order in which they are considered."""
+    ordered = sorted(constraints, key=lambda one: one.id)
+    ordered.sort(key=lambda one: (one.priority, one.created_at), reverse=True)
+    return [_rule(constraint) for constraint in ordered]
+
+
+def _rule(constraint: Constraint) -> _Rule:
+    low_w, high_w = _interval(constraint.min_w, constraint.max_w)
+    is_point = constraint.set_point_w is not None and not constraint.closest
+    own_w = (constraint.set_point_w, constraint.set_point_w) if is_point else (low_w, high_w)
+    return _Rule(
+        constraint,
+        constraint.id,
+        constraint.speaks_of_power,
+        constraint.speaks_of_energy,
+        low_w,
+        high_w,
+        *own_w,
+        *_interval(constraint.min_wh, constraint.max_wh),
+    )
+
+
+def _interval(low: float | None, high: float | None) -> tuple[float, float]:
+    return -inf if low is None else low, inf if high is None else high
+
+
+def _crossed(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low > high
+
+
+# Which of them take part, and when ---------------------------------------------------------------
+
+_BINDING = Outcome(OutcomeKind.BINDING)
+_REDUNDANT = Outcome(OutcomeKind.REDUNDANT)
+_SCHEDULED = Outcome(OutcomeKind.SCHEDULED)
+_EXPIRED = Outcome(OutcomeKind.EXPIRED)
+_WITHDRAWN = Outcome(OutcomeKind.WITHDRAWN)
+_REDUNDANT_POWER = Outcomes(power=_REDUNDANT)
+_BINDING_POWER = Outcomes(power=_BINDING)
+
+
+def _staged(rule: _Rule, at: datetime) -> Outcomes | None:
+    """What becomes of a constraint that takes no part at this instant; None where it does."""
+    one = rule.constraint
+    if one.withdrawn_at is not None and one.withdrawn_at <= at:
+        return rule.outcomes(_WITHDRAWN)
+    if one.invalid_at is not None and one.invalid_at <= at:
+        return rule.outcomes(_EXPIRED)
+    if one.valid_at is not None and one.valid_at > at:
+        return rule.outcomes(_SCHEDULED)
+    return None
+
+
+def _resolutions(
+    rules: list[_Rule], from_at: datetime, until_at: datetime
+) -> Iterator[tuple[datetime, datetime, Resolution]]:
+    staged = [_staged(rule, from_at) for rule in rules]
+    changes: dict[datetime, list[int]] = {from_at: []}
+    for number, rule in enumerate(rules):
+        one = rule.constraint
+        for instant in (one.valid_at, one.invalid_at, one.withdrawn_at):
+            if instant is not None and from_at < instant < until_at:
+                changes.setdefault(instant, []).append(number)
+    for start, end in pairwise([*sorted(changes), until_at]):
+        for number in changes[start]:
+            staged[number] = _staged(rules[number], start)
+        yield start, end, _resolve(rules, staged)
+
+
+# The rule itself ---------------------------------------------------------------------------------
+
+
+def _resolve(rules: list[_Rule], staged: Sequence[Outcomes | None]) -> Resolution:
+    outcomes = list(staged)
+    taking_part = [number for number, one in enumerate(staged) if one is None]
+    # An appliance has one driver constraint: a newer one replaces the older.
+    while len(taking_part) > 1 and rules[taking_part[1]].constraint.priority == PHYSICAL:
+        number = taking_part.pop(1)
+        outcomes[number] = rules[number].outcomes(_WITHDRAWN)
+    standing = [rules[number] for number in taking_part]
+    power, power_by = _narrow_power(standing)
+    energy, energy_by = _narrow_energy(standing)
+    of_all = zip(taking_part, power_by.outcomes, energy_by.outcomes, strict=True)
+    for number, of_power, of_energy in of_all:
+        outcomes[number] = _combined(of_power, of_energy)
+    by_id = {rule.id: one for rule, one in zip(rules, outcomes, strict=True)}
+    return Resolution(Boundary(*power, *energy), Deciders(*power_by.ids, *energy_by.ids), by_id)
+
+
+def _combined(of_power: Outcome | None, of_energy: Outcome | None) -> Outcomes:
+    # The commonest exist once: a long timeline has a hundred thousand of them.
+    if of_energy is None:
+        if of_power is _REDUNDANT:
+            return _REDUNDANT_POWER
+        if of_power is _BINDING:
+            return _BINDING_POWER
+    return Outcomes(of_power, of_energy)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The deciders' ids, and an outcome for each rule (None where it says nothing)."""
+
+    ids: tuple[str | None, ...]
+    outcomes: list[Outcome | None]
+
+
+def _narrow_power(
+    rules: list[_Rule],
+) -> tuple[tuple[float | None, float | None, float | None, bool], _Found]:
+    """(min_w, max_w, set_point_w, can_pause) and who decides them."""
+    low, high, point, against_point = -inf, inf, None, None
+    # Whether the 0 beside the interval stands. The interval goes on narrowing, and may get empty,
+    # where only that 0 is left.
+    has_hole = False
+    low_by = high_by = point_by = no_pause_by = None
+    outcomes: list[Outcome | None] = []
+    for number, rule in enumerate(rules):
+        if not rule.speaks_of_power:
+            outcomes.append(None)
+            continue
+        own_low, own_high = rule.own_low_w, rule.own_high_w
+        holds_zero = own_low <= 0 <= own_high
+        if point is not None:
+            fits = own_low <= point <= own_high
+        else:
+            at_least = own_low if own_low > low else low
+            at_most = own_high if own_high < high else high
+            fits = at_least <= at_most or (has_hole and holds_zero)
+        if not fits:
+            if point is not None:
+                outcomes.append(against_point)
+            elif no_pause_by is not None and holds_zero:
+                outcomes.append(_discarded(rules, no_pause_by))
+            else:
+                sides = _sides(own_low, own_high, low, high, low_by, high_by)
+                outcomes.append(_discarded(rules, *sides))
+            continue
+        outcomes.append(_REDUNDANT)
+        if rule.low_w > low:
+            low, low_by = rule.low_w, number
+        if rule.high_w < high:
+            high, high_by = rule.high_w, number
+        if has_hole and not rule.low_w <= 0 <= rule.high_w:
+            has_hole, no_pause_by = False, number
+        if rule.constraint.pausable:
+            has_hole = not low <= 0 <= high
+        if point is None and rule.constraint.set_point_w is not None:
+            point = _nearest(rule.constraint.set_point_w, low, high, has_hole)
+            point_by, against_point = number, _discarded(rules, number)
+    deciders = (low_by, high_by, point_by, no_pause_by)
+    found = _found(rules, outcomes, deciders)
+    if low > high:
+        return (0, 0, point, False), found
+    return (_stated(low), _stated(high), point, has_hole), found
+
+
+def _narrow_energy(
+    rules: list[_Rule],
+) -> tuple[tuple[float | None, float | None], _Found]:
+    """(min_wh, max_wh) and who decides them."""
+    low, high = -inf, inf
+    low_by = high_by = None
+    outcomes: list[Outcome | None] = []
+    for number, rule in enumerate(rules):
+        if not rule.speaks_of_energy:
+            outcomes.append(None)
+        elif max(rule.low_wh, low) > min(rule.high_wh, high):
+            sides = _sides(rule.low_wh, rule.high_wh, low, high, low_by, high_by)
+            outcomes.append(_discarded(rules, *sides))
+        else:
+            outcomes.append(_REDUNDANT)
+            if rule.low_wh > low:
+                low, low_by = rule.low_wh, number
+            if rule.high_wh < high:
+                high, high_by = rule.high_wh, number
+    return (_stated(low), _stated(high)), _found(rules, outcomes, (low_by, high_by))
+
+
+def _sides(own_low, own_high, low, high, low_by, high_by) -> list[int]:
+    """Who decides the side that a set lies beyond; both, where only the two leave it no room."""
+    against = [high_by] if own_low > high else []
+    if own_high < low:
+        against.append(low_by)
+    return against or [low_by, high_by]
+
+
+def _discarded(rules: list[_Rule], *against: int) -> Outcome:
+    """With the ids of those that it gives way to, the strongest first."""
+    return Outcome(OutcomeKind.DISCARDED, tuple(rules[one].id for one in sorted(set(against))))
+
+
+def _nearest(asked: float, low: float, high: float, has_hole: bool) -> float:
+    """The value of {0} ∪ [low, high] nearest to what is asked; of two the one nearer 0."""
+    if low > high:
+        return 0
+    nearest = min(max(asked, low), high)
+    if has_hole and abs(asked) <= abs(asked - nearest):
+        return 0
+    return nearest
+
+
+def _found(rules: list[_Rule], outcomes: list[Outcome | None], deciders: tuple) -> _Found:
+    for number in deciders:
+        if number is not None:
+            outcomes[number] = _BINDING
+    return _Found(
+        tuple(None if number is None else rules[number].id for number in deciders), outcomes
+    )
+
+
+def _stated(bound: float) -> float | None:
+    return bound if isfinite(bound) else None
