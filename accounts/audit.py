@@ -27,6 +27,8 @@ class Verb(models.TextChoices):
     ASSIGNED = "assigned", _("assigned")
     UNASSIGNED = "unassigned", _("assignment ended")
     MEMBERS_CHANGED = "members_changed", _("members changed")
+    CONSTRAINED = "constrained", _("constraint set")
+    CONSTRAINT_WITHDRAWN = "constraint_withdrawn", _("constraint withdrawn")
 
 
 def record_change(

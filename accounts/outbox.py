@@ -7,7 +7,8 @@ twice, but never not at all.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,10 +19,23 @@ from accounts.models import OutboxMessage
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(minutes=5)
-FIRST_PAUSE = timedelta(minutes=1)
-LONGEST_PAUSE = timedelta(hours=6)
-MOST_ATTEMPTS = 10
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a claim lasts, how long to wait after a failure, and when to give up (None: never).
+
+    The pause doubles with every failure, up to the longest.
+    """
+
+    lease: timedelta = timedelta(minutes=5)
+    first_pause: timedelta = timedelta(minutes=1)
+    longest_pause: timedelta = timedelta(hours=6)
+    most_attempts: int | None = 10
+
+
+PATIENT = Patience()
+# Beyond, any pause is the longest one.
+_MOST_DOUBLINGS = 30
 
 
 def add_message(
@@ -36,7 +50,17 @@ def add_message(
     )
 
 
-def claim_due(*, kind: str, now: datetime, limit: int = 50) -> list[OutboxMessage]:
+def add_messages(*, kind: str, payloads: Iterable[Mapping[str, Any]], now: datetime) -> None:
+    """Save many at once; as `add_message`."""
+    OutboxMessage.objects.bulk_create(
+        OutboxMessage(kind=kind, payload=dict(payload), created_at=now, due_at=now)
+        for payload in payloads
+    )
+
+
+def claim_due(
+    *, kind: str, now: datetime, limit: int = 50, patience: Patience = PATIENT
+) -> list[OutboxMessage]:
     """Lease the due messages of a kind, the longest due first, and count the attempt."""
     with transaction.atomic():
         claimed = list(
@@ -45,10 +69,10 @@ def claim_due(*, kind: str, now: datetime, limit: int = 50) -> list[OutboxMessag
             .order_by("due_at")[:limit]
         )
         OutboxMessage.objects.filter(pk__in=[message.pk for message in claimed]).update(
-            due_at=now + LEASE, attempts=F("attempts") + 1
+            due_at=now + patience.lease, attempts=F("attempts") + 1
         )
     for message in claimed:
-        message.due_at = now + LEASE
+        message.due_at = now + patience.lease
         message.attempts += 1
     return claimed
 
@@ -59,13 +83,23 @@ def confirm(message: OutboxMessage, *, now: datetime, remark: str = "") -> None:
     message.save(update_fields=["sent_at", "last_error"])
 
 
-def postpone(message: OutboxMessage, *, error: str, now: datetime) -> None:
+def confirm_all(messages: Iterable[OutboxMessage], *, now: datetime) -> None:
+    """They have left."""
+    ids = [message.pk for message in messages]
+    OutboxMessage.objects.filter(pk__in=ids).update(sent_at=now, last_error="")
+
+
+def postpone(
+    message: OutboxMessage, *, error: str, now: datetime, patience: Patience = PATIENT
+) -> None:
     """It could not be sent: due again after a pause that doubles, or given up."""
     message.last_error = error[:2000]
-    if message.attempts >= MOST_ATTEMPTS:
+    if patience.most_attempts is not None and message.attempts >= patience.most_attempts:
         message.failed_at = now
     else:
-        message.due_at = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (message.attempts - 1))
+        doublings = min(message.attempts - 1, _MOST_DOUBLINGS)
+        pause = min(patience.longest_pause, patience.first_pause * 2**doublings)
+        message.due_at = now + pause
     message.save(update_fields=["last_error", "failed_at", "due_at"])
 
 

@@ -151,6 +151,21 @@ CELERY_TIMEZONE = "UTC"
 # How long raw readings are kept; slots are kept for good.
 RAW_RETENTION = timedelta(days=int(os.environ.get("GRIDX_RAW_RETENTION_DAYS", "90")))
 
+# Flexibility -----------------------------------------------------------------------------------
+
+# Who wins: of each kind of emitter the default and the greatest priority. Physics always does.
+CONSTRAINT_PRIORITIES = {
+    "fuse": (1_000_000, 1_999_999),
+    "grid_operator": (100_000, 999_999),
+    "operator": (50_000, 99_999),
+    "account_user": (3_000, 9_999),
+    "local_user": (2_000, 2_999),
+    "charging_policy": (1_000, 9_999),
+}
+# What consumers keep to when their gateway has no valid schedule any more, and for how long.
+FAIL_SAFE_MAX_W = 4_200
+FAIL_SAFE_MINIMUM = timedelta(hours=2)
+
 # People ----------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"

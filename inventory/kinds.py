@@ -46,6 +46,18 @@ ROLES: dict[ApplianceKind, Role] = {
     ApplianceKind.HEATER: Role.HEATER,
 }
 
+# What can be told how much power to take or give.
+CONTROLLABLE: frozenset[ApplianceKind] = frozenset(
+    {
+        ApplianceKind.PV_INVERTER,
+        ApplianceKind.BATTERY,
+        ApplianceKind.HYBRID_INVERTER,
+        ApplianceKind.EV_CHARGING_STATION,
+        ApplianceKind.HEAT_PUMP,
+        ApplianceKind.HEATER,
+    }
+)
+
 # Type and kind (or meter location) of the same appliance on the wire API.
 WIRE_TYPES: dict[ApplianceKind, tuple[str, str | None]] = {
     ApplianceKind.GRID_METER: ("METER", "GRID"),

@@ -43,9 +43,9 @@ def test_a_crash_between_claim_and_sending_loses_nothing(db, now):
     message = _add(now)
     assert outbox.claim_due(kind="test", now=now) == [message]
     # The worker is gone. Nobody else sends while it might still live …
-    assert outbox.claim_due(kind="test", now=now + outbox.LEASE / 2) == []
+    assert outbox.claim_due(kind="test", now=now + outbox.PATIENT.lease / 2) == []
     # … and when the lease is over, somebody does.
-    later = now + outbox.LEASE
+    later = now + outbox.PATIENT.lease
     assert outbox.send_due(kind="test", send=_sent, now=later) == 1
     assert OutboxMessage.objects.get().sent_at == later
 
@@ -65,7 +65,7 @@ def test_a_failure_is_tried_again_after_pauses_that_double(db, now):
 def test_a_message_that_never_goes_is_given_up_and_says_why(db, now):
     _add(now)
     at = now
-    for _attempt in range(outbox.MOST_ATTEMPTS):
+    for _attempt in range(outbox.PATIENT.most_attempts):
         assert outbox.send_due(kind="test", send=_fail, now=at) == 1
         at = OutboxMessage.objects.get().due_at
     message = OutboxMessage.objects.get()
@@ -88,7 +88,7 @@ def test_one_failure_does_not_hold_up_its_neighbours(db, now):
 
 def test_a_message_that_was_given_up_is_sent_when_somebody_says_so(db, now):
     message = _add(now)
-    OutboxMessage.objects.update(failed_at=now, attempts=outbox.MOST_ATTEMPTS)
+    OutboxMessage.objects.update(failed_at=now, attempts=outbox.PATIENT.most_attempts)
     message.refresh_from_db()
     outbox.resend(message, now=now)
     assert outbox.send_due(kind="test", send=_sent, now=now) == 1

@@ -1,0 +1,75 @@
+"""Who may ask for what, and how much it weighs.
+
+A priority depends on the kind of emitter: each has a default and a ceiling
+(`settings.CONSTRAINT_PRIORITIES`), and the kind depends on who is asking, never on what they say.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.utils.translation import gettext as _
+
+from accounts.access import Action, Role, may
+from accounts.models import User
+from flexibility.resolver import PHYSICAL, EmitterKind
+
+# The scope of a grid operator's token.
+DIMMING = "dimming:write"
+
+
+class UnableToConstrain(Exception):
+    """The constraint cannot be set; `field` is the one at fault, `number` its place in a batch."""
+
+    def __init__(self, field: str, reason: str, *, number: int | None = None) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Emitter:
+    """A kind, and the person where it is one."""
+
+    kind: EmitterKind
+    user: User | None = None
+
+
+def emitter_of(user: User, *, scopes: Collection[str] = ()) -> Emitter:
+    """As what a user sets constraints. Raises PermissionDenied for those who may not.
+
+    A grid operator acts by a token with the scope `dimming:write`, and in no other way.
+    """
+    if user.is_authenticated and user.is_active and user.is_staff:
+        return Emitter(EmitterKind.OPERATOR, user)
+    if user.is_authenticated and user.role == Role.GRID_OPERATOR:
+        if user.is_active and DIMMING in scopes:
+            return Emitter(EmitterKind.GRID_OPERATOR, user)
+        raise PermissionDenied
+    if not may(user, Action.CONSTRAIN):
+        raise PermissionDenied
+    kind = EmitterKind.LOCAL_USER if user.role == Role.RESIDENT else EmitterKind.ACCOUNT_USER
+    return Emitter(kind, user)
+
+
+def default_priority(kind: EmitterKind) -> int:
+    """What a constraint of this kind of emitter weighs where nothing is said."""
+    return PHYSICAL if kind is EmitterKind.DRIVER else settings.CONSTRAINT_PRIORITIES[kind][0]
+
+
+def ceiling(kind: EmitterKind) -> int:
+    """The most that it may weigh."""
+    return PHYSICAL if kind is EmitterKind.DRIVER else settings.CONSTRAINT_PRIORITIES[kind][1]
+
+
+def priority_of(kind: EmitterKind, asked: int | None) -> int:
+    """What a constraint weighs. Raises UnableToConstrain above the ceiling of its emitter."""
+    if asked is None:
+        return default_priority(kind)
+    greatest = ceiling(kind)
+    if not 0 <= asked <= greatest:
+        reason = _("From 0 to %(greatest)s: higher needs a higher kind of emitter.")
+        raise UnableToConstrain("priority", reason % {"greatest": greatest})
+    return asked

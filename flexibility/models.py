@@ -1,0 +1,280 @@
+"""What is asked of appliances, what remains of it, and what their gateways do about it.
+
+Powers in W in the passive sign convention, energies in Wh; null is no statement. Constraints are
+never deleted, only withdrawn, so that the past can be told.
+"""
+
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
+
+from accounts.access import ScopedQuerySet
+from accounts.models import User
+from flexibility.resolver import PHYSICAL, EmitterKind
+from inventory.models import Appliance, Cluster, Gateway, OfSystemQuerySet, SystemPool
+
+
+class ConstraintQuerySet(ScopedQuerySet):
+    def visible_to(self, user) -> Self:
+        if user.is_authenticated and user.is_active and user.is_staff:
+            return self
+        return self.filter(
+            Q(appliance__in=Appliance.objects.visible_to(user))
+            | Q(cluster__in=Cluster.objects.visible_to(user))
+            | Q(pool__in=SystemPool.objects.visible_to(user))
+        )
+
+
+class Constraint(models.Model):
+    """A range and/or a set point for one appliance, or for each member of a cluster or a pool.
+
+    Of a cluster or a pool, `kinds` says for which kinds of appliances; empty is all that can be
+    controlled. Members that come later are meant too.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    appliance = models.ForeignKey(
+        Appliance,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("appliance"),
+    )
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("cluster")
+    )
+    pool = models.ForeignKey(
+        SystemPool, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("pool")
+    )
+    kinds = ArrayField(models.CharField(max_length=24), default=list, blank=True)
+    priority = models.IntegerField(_("priority"))
+    min_w = models.FloatField(_("least power"), null=True, help_text="W")
+    max_w = models.FloatField(_("greatest power"), null=True, help_text="W")
+    set_point_w = models.FloatField(_("set point"), null=True, help_text="W")
+    closest = models.BooleanField(_("or as close as allowed"), default=False)
+    pausable = models.BooleanField(_("may also pause"), default=False)
+    min_wh = models.FloatField(_("least energy"), null=True, help_text="Wh")
+    max_wh = models.FloatField(_("greatest energy"), null=True, help_text="Wh")
+    valid_at = models.DateTimeField(_("valid from"))
+    invalid_at = models.DateTimeField(_("valid until"), null=True)
+    emitter_kind = models.CharField(
+        _("set by"),
+        max_length=16,
+        choices=[
+            (EmitterKind.DRIVER.value, _("the appliance itself")),
+            (EmitterKind.FUSE.value, _("a fuse")),
+            (EmitterKind.GRID_OPERATOR.value, _("the grid operator")),
+            (EmitterKind.OPERATOR.value, _("staff")),
+            (EmitterKind.ACCOUNT_USER.value, _("the fleet manager")),
+            (EmitterKind.CLUSTER_LIMIT.value, _("a shared limit")),
+            (EmitterKind.LOCAL_USER.value, _("the resident")),
+            (EmitterKind.CHARGING_POLICY.value, _("a charging policy")),
+        ],
+    )
+    emitter = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("person")
+    )
+    # What a gateway says of an appliance replaces what it said of it before.
+    from_gateway = models.BooleanField(_("said by the gateway"), default=False)
+    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True)
+    withdrawn_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("withdrawn by")
+    )
+
+    objects = ConstraintQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("constraint")
+        verbose_name_plural = _("constraints")
+        indexes = [
+            # Those that may still take part; a constraint that ended is read by its id alone.
+            models.Index(
+                fields=[target, "invalid_at"],
+                name=f"constraint_of_{target}",
+                condition=Q(withdrawn_at__isnull=True) & Q(**{f"{target}__isnull": False}),
+            )
+            for target in ("appliance", "cluster", "pool")
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="constraint_one_target",
+                condition=Q(appliance__isnull=False, cluster__isnull=True, pool__isnull=True)
+                | Q(appliance__isnull=True, cluster__isnull=False, pool__isnull=True)
+                | Q(appliance__isnull=True, cluster__isnull=True, pool__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="constraint_power_order",
+                condition=Q(min_w__isnull=True) | Q(max_w__isnull=True) | Q(min_w__lte=F("max_w")),
+            ),
+            models.CheckConstraint(
+                name="constraint_energy_order",
+                condition=Q(min_wh__isnull=True)
+                | Q(max_wh__isnull=True)
+                | Q(min_wh__lte=F("max_wh")),
+            ),
+            models.CheckConstraint(
+                name="constraint_set_point_in_range",
+                condition=Q(set_point_w__isnull=True)
+                | (
+                    (Q(min_w__isnull=True) | Q(min_w__lte=F("set_point_w")))
+                    & (Q(max_w__isnull=True) | Q(set_point_w__lte=F("max_w")))
+                ),
+            ),
+            models.CheckConstraint(
+                name="constraint_validity",
+                condition=Q(invalid_at__isnull=True) | Q(valid_at__lt=F("invalid_at")),
+            ),
+            models.CheckConstraint(
+                name="constraint_physical_is_the_drivers",
+                condition=Q(
+                    emitter_kind=EmitterKind.DRIVER.value,
+                    priority=PHYSICAL,
+                    appliance__isnull=False,
+                )
+                | (
+                    ~Q(emitter_kind=EmitterKind.DRIVER.value)
+                    & Q(priority__gte=0, priority__lt=PHYSICAL, pausable=False)
+                    & Q(invalid_at__isnull=False)
+                ),
+            ),
+            models.UniqueConstraint(
+                fields=["appliance"],
+                condition=Q(emitter_kind=EmitterKind.DRIVER.value, withdrawn_at__isnull=True),
+                name="constraint_one_driver",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_emitter_kind_display()}: {self.target}"
+
+    @property
+    def target(self) -> Appliance | Cluster | SystemPool:
+        return self.appliance or self.cluster or self.pool
+
+
+class Resolved(models.Model):
+    """What remains for an appliance (`resolver.Boundary`), who decides it, and from what.
+
+    `deciders` holds constraint ids by the part that they decide (`resolver.Deciders`). `inputs`
+    are copies of the constraints that had a say, with what became of each, so that a later change
+    of a constraint rewrites nothing.
+    """
+
+    min_w = models.FloatField(_("least power"), null=True)
+    max_w = models.FloatField(_("greatest power"), null=True)
+    set_point_w = models.FloatField(_("set point"), null=True)
+    can_pause = models.BooleanField(_("may also pause"), default=False)
+    min_wh = models.FloatField(_("least energy"), null=True)
+    max_wh = models.FloatField(_("greatest energy"), null=True)
+    deciders = models.JSONField(_("decided by"), default=dict)
+    inputs = models.JSONField(_("inputs"), default=list)
+
+    class Meta:
+        abstract = True
+
+
+class FlexibilityQuerySet(OfSystemQuerySet):
+    account_path = "appliance__system__account__path"
+    system_path = "appliance__system"
+
+
+class Flexibility(Resolved):
+    """An appliance as it may be used now, and what its gateway says that it keeps to.
+
+    `changes_at` is when the next constraint begins or ends.
+    """
+
+    appliance = models.OneToOneField(
+        Appliance, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    resolved_at = models.DateTimeField(_("resolved"))
+    changes_at = models.DateTimeField(_("changes"), null=True, db_index=True)
+    applied_min_w = models.FloatField(_("least power kept to"), null=True)
+    applied_max_w = models.FloatField(_("greatest power kept to"), null=True)
+    applied_set_point_w = models.FloatField(_("set point kept to"), null=True)
+    applied_fail_safe = models.BooleanField(_("in its fail-safe"), default=False)
+    applied_at = models.DateTimeField(_("said at"), null=True)
+    applied_revision = models.BigIntegerField(_("revision kept to"), null=True)
+    refusal = models.CharField(_("refusal"), max_length=64, blank=True)
+    refusal_detail = models.CharField(_("detail"), max_length=200, blank=True)
+
+    objects = FlexibilityQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("flexibility")
+        verbose_name_plural = _("flexibilities")
+
+    def __str__(self) -> str:
+        return str(self.appliance)
+
+
+class ResolvedBoundary(Resolved):
+    """What held for an appliance from `at` on, and why: the audit of all that was asked.
+
+    A row is written whenever the boundary or what became of a constraint changes, and holds until
+    the next one.
+    """
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "at")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("resolved boundary")
+        verbose_name_plural = _("resolved boundaries")
+
+
+class GatewayScheduleQuerySet(OfSystemQuerySet):
+    account_path = "gateway__system__account__path"
+    system_path = "gateway__system"
+
+
+class GatewaySchedule(models.Model):
+    """The newest schedule of a gateway: what all of its appliances are to keep to for two days.
+
+    `body` is the list of its appliances' timelines, as the gateway link sends it.
+    """
+
+    gateway = models.OneToOneField(
+        Gateway, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    revision = models.BigIntegerField(_("revision"), default=0)
+    made_at = models.DateTimeField(_("made"))
+    until_at = models.DateTimeField(_("reaches until"))
+    body = models.JSONField(_("timelines"), default=list)
+    published_revision = models.BigIntegerField(_("revision sent"), default=0)
+    published_at = models.DateTimeField(_("sent"), null=True)
+    acknowledged_revision = models.BigIntegerField(_("revision acknowledged"), default=0)
+    acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
+    refusal = models.CharField(_("refusal"), max_length=64, blank=True)
+    refusal_detail = models.CharField(_("detail"), max_length=200, blank=True)
+
+    objects = GatewayScheduleQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("schedule of a gateway")
+        verbose_name_plural = _("schedules of gateways")
+
+    def __str__(self) -> str:
+        return f"{self.gateway}: {self.revision}"
+
+
+class SystemMark(models.Model):
+    """A system whose members, clusters or pools have changed: to be resolved anew.
+
+    Written by the database itself (migration `0002_marks`), whoever changes them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    system_id = models.UUIDField()
+
+    class Meta:
+        verbose_name = _("system to resolve")
+        verbose_name_plural = _("systems to resolve")

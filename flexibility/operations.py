@@ -1,0 +1,307 @@
+"""Constraints set and withdrawn, by people, gateways and the program; with an audit entry each.
+
+Whatever is changed here is resolved in the same transaction (`flexibility.resolving`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.utils.translation import gettext as _
+from uuid_utils.compat import uuid7
+
+from accounts.audit import Verb, record_change
+from accounts.models import Account, User
+from flexibility import resolver, words
+from flexibility.emitters import (
+    Emitter,
+    UnableToConstrain,
+    default_priority,
+    priority_of,
+)
+from flexibility.models import Constraint
+from flexibility.resolver import ContradictoryConstraint, EmitterKind
+from flexibility.resolving import resolve_systems
+from flexibility.standing import as_pure, members_of
+from inventory.models import Appliance, Cluster, SystemPool
+
+Target = Appliance | Cluster | SystemPool
+
+LONGEST_VALIDITY = timedelta(days=400)
+MOST_AT_ONCE = 50
+MOST_STANDING = 250
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A constraint as it is asked for: W, Wh; None is no statement.
+
+    `priority` and `valid_at` have defaults. With the `id` of one that stands, it takes its place.
+    `kinds` (of appliances) are for clusters and pools.
+    """
+
+    id: UUID | None = None
+    priority: int | None = None
+    min_w: float | None = None
+    max_w: float | None = None
+    set_point_w: float | None = None
+    closest: bool = False
+    min_wh: float | None = None
+    max_wh: float | None = None
+    valid_at: datetime | None = None
+    invalid_at: datetime | None = None
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverLimits:
+    """What an appliance can do physically, as it is now."""
+
+    min_w: float | None = None
+    max_w: float | None = None
+    pausable: bool = False
+    min_wh: float | None = None
+    max_wh: float | None = None
+
+
+def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) -> Constraint:
+    """The constraint that a draft would become, not saved. Raises UnableToConstrain."""
+    row = Constraint(
+        id=draft.id or uuid7(),
+        created_at=now,
+        priority=priority_of(emitter.kind, draft.priority),
+        valid_at=draft.valid_at or now,
+        emitter_kind=emitter.kind.value,
+        emitter=emitter.user,
+        kinds=list(draft.kinds),
+        **_target_fields(target),
+    )
+    for name in ("min_w", "max_w", "set_point_w", "closest", "min_wh", "max_wh", "invalid_at"):
+        setattr(row, name, getattr(draft, name))
+    if draft.invalid_at is None:
+        raise UnableToConstrain("invalid_at", _("Say until when it is to hold."))
+    if draft.invalid_at <= now:
+        raise UnableToConstrain("invalid_at", _("It would be over already."))
+    if draft.invalid_at > now + LONGEST_VALIDITY:
+        raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
+    pure = _as_pure(row)
+    if not pure.speaks_of_power and not pure.speaks_of_energy:
+        raise UnableToConstrain("max_w", _("It says nothing: give a limit or a set point."))
+    return row
+
+
+def set_constraints(
+    *, target: Target, drafts: Sequence[Draft], emitter: Emitter, now: datetime
+) -> list[Constraint]:
+    """Set constraints on an appliance, or on each member of a cluster or a pool: all or none.
+
+    Raises UnableToConstrain, with the place of the draft at fault.
+    """
+    if not 1 <= len(drafts) <= MOST_AT_ONCE:
+        raise UnableToConstrain("constraints", _("From 1 to %d at once.") % MOST_AT_ONCE)
+    rows = []
+    for number, draft in enumerate(drafts):
+        try:
+            rows.append(drafted(draft, target=target, emitter=emitter, now=now))
+        except UnableToConstrain as error:
+            raise UnableToConstrain(error.field, error.reason, number=number) from error
+    if len({row.pk for row in rows}) < len(rows):
+        raise UnableToConstrain("id", _("An id stands twice."))
+    with transaction.atomic():
+        for number, row in enumerate(rows):
+            _save(row, number=number, emitter=emitter, now=now)
+        standing = Constraint.objects.filter(
+            withdrawn_at=None, invalid_at__gt=now, **_target_fields(target)
+        )
+        if standing.count() > MOST_STANDING:
+            reason = _("At most %d constraints stand at a time.") % MOST_STANDING
+            raise UnableToConstrain("constraints", reason)
+        _resolve(target, now)
+    return rows
+
+
+def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -> Constraint:
+    """End a constraint at once; what it had outweighed revives.
+
+    Withdrawn again changes nothing. Raises PermissionDenied for another kind of emitter than the
+    one that set it; staff may withdraw anybody's but a driver's.
+    """
+    require_own(constraint, by)
+    with transaction.atomic():
+        withdrawn = Constraint.objects.filter(pk=constraint.pk, withdrawn_at=None).update(
+            withdrawn_at=now, withdrawn_by=by.user
+        )
+        if withdrawn:
+            constraint.withdrawn_at, constraint.withdrawn_by = now, by.user
+            _record(constraint, Verb.CONSTRAINT_WITHDRAWN, by.user, now)
+            _resolve(constraint.target, now)
+    return constraint
+
+
+def require_own(constraint: Constraint, by: Emitter) -> None:
+    """Let pass who may change this constraint. Raises PermissionDenied."""
+    is_staff = by.kind is EmitterKind.OPERATOR
+    if constraint.emitter_kind == EmitterKind.DRIVER or not (
+        is_staff or constraint.emitter_kind == by.kind
+    ):
+        raise PermissionDenied
+
+
+# What gateways say -------------------------------------------------------------------------------
+
+
+def set_driver_limits(*, limits: dict[UUID, DriverLimits], now: datetime) -> None:
+    """Take over what gateways say that their appliances (ids) can do; newer replaces older.
+
+    Raises UnableToConstrain where they contradict themselves, naming the appliance's place.
+    """
+    with transaction.atomic():
+        standing = {
+            row.appliance_id: row
+            for row in Constraint.objects.select_for_update().filter(
+                appliance__in=list(limits), emitter_kind=EmitterKind.DRIVER, withdrawn_at=None
+            )
+        }
+        appliances = Appliance.objects.in_bulk(list(limits))
+        changed = []
+        for number, (appliance_id, limit) in enumerate(limits.items()):
+            before = standing.get(appliance_id)
+            if before is not None and all(
+                getattr(before, name) == value for name, value in asdict(limit).items()
+            ):
+                continue
+            row = Constraint(
+                created_at=now,
+                valid_at=now,
+                appliance=appliances[appliance_id],
+                emitter_kind=EmitterKind.DRIVER.value,
+                priority=default_priority(EmitterKind.DRIVER),
+                from_gateway=True,
+                **asdict(limit),
+            )
+            _as_pure(row, number=number)
+            changed.append(row)
+        _replace(changed, emitter_kind=EmitterKind.DRIVER, now=now)
+
+
+def set_local_wishes(*, wishes: dict[UUID, Sequence[Draft]], now: datetime) -> None:
+    """Take over what residents asked for at their appliances (ids) themselves.
+
+    It replaces what the gateway said of the appliance's wishes before. A wish that is over only
+    ends those. Raises UnableToConstrain.
+    """
+    emitter = Emitter(EmitterKind.LOCAL_USER)
+    with transaction.atomic():
+        appliances = Appliance.objects.in_bulk(list(wishes))
+        rows = []
+        for appliance_id, drafts in wishes.items():
+            for draft in drafts:
+                if draft.invalid_at is not None and draft.invalid_at <= now:
+                    continue
+                row = drafted(draft, target=appliances[appliance_id], emitter=emitter, now=now)
+                row.from_gateway = True
+                rows.append(row)
+        _replace(rows, emitter_kind=emitter.kind, now=now, appliances=list(wishes))
+
+
+def _replace(
+    rows: Sequence[Constraint],
+    *,
+    emitter_kind: EmitterKind,
+    now: datetime,
+    appliances: Sequence[UUID] | None = None,
+) -> None:
+    """Put these in the place of what the gateway said of the same appliances before."""
+    named = [row.appliance_id for row in rows] if appliances is None else appliances
+    Constraint.objects.filter(
+        appliance__in=named, emitter_kind=emitter_kind, from_gateway=True, withdrawn_at=None
+    ).update(withdrawn_at=now)
+    Constraint.objects.bulk_create(rows)
+    systems = Appliance.objects.filter(pk__in=named).values_list("system", flat=True)
+    if named:
+        resolve_systems(systems=set(systems), now=now)
+
+
+# Shared ------------------------------------------------------------------------------------------
+
+
+def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> None:
+    """Save a new constraint, or put it in the place of the one with its id."""
+    before = Constraint.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
+    if before is not None:
+        same_target = _target_fields(before.target) == _target_fields(row.target)
+        if not same_target or before.emitter_kind != emitter.kind:
+            raise UnableToConstrain("id", _("This id belongs to another one."), number=number)
+        if before.withdrawn_at is None and _values(before) == _values(row):
+            row.created_at = before.created_at
+            return
+    row.save(force_insert=before is None, force_update=before is not None)
+    _record(row, Verb.CONSTRAINED, emitter.user, now, before=before)
+
+
+def _as_pure(row: Constraint, *, number: int | None = None) -> resolver.Constraint:
+    try:
+        return as_pure(row)
+    except ContradictoryConstraint as error:
+        reason = words.contradiction(error)
+        raise UnableToConstrain(error.field, reason, number=number) from error
+
+
+_RECORDED = (
+    "priority",
+    "min_w",
+    "max_w",
+    "set_point_w",
+    "closest",
+    "min_wh",
+    "max_wh",
+    "valid_at",
+    "invalid_at",
+    "kinds",
+)
+
+
+def _values(row: Constraint) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _RECORDED}
+
+
+def _record(
+    row: Constraint, verb: str, by: User | None, now: datetime, before: Constraint | None = None
+) -> None:
+    old = _values(before) if before is not None else {}
+    changes = {
+        name: [_json(old.get(name)), _json(value)]
+        for name, value in _values(row).items()
+        if value not in (None, [], False) or old.get(name) not in (None, [], False)
+    }
+    record_change(
+        verb=verb,
+        target=row.target,
+        account=account_of(row.target),
+        by=by,
+        now=now,
+        changes={"constraint": [None, str(row.pk)], **changes},
+    )
+
+
+def _json(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def account_of(target: Target) -> Account:
+    """Whose account a target is of."""
+    return target.account if isinstance(target, SystemPool) else target.system.account
+
+
+def _target_fields(target: Target) -> dict[str, Target]:
+    names = {Appliance: "appliance", Cluster: "cluster", SystemPool: "pool"}
+    return {names[type(target)]: target}
+
+
+def _resolve(target: Target, now: datetime) -> None:
+    systems = set(members_of(target).values_list("system", flat=True))
+    resolve_systems(systems=systems, now=now)

@@ -1,0 +1,259 @@
+"""Whatever changes what is asked of appliances ends here: boundaries, audit and schedules anew.
+
+One function for all causes: constraints set and withdrawn, instants that pass, members that come
+and go. It holds the rows of the systems while it works, so that of two changes at the same time
+the later one sees both. Doing it again changes nothing.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.db import connection, transaction
+
+from accounts import outbox
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
+from flexibility.resolver import (
+    Boundary,
+    EmitterKind,
+    Outcome,
+    OutcomeKind,
+    Resolution,
+    Segment,
+    timeline,
+)
+from flexibility.schedules import appliance_timeline, is_as_before
+from flexibility.standing import as_pure, standing_constraints
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Gateway, System
+from measurements.announce import announce
+
+# What a gateway knows in advance, and how much of that must be left before it is told anew.
+HORIZON = timedelta(hours=48)
+RENEWED_AT = timedelta(hours=24)
+SCHEDULE = "schedule"
+# Who waits for boundaries and schedules listens to it.
+CHANNEL = "flexibility"
+
+_BOUNDARY = ("min_w", "max_w", "set_point_w", "can_pause", "min_wh", "max_wh")
+_RESOLVED = (*_BOUNDARY, "deciders", "inputs")
+_STAGED = {OutcomeKind.SCHEDULED, OutcomeKind.EXPIRED, OutcomeKind.WITHDRAWN}
+_FAIL_SAFE_KINDS = {
+    ApplianceKind.EV_CHARGING_STATION,
+    ApplianceKind.HEAT_PUMP,
+    ApplianceKind.HEATER,
+}
+
+
+def resolve_systems(*, systems: Collection[UUID], now: datetime) -> None:
+    """Bring the flexibility of all appliances of these systems to `now`, and tell who waits.
+
+    Their gateways get a new schedule where it differs from what they know.
+    """
+    with transaction.atomic():
+        held = System.objects.select_for_update(no_key=True).filter(pk__in=systems)
+        ids = list(held.order_by("key").values_list("pk", flat=True))
+        appliances = list(
+            Appliance.objects.filter(system__in=ids, removed_at=None)
+            .select_related("system")
+            .order_by("key")
+        )
+        # What ended a while ago is known, too: an appliance stays named until its gateway's
+        # schedule is renewed anyway, so that an end needs no message.
+        standing = standing_constraints(appliances, from_at=now - HORIZON, until_at=now + HORIZON)
+        segments = {
+            one.pk: timeline(map(as_pure, standing[one.pk]), from_at=now, until_at=now + HORIZON)
+            for one in appliances
+        }
+        changed = _save_flexibilities(appliances, standing, segments, now)
+        scheduled = _save_schedules(ids, appliances, standing, segments, now)
+        if changed or scheduled:
+            _tell(changed)
+
+
+def resolved_values(resolution: Resolution, rows: Iterable[Constraint]) -> dict[str, Any]:
+    """A resolution as it is kept: the boundary, who decides it, and what had a say."""
+    outcomes = resolution.outcomes
+    return {
+        **asdict(resolution.boundary),
+        "deciders": {
+            part: identity
+            for part, identity in asdict(resolution.deciders).items()
+            if identity is not None
+        },
+        "inputs": [
+            _input(row, outcomes[str(row.pk)].power, outcomes[str(row.pk)].energy)
+            for row in sorted(rows, key=lambda row: (-row.priority, str(row.pk)))
+            if not {
+                one.kind
+                for one in (outcomes[str(row.pk)].power, outcomes[str(row.pk)].energy)
+                if one is not None
+            }
+            <= _STAGED
+        ],
+    }
+
+
+def _input(row: Constraint, power: Outcome | None, energy: Outcome | None) -> dict[str, Any]:
+    values = {
+        "id": str(row.pk),
+        "priority": row.priority,
+        "emitter": row.emitter_kind,
+        "by": str(row.emitter) if row.emitter_id else None,
+        "min_w": row.min_w,
+        "max_w": row.max_w,
+        "set_point_w": row.set_point_w,
+        "min_wh": row.min_wh,
+        "max_wh": row.max_wh,
+        "closest": row.closest or None,
+        "pausable": row.pausable or None,
+        "valid_at": row.valid_at.isoformat(),
+        "invalid_at": row.invalid_at.isoformat() if row.invalid_at else None,
+        "power": _outcome(power),
+        "energy": _outcome(energy),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
+    if outcome is None:
+        return None
+    return {"outcome": outcome.kind.value, "conflicts_with": list(outcome.conflicts_with)}
+
+
+# What holds now ----------------------------------------------------------------------------------
+
+
+def _save_flexibilities(
+    appliances: Sequence[Appliance],
+    standing: dict[UUID, list[Constraint]],
+    segments: dict[UUID, list[Segment]],
+    now: datetime,
+) -> set[UUID]:
+    """Save what changed, and an audit row for each; returns the systems with news."""
+    known = Flexibility.objects.in_bulk([one.pk for one in appliances])
+    rows, records, changed = [], [], set()
+    for appliance in appliances:
+        before = known.get(appliance.pk)
+        if before is None and not standing[appliance.pk]:
+            continue
+        first = segments[appliance.pk][0]
+        values = resolved_values(first.resolution, standing[appliance.pk])
+        changes_at = first.until_at if first.until_at < now + HORIZON else None
+        is_new = before is None or any(getattr(before, name) != values[name] for name in _RESOLVED)
+        if is_new:
+            changed.add(appliance.system_id)
+            records.append(
+                ResolvedBoundary(
+                    system_key=appliance.system.key, appliance_key=appliance.key, at=now, **values
+                )
+            )
+        if is_new or before.changes_at != changes_at:
+            rows.append(
+                Flexibility(
+                    appliance_id=appliance.pk, resolved_at=now, changes_at=changes_at, **values
+                )
+            )
+    Flexibility.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["appliance"],
+        update_fields=[*_RESOLVED, "resolved_at", "changes_at"],
+    )
+    ResolvedBoundary.objects.bulk_create(
+        records,
+        update_conflicts=True,
+        unique_fields=["system_key", "appliance_key", "at"],
+        update_fields=_RESOLVED,
+    )
+    return changed
+
+
+# What gateways are to keep to --------------------------------------------------------------------
+
+
+def _save_schedules(
+    systems: Sequence[UUID],
+    appliances: Sequence[Appliance],
+    standing: dict[UUID, list[Constraint]],
+    segments: dict[UUID, list[Segment]],
+    now: datetime,
+) -> bool:
+    """Save the schedules that differ from what is known, to be sent; whether there are any."""
+    gateways = list(Gateway.objects.filter(system__in=systems, revoked_at=None))
+    known = GatewaySchedule.objects.in_bulk([one.pk for one in gateways])
+    parts: dict[UUID, list[dict]] = {one.pk: [] for one in gateways}
+    for one in appliances:
+        is_asked = any(row.emitter_kind != EmitterKind.DRIVER for row in standing[one.pk])
+        if one.gateway_id in parts and one.local_id and is_asked:
+            parts[one.gateway_id].append(_part(one, standing[one.pk], segments[one.pk]))
+    rows = []
+    for gateway in gateways:
+        before, body = known.get(gateway.pk), parts[gateway.pk]
+        if before is None and not body:
+            continue
+        if before is not None and not _is_new(before, body, now):
+            continue
+        revision = before.revision + 1 if before else 1
+        rows.append(
+            GatewaySchedule(
+                gateway=gateway, revision=revision, made_at=now, until_at=now + HORIZON, body=body
+            )
+        )
+    GatewaySchedule.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["gateway"],
+        update_fields=["revision", "made_at", "until_at", "body"],
+    )
+    outbox.add_messages(
+        kind=SCHEDULE, payloads=({"gateway": str(row.gateway_id)} for row in rows), now=now
+    )
+    return bool(rows)
+
+
+def _is_new(before: GatewaySchedule, body: list[dict], now: datetime) -> bool:
+    if (before.body or body) and before.until_at - now <= RENEWED_AT:
+        return True
+    return not is_as_before(before.body, body, from_at=now, until_at=before.until_at)
+
+
+def _part(appliance: Appliance, rows: list[Constraint], segments: list[Segment]) -> dict:
+    return appliance_timeline(
+        local_id=appliance.local_id,
+        appliance=str(appliance.pk),
+        segments=segments,
+        dimmed_by={str(row.pk) for row in rows if row.emitter_kind == EmitterKind.GRID_OPERATOR},
+        fail_safe=_fail_safe(appliance, rows),
+    )
+
+
+def _fail_safe(appliance: Appliance, rows: list[Constraint]) -> dict[str, Any] | None:
+    """What a consumer falls back to; never below what its physics lets it."""
+    if appliance.kind not in _FAIL_SAFE_KINDS:
+        return None
+    driver = next((row for row in rows if row.emitter_kind == EmitterKind.DRIVER), None)
+    can_pause = driver is not None and driver.pausable
+    least_w = driver.min_w if driver is not None and driver.min_w is not None else 0
+    return {
+        "max_w": settings.FAIL_SAFE_MAX_W if can_pause else max(settings.FAIL_SAFE_MAX_W, least_w),
+        "can_pause": can_pause,
+        "minimum_s": settings.FAIL_SAFE_MINIMUM.total_seconds(),
+    }
+
+
+def _tell(systems: set[UUID]) -> None:
+    """Wake those who wait, and open pages; what they find is what is stored."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+    if systems:
+        transaction.on_commit(lambda: async_to_sync(announce)(systems), robust=True)
+
+
+def boundary_of(row: Flexibility | ResolvedBoundary) -> Boundary:
+    """The boundary that a row keeps."""
+    return Boundary(**{name: getattr(row, name) for name in _BOUNDARY})

@@ -1,0 +1,79 @@
+"""From timelines to what a gateway is told: its schedule of the next two days. Pure.
+
+A schedule is a list of `{"local_id", "appliance", "segments", "fail_safe"}` in the words of the
+gateway link: W and Wh, instants in ms since the epoch. What is None is left out.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from flexibility.resolver import OutcomeKind, Segment
+
+# Where a grid operator dims, the fail-safe joins when the cloud is not heard for so long.
+HEARTBEAT_S = 120
+_STANDING = {OutcomeKind.BINDING, OutcomeKind.REDUNDANT}
+
+
+def appliance_timeline(
+    *,
+    local_id: str,
+    appliance: str,
+    segments: Sequence[Segment],
+    dimmed_by: Collection[str],
+    fail_safe: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """One appliance's part. `dimmed_by` are the ids of a grid operator's constraints."""
+    told: list[dict[str, Any]] = []
+    for segment in segments:
+        one = _segment(segment, dimmed_by)
+        if told and _same(told[-1], one):
+            told[-1]["end"] = one["end"]
+        else:
+            told.append(one)
+    found = {"local_id": local_id, "appliance": appliance, "segments": told}
+    return found if fail_safe is None else found | {"fail_safe": dict(fail_safe)}
+
+
+def is_as_before(
+    before: Sequence[Mapping], after: Sequence[Mapping], *, from_at: datetime, until_at: datetime
+) -> bool:
+    """Whether two schedules ask for the same within [`from_at`, `until_at`)."""
+    within = _ms(from_at), _ms(until_at)
+    return list(_clipped(before, *within)) == list(_clipped(after, *within))
+
+
+def _segment(segment: Segment, dimmed_by: Collection[str]) -> dict[str, Any]:
+    boundary = segment.resolution.boundary
+    found: dict[str, Any] = {"start": _ms(segment.from_at), "end": _ms(segment.until_at)}
+    for name in ("min_w", "max_w", "set_point_w", "min_wh", "max_wh"):
+        if (value := getattr(boundary, name)) is not None:
+            found[name] = value
+    if boundary.can_pause:
+        found["can_pause"] = True
+    outcomes = segment.resolution.outcomes
+    if any((one := outcomes[each].power) and one.kind in _STANDING for each in dimmed_by):
+        found["heartbeat_s"] = HEARTBEAT_S
+    return found
+
+
+def _same(one: Mapping, other: Mapping) -> bool:
+    return _asked(one) == _asked(other)
+
+
+def _asked(segment: Mapping) -> dict:
+    return {name: value for name, value in segment.items() if name not in ("start", "end")}
+
+
+def _clipped(schedule: Iterable[Mapping], from_ms: int, until_ms: int) -> Iterable[tuple]:
+    for part in schedule:
+        inside = [
+            (max(one["start"], from_ms), min(one["end"], until_ms), _asked(one))
+            for one in part["segments"]
+            if one["start"] < until_ms and one["end"] > from_ms
+        ]
+        yield part["local_id"], part["appliance"], part.get("fail_safe"), inside
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)

@@ -1,0 +1,67 @@
+"""What became of constraints, in sentences for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flexibility.models import Constraint
+from flexibility.resolver import ContradictoryConstraint, OutcomeKind
+
+EMITTERS = dict(Constraint._meta.get_field("emitter_kind").flatchoices)
+
+# The resolver knows no languages.
+_CONTRADICTIONS = {
+    "is not a number": gettext_lazy("This is not a number."),
+    "is above max_w": gettext_lazy("The least power is above the greatest."),
+    "is above max_wh": gettext_lazy("The least energy is above the greatest."),
+    "is outside of its own range": gettext_lazy("The set point is outside of its own range."),
+    "is not after valid_at": gettext_lazy("It ends before it begins."),
+}
+_PARTS = {
+    "min_w": gettext_lazy("the least power"),
+    "max_w": gettext_lazy("the greatest power"),
+    "set_point_w": gettext_lazy("the set point"),
+    "no_pause": gettext_lazy("that there is no pause"),
+    "min_wh": gettext_lazy("the least energy"),
+    "max_wh": gettext_lazy("the greatest energy"),
+}
+_STAGES = {
+    OutcomeKind.REDUNDANT: gettext_lazy("It is kept to, but others decide."),
+    OutcomeKind.SCHEDULED: gettext_lazy("It has not begun yet."),
+    OutcomeKind.EXPIRED: gettext_lazy("It is over."),
+    OutcomeKind.WITHDRAWN: gettext_lazy("It was withdrawn."),
+}
+
+
+def contradiction(error: ContradictoryConstraint) -> str:
+    """Why a constraint can never be kept to."""
+    return str(_CONTRADICTIONS.get(error.reason, error.reason))
+
+
+def reason(
+    identity: str, outcome: Mapping[str, Any], deciders: Mapping[str, str], names: Mapping[str, str]
+) -> str:
+    """Why a constraint has this outcome, in a sentence.
+
+    `outcome` is `{"outcome", "conflicts_with"}`, `deciders` are the ids by the part that they
+    decide, `names` what constraints are called, by id.
+    """
+    kind = OutcomeKind(outcome["outcome"])
+    if kind is OutcomeKind.BINDING:
+        parts = [str(_PARTS[part]) for part, decider in deciders.items() if decider == identity]
+        return _("It decides %(what)s.") % {"what": listed(parts)}
+    if kind is OutcomeKind.DISCARDED:
+        against = [names.get(other, other) for other in outcome["conflicts_with"]]
+        return _("It gives way to %(who)s, which weighs more and leaves it no room.") % {
+            "who": listed(against)
+        }
+    return str(_STAGES[kind])
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return _("%(first)s and %(last)s") % {"first": ", ".join(words[:-1]), "last": words[-1]}
