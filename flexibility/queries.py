@@ -1,0 +1,296 @@
+"""What is asked of appliances, what remains of it, and why: reads for pages and the API."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from flexibility import words
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
+from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
+from flexibility.resolving import HORIZON, boundary_of, resolved_values
+from flexibility.standing import as_pure, concerns, standing_constraints
+from inventory.models import Appliance, Gateway
+from measurements.models import LatestReading
+from measurements.queries import stale_after
+
+# A gateway that did not acknowledge its schedule for so long is not waited for any more.
+ACKNOWLEDGED_WITHIN = timedelta(minutes=2)
+
+
+class Delivery(StrEnum):
+    """How far a gateway's newest schedule has come; NONE where there is none."""
+
+    NONE = "none"
+    PENDING = "pending"
+    SENT = "sent"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    TIMED_OUT = "timedOut"
+
+
+class State(StrEnum):
+    """Where a constraint stands in its life."""
+
+    ACTIVE = "active"
+    SCHEDULED = "scheduled"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A constraint, what became of it by part (`power`, `energy`), and why, in sentences."""
+
+    row: Constraint
+    outcomes: Mapping[str, Mapping[str, Any]]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """What holds in [`from_at`, `until_at`), who decides it, and from what (`models.Resolved`)."""
+
+    from_at: datetime
+    until_at: datetime
+    boundary: Boundary
+    deciders: Mapping[str, str]
+    inputs: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Now:
+    """An appliance's flexibility: its latest reading, its boundary, and what its gateway does.
+
+    After `invalid_at` it cannot be trusted any more; None where its gateway was never heard.
+    """
+
+    appliance: Appliance
+    span: Span
+    constraints: Sequence[Explained]
+    reading: LatestReading | None
+    kept: Flexibility | None
+    delivery: Delivery
+    updated_at: datetime | None
+    invalid_at: datetime | None
+    is_stale: bool
+
+    @property
+    def set_point_asked_w(self) -> float | None:
+        """What the set point's constraint asked for; it may have been bent."""
+        decider = self.span.deciders.get("set_point_w")
+        return next((one["set_point_w"] for one in self.span.inputs if one["id"] == decider), None)
+
+
+def flexibility_of(*, appliance: Appliance, now: datetime) -> Now:
+    """One appliance now, with every constraint that is active or scheduled."""
+    [found] = flexibilities_of(appliances=[appliance], now=now)
+    return found
+
+
+def flexibilities_of(*, appliances: Sequence[Appliance], now: datetime) -> list[Now]:
+    """Many appliances now, in their order, by a fixed number of queries.
+
+    Boundaries are resolved at `now` from what stands, not from what was last swept.
+    """
+    ids = [one.pk for one in appliances]
+    standing = standing_constraints(appliances, from_at=now, until_at=now + HORIZON)
+    kept = Flexibility.objects.in_bulk(ids)
+    readings = {
+        (row.system_key, row.appliance_key): row
+        for row in LatestReading.objects.filter(appliance_key__in=[one.key for one in appliances])
+    }
+    gateway_ids = {one.gateway_id for one in appliances if one.gateway_id}
+    gateways = Gateway.objects.in_bulk(gateway_ids)
+    schedules = GatewaySchedule.objects.in_bulk(gateway_ids)
+    return [
+        _now(
+            one,
+            standing[one.pk],
+            kept.get(one.pk),
+            readings.get((one.system.key, one.key)),
+            gateways.get(one.gateway_id),
+            schedules.get(one.gateway_id),
+            now,
+        )
+        for one in appliances
+    ]
+
+
+def timeline_of(
+    *, appliance: Appliance, from_at: datetime, until_at: datetime, now: datetime
+) -> list[Span]:
+    """What held and what will: the past as it was known then, from `now` on what stands says."""
+    past = _past(appliance, from_at, min(until_at, now)) if from_at < now else []
+    start = max(from_at, now)
+    rows = standing_constraints([appliance], from_at=start, until_at=until_at)[appliance.pk]
+    return past + _spans(rows, from_at=start, until_at=until_at)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """An appliance over the next two days, without and with what is not saved yet."""
+
+    appliance: Appliance
+    before: Sequence[Span]
+    after: Sequence[Span]
+
+
+def preview(
+    *,
+    appliances: Sequence[Appliance],
+    drafts: Sequence[Constraint],
+    now: datetime,
+    until_at: datetime | None = None,
+    without: Iterable[UUID] = (),
+) -> list[Preview]:
+    """What drafts (`operations.drafted`) would do to each appliance; `without` these (ids)."""
+    until_at = until_at or now + HORIZON
+    gone = {*without, *(draft.pk for draft in drafts)}
+    standing = standing_constraints(appliances, from_at=now, until_at=until_at)
+    found = []
+    for one in appliances:
+        rows = standing[one.pk]
+        meant = [draft for draft in drafts if draft.appliance_id or concerns(draft, one)]
+        changed = [*(row for row in rows if row.pk not in gone), *meant]
+        found.append(
+            Preview(
+                one,
+                _spans(rows, from_at=now, until_at=until_at),
+                _spans(changed, from_at=now, until_at=until_at),
+            )
+        )
+    return found
+
+
+def constraints_on(target, *, states: Iterable[State], now: datetime) -> QuerySet[Constraint]:
+    """The constraints set on an appliance, a cluster or a pool itself, the newest first."""
+    wanted = Q(pk=None)
+    for state in states:
+        wanted |= _STATES[State(state)](now)
+    field = {"appliance": "appliance", "cluster": "cluster", "systempool": "pool"}
+    return (
+        Constraint.objects.filter(wanted, **{field[target._meta.model_name]: target})
+        .select_related("emitter", "appliance", "cluster", "pool")
+        .order_by("-created_at", "pk")
+    )
+
+
+def state_of(row: Constraint, *, now: datetime) -> State:
+    """Where a constraint stands in its life."""
+    if row.withdrawn_at is not None:
+        return State.WITHDRAWN
+    if row.invalid_at is not None and row.invalid_at <= now:
+        return State.EXPIRED
+    return State.SCHEDULED if row.valid_at > now else State.ACTIVE
+
+
+def delivery_of(
+    schedule: GatewaySchedule | None, kept: Flexibility | None, *, now: datetime
+) -> Delivery:
+    """How far the newest schedule has come, for one of its appliances."""
+    if schedule is None:
+        return Delivery.NONE
+    if schedule.published_revision < schedule.revision:
+        return Delivery.PENDING
+    if schedule.acknowledged_revision < schedule.revision:
+        since = schedule.published_at or schedule.made_at
+        return Delivery.TIMED_OUT if now - since > ACKNOWLEDGED_WITHIN else Delivery.SENT
+    is_refused = schedule.refusal or (kept is not None and kept.refusal)
+    return Delivery.REFUSED if is_refused else Delivery.APPLIED
+
+
+_STATES = {
+    State.ACTIVE: lambda now: (
+        Q(withdrawn_at=None, valid_at__lte=now) & (Q(invalid_at=None) | Q(invalid_at__gt=now))
+    ),
+    State.SCHEDULED: lambda now: Q(withdrawn_at=None, valid_at__gt=now),
+    State.EXPIRED: lambda now: Q(withdrawn_at=None, invalid_at__lte=now),
+    State.WITHDRAWN: lambda now: Q(withdrawn_at__isnull=False),
+}
+
+
+def _now(
+    appliance: Appliance,
+    rows: list[Constraint],
+    kept: Flexibility | None,
+    reading: LatestReading | None,
+    gateway: Gateway | None,
+    schedule: GatewaySchedule | None,
+    now: datetime,
+) -> Now:
+    [first, *_rest] = timeline(map(as_pure, rows), from_at=now, until_at=now + HORIZON)
+    contact = None if gateway is None else gateway.contacted_at
+    invalid_at = None if contact is None else contact + stale_after(appliance.interval_s)
+    is_gone = appliance.removed_at is not None or (gateway and gateway.revoked_at is not None)
+    return Now(
+        appliance=appliance,
+        span=_span(first, rows),
+        constraints=_explained(first, rows),
+        reading=reading,
+        kept=kept,
+        delivery=delivery_of(schedule, kept, now=now),
+        updated_at=max(filter(None, (contact, kept and kept.resolved_at)), default=None),
+        invalid_at=invalid_at,
+        is_stale=bool(is_gone) or invalid_at is None or invalid_at <= now,
+    )
+
+
+def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
+    names = {str(row.pk): str(words.EMITTERS[row.emitter_kind]) for row in rows}
+    deciders = _span(segment, rows).deciders
+    found = []
+    for row in sorted(rows, key=lambda row: (-row.priority, -row.created_at.timestamp())):
+        both = segment.resolution.outcomes[str(row.pk)]
+        outcomes = {
+            part: {"outcome": one.kind.value, "conflicts_with": list(one.conflicts_with)}
+            for part, one in (("power", both.power), ("energy", both.energy))
+            if one is not None
+        }
+        sentences = dict.fromkeys(
+            words.reason(str(row.pk), outcome, deciders, names) for outcome in outcomes.values()
+        )
+        found.append(Explained(row, outcomes, " ".join(sentences)))
+    return found
+
+
+def _spans(rows: list[Constraint], *, from_at: datetime, until_at: datetime) -> list[Span]:
+    segments = timeline(map(as_pure, rows), from_at=from_at, until_at=until_at)
+    return [_span(segment, rows) for segment in segments]
+
+
+def _span(segment: Segment, rows: list[Constraint]) -> Span:
+    values = resolved_values(segment.resolution, rows)
+    return Span(
+        segment.from_at,
+        segment.until_at,
+        segment.resolution.boundary,
+        values["deciders"],
+        values["inputs"],
+    )
+
+
+def _past(appliance: Appliance, from_at: datetime, until_at: datetime) -> list[Span]:
+    """The boundaries that were kept; before the first of them everything was open."""
+    kept = ResolvedBoundary.objects.filter(
+        system_key=appliance.system.key, appliance_key=appliance.key
+    )
+    before = kept.filter(at__lte=from_at).order_by("-at").first()
+    within = list(kept.filter(at__gt=from_at, at__lt=until_at).order_by("at"))
+    rows: list[ResolvedBoundary | None] = [before, *within]
+    starts = [from_at, *(row.at for row in within), until_at]
+    return [
+        Span(start, end, Boundary(), {}, ())
+        if row is None
+        else Span(start, end, boundary_of(row), row.deciders, row.inputs)
+        for row, start, end in zip(rows, starts, starts[1:], strict=False)
+    ]
+
+
+def is_binding(outcomes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a constraint decides anything."""
+    return any(one["outcome"] == OutcomeKind.BINDING for one in outcomes.values())
