@@ -1,8 +1,10 @@
 """Staff support for accounts, users, the audit log and the outbox."""
 
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.admin import Group  # its admin is registered by this import
 from django.db.models import Model, Q, QuerySet
 from django.forms import ModelForm
@@ -14,6 +16,14 @@ from django.utils.translation import ngettext
 
 from accounts import operations, outbox
 from accounts.audit import Verb, record_change
+from accounts.by_hand import (
+    CarefulList,
+    SelectOne,
+    SelectSeveral,
+    answer_typing,
+    keys_among,
+    values_among,
+)
 from accounts.forms import ACCOUNT_REFUSALS, TrialSaveForm
 from accounts.models import Account, AuditEntry, OutboxMessage, User
 from accounts.tasks import send_soon
@@ -21,13 +31,15 @@ from gridx import clock
 
 # Roles say what users may do; Django's groups would be a second, unheeded answer.
 admin.site.unregister(Group)
+admin.site.autocomplete_view = partial(answer_typing, admin_site=admin.site)
 
 
 class StaffAdmin(admin.ModelAdmin):
     """An admin in which staff may do everything, and what they do goes into the audit log.
 
-    What the database refuses is an error of the form (`TrialSaveForm`). `fixed_fields` are set
-    once: a later edit by hand would break what an operation keeps.
+    What the database refuses is an error of the form (`TrialSaveForm`), and so is what no page of
+    the admin's sends (`accounts.by_hand`). `fixed_fields` are set once: a later edit by hand would
+    break what an operation keeps.
     """
 
     form = TrialSaveForm
@@ -53,6 +65,28 @@ class StaffAdmin(admin.ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None):
         fields = tuple(super().get_readonly_fields(request, obj))
         return fields if obj is None else (*fields, *self.fixed_fields)
+
+    def get_changelist(self, request: HttpRequest, **kwargs) -> type[CarefulList]:
+        return CarefulList
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return values_among(super().get_changeform_initial_data(request), self.model)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet):
+        request.POST = request.POST.copy()
+        selected = keys_among(request.POST.getlist(ACTION_CHECKBOX_NAME), self.model)
+        request.POST.setlist(ACTION_CHECKBOX_NAME, selected)
+        return super().response_action(request, queryset)
+
+    def formfield_for_foreignkey(self, db_field, request: HttpRequest, **kwargs):
+        if db_field.name in self.autocomplete_fields:
+            kwargs["widget"] = SelectOne(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field, request: HttpRequest, **kwargs):
+        if db_field.name in self.autocomplete_fields:
+            kwargs["widget"] = SelectSeveral(db_field, self.admin_site)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def account_of(self, obj: Any) -> Account | None:
         """The account whose admins may read of a change."""

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.contrib import admin
+from django.forms import ModelChoiceField
 from django.urls import reverse
 
 from accounts import operations, outbox
@@ -24,6 +25,24 @@ OURS = [
     model for model in admin.site._registry if model._meta.app_label in {"accounts", "inventory"}
 ]
 WRITABLE = [model for model in OURS if model not in (AuditEntry, OutboxMessage, GatewayFault)]
+# What of each model's form is another row, or several.
+RELATIONS = [
+    (model, name) for model in WRITABLE for name in admin.site._registry[model].autocomplete_fields
+]
+# Addresses of lists that nobody's clicks lead to.
+STRAY_ADDRESSES = [
+    {"q": "\0"},
+    {"pk__in": "xx"},
+    {"id__exact": "abc"},
+    {"id__range": "1"},
+    {"pk__isnull": "abc"},
+    {"account__id__exact": "abc"},
+    {"name__regex": "("},
+    {"kind__exact": "\0"},
+    {"at__year": "9" * 20},
+    {"at__year": "9999", "at__month": "12"},
+    {"p": "9" * 20},
+]
 # A word that each list is searched for, and how many of the cast it finds.
 SEARCHES = {
     Account: ("meyer", 1),
@@ -105,6 +124,26 @@ def test_a_list_opens_and_searches(filled, staff, model):
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.model_name)
+@pytest.mark.parametrize("address", STRAY_ADDRESSES, ids=str)
+def test_a_list_outlasts_an_address_that_means_nothing(filled, staff, model, address):
+    response = staff.get(_url(model, "changelist"), address)
+    assert response.status_code in (200, 302, 400)
+    assert staff.get(_url(model, "changelist"), {"e": 1}).status_code == 200
+
+
+@pytest.mark.parametrize("model", WRITABLE, ids=lambda model: model._meta.model_name)
+def test_a_selection_of_nothing_that_could_be_a_row_is_none(filled, staff, model):
+    count = model.objects.count()
+    page = staff.post(
+        _url(model, "changelist"),
+        {"action": "delete_selected", "_selected_action": ["abc", "\0"], "post": "yes"},
+        follow=True,
+    )
+    assert page.status_code == 200
+    assert model.objects.count() == count
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model._meta.model_name)
 def test_the_page_of_a_row_opens(filled, staff, model):
     row = model.objects.order_by("pk").first()
     assert staff.get(_url(model, "change", row.pk)).status_code == 200
@@ -113,6 +152,14 @@ def test_the_page_of_a_row_opens(filled, staff, model):
 @pytest.mark.parametrize("model", WRITABLE, ids=lambda model: model._meta.model_name)
 def test_the_page_to_add_opens(filled, staff, model):
     assert staff.get(_url(model, "add")).status_code == 200
+
+
+def test_an_address_proposes_values_for_a_new_row_where_it_has_any(filled, staff):
+    address = {"system": str(filled.lindenweg.pk), "gateway": "abc", "removed_at": "abc", "x": "y"}
+    page = staff.get(_url(Appliance, "add"), address)
+    assert page.status_code == 200
+    form = page.context["adminform"].form
+    assert (form["system"].value(), form["gateway"].value()) == (filled.lindenweg.pk, None)
 
 
 @pytest.mark.parametrize("model", WRITABLE, ids=lambda model: model._meta.model_name)
@@ -133,6 +180,36 @@ def test_what_the_program_writes_is_read_only(filled, staff, model):
 def _errors(response) -> str:
     assert response.status_code == 200, "saved, though it should not"
     return str(response.context["adminform"].form.errors)
+
+
+@pytest.mark.parametrize("model", WRITABLE, ids=lambda model: model._meta.model_name)
+def test_every_relation_of_a_form_is_found_by_typing(filled, staff, model):
+    fields = staff.get(_url(model, "add")).context["adminform"].form.fields
+    relations = {name for name, field in fields.items() if isinstance(field, ModelChoiceField)}
+    assert relations == {name for of, name in RELATIONS if of is model}
+
+
+@pytest.mark.parametrize("garbage", ["abc", "\0"])
+@pytest.mark.parametrize(("model", "name"), RELATIONS, ids=str)
+def test_a_relation_to_nothing_that_could_be_a_row_is_an_error_of_its_field(
+    filled, staff, model, name, garbage
+):
+    row = model.objects.order_by("pk").first()
+    for url in (_url(model, "add"), _url(model, "change", row.pk)):
+        if name not in staff.get(url).context["adminform"].form.fields:
+            assert name in admin.site._registry[model].fixed_fields
+            continue
+        response = _save(staff, model, url, **{name: garbage})
+        assert response.status_code == 200
+        (error,) = response.context["adminform"].form.errors[name]
+        assert error in response.content.decode()
+
+
+def test_what_is_right_among_several_stays_chosen(filled, staff):
+    url = _url(SystemPool, "change", filled.pool.pk)
+    response = _save(staff, SystemPool, url, systems=["abc", str(filled.lindenweg.pk)])
+    assert "systems" in response.context["adminform"].form.errors
+    assert f'<option value="{filled.lindenweg.pk}" selected' in response.content.decode()
 
 
 def test_a_sub_account_of_a_customer_is_an_error_of_the_form(filled, staff):
@@ -308,17 +385,31 @@ def test_a_link_for_a_new_password_is_mailed(filled, staff):
     assert OutboxMessage.objects.filter(payload__email=filled.mara.email).exists()
 
 
+def _type(browser, term: str, **changes):
+    """Type something into the field for the system of a gateway, or another one."""
+    field = {"app_label": "inventory", "model_name": "gateway", "field_name": "system"}
+    return browser.get(reverse("admin:autocomplete"), {"term": term} | field | changes)
+
+
 def test_autocomplete_finds_by_the_same_words(filled, staff):
-    response = staff.get(
-        reverse("admin:autocomplete"),
-        {
-            "term": "lindenweg",
-            "app_label": "inventory",
-            "model_name": "gateway",
-            "field_name": "system",
-        },
-    )
-    assert [one["text"] for one in response.json()["results"]] == ["Lindenweg 12"]
+    for term in ("lindenweg", "linden\0weg"):
+        response = _type(staff, term)
+        assert [one["text"] for one in response.json()["results"]] == ["Lindenweg 12"]
+
+
+@pytest.mark.parametrize(
+    ("garbage", "status"),
+    [
+        ({"field_name": "faults"}, 403),
+        ({"field_name": "serial"}, 403),
+        ({"model_name": "\0"}, 403),
+        ({"app_label": "x"}, 403),
+        ({"page": "abc"}, 404),
+    ],
+    ids=str,
+)
+def test_autocomplete_of_nothing_that_can_be_filled_in_is_refused(filled, staff, garbage, status):
+    assert _type(staff, "a", **garbage).status_code == status
 
 
 def test_the_admin_of_one_who_is_no_longer_staff_closes(filled, staff):
