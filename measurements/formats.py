@@ -48,14 +48,22 @@ def kilowatt_hours(mwh: int, decimals: int = 2) -> str:
     return number(mwh / MWH_PER_KWH, decimals)
 
 
-def percent(ratio: float) -> str:
-    """A ratio (0–1) in per cent: whole, but 100 % and 0 % only for all and nothing."""
+def percentage(ratio: float) -> Quantity:
+    """A ratio (0–1) in per cent: whole, but 0 % and 100 % only for nothing and all.
+
+    What would be rounded to them is "< 1 %" or "> 99 %": a number would overstate it many times.
+    """
     whole = round(ratio * 100)
-    if whole == 100 and ratio < 1:
-        whole = 99
     if whole == 0 and ratio > 0:
-        whole = 1
-    return f"{number(whole, 0)}{NBSP}%"
+        return Quantity(f"<{NBSP}1", "%")
+    if whole == 100 and ratio < 1:
+        return Quantity(f">{NBSP}99", "%")
+    return Quantity(number(whole, 0), "%")
+
+
+def percent(ratio: float) -> str:
+    """`percentage` as one text, for sentences."""
+    return str(percentage(ratio))
 
 
 def age(at: datetime, now: datetime) -> str:

@@ -19,7 +19,7 @@ from inventory.kinds import ApplianceKind
 from inventory.models import System
 from measurements import charts
 from measurements.figures import COLUMNS
-from measurements.formats import NBSP, Quantity, energy, number, percent
+from measurements.formats import Quantity, energy, number, percent, percentage
 from measurements.models import SystemDay
 from measurements.queries import History, Live, history_of_system
 from measurements.words import quality_sentence
@@ -289,13 +289,9 @@ def _self_sufficient(total: Any, quality: charts.Quality) -> Tile:
         "leaf",
         "battery",
         rate,
-        _percentage(rate),
+        percentage(rate),
         _("%(share)s measured") % {"share": percent(seen)},
     )
-
-
-def _percentage(ratio: float) -> Quantity:
-    return Quantity(*percent(ratio).split(NBSP))
 
 
 def _exported(total: Any) -> str:
@@ -313,7 +309,7 @@ def _battery(total: Any, shown: Shown, live: Live) -> Tile | None:
             "battery-3",
             "battery",
             live.soc,
-            _percentage(live.soc),
+            percentage(live.soc),
             _stored(live),
         )
     if total.discharge_mwh is None:

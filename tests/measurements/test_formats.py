@@ -45,10 +45,30 @@ def test_energies_show_the_digits_that_matter(mwh: int, text: str):
 
 
 @pytest.mark.parametrize(
-    ("ratio", "text"), [(0, "0 %"), (0.001, "1 %"), (0.864, "86 %"), (0.999, "99 %"), (1, "100 %")]
+    ("ratio", "text"),
+    [
+        (0, "0 %"),
+        (0.000_015, "< 1 %"),
+        (0.004_9, "< 1 %"),
+        (0.006, "1 %"),
+        (0.864, "86 %"),
+        (0.994, "99 %"),
+        (0.999_985, "> 99 %"),
+        (1, "100 %"),
+    ],
 )
-def test_only_all_is_100_per_cent_and_only_nothing_is_0(ratio: float, text: str):
-    assert plain(formats.percent(ratio)) == text
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_only_all_is_100_per_cent_and_only_nothing_is_0(ratio: float, text: str, language: str):
+    with translation.override(language):
+        assert plain(formats.percent(ratio)) == text
+
+
+def test_a_share_too_small_for_a_number_is_no_number_in_a_sentence():
+    car = Statement("ev", 4490, "pv", 0.004)
+    with translation.override("en"):
+        assert plain(words.flow_sentence(car)).endswith("< 1 % of it from the sun.")
+    with translation.override("de"):
+        assert plain(words.flow_sentence(car)).endswith("davon < 1 % von der Sonne.")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ def test_a_home_with_everything_in_two_sentences():
     assert said(origin_words(day)) == "72 % sun · 14 % battery · 14 % grid"
 
 
+def test_an_origin_of_next_to_nothing_is_not_told_as_a_per_cent():
+    day = figures(consumption=100, pv_to_load=0.0015, grid_to_load=99.9985)
+    assert said(origin_words(day)) == "< 1 % sun · > 99 % grid"
+
+
 def test_a_single_origin_is_all_of_it():
     assert said(summary(figures(consumption=3, grid_to_load=3, export=0))) == (
         "3.00 kWh used: all of it from the grid."
