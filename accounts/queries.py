@@ -99,6 +99,16 @@ def _node(account: Account, user: User, opened: set[int]) -> Node:
     return Node(account, has_children, below)
 
 
+def accounts_in_sight(user: User, *, search: str = "") -> QuerySet[Account]:
+    """Every account that the user sees, customers first; `search` looks at name and place."""
+    found = Account.objects.visible_to(user).select_related("parent")
+    for word in search.split():
+        found = found.filter(
+            Q(name__icontains=word) | Q(city__icontains=word) | Q(postal_code__startswith=word)
+        )
+    return found.order_by("-kind", "name", "key")
+
+
 def customers_below(account: Account, user: User, *, search: str = "") -> QuerySet[Account]:
     """The customers in the account's subtree; `search` looks at name, e-mail, town and users."""
     found = (

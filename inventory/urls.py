@@ -14,6 +14,7 @@ urlpatterns = [
         name="account_inventory_file",
     ),
     path("accounts/<uuid:account_id>/move", systems.account_move, name="account_move"),
+    path("systems/new", systems.system_choose_account, name="system_choose_account"),
     path("accounts/<uuid:account_id>/systems/new", systems.system_create, name="system_create"),
     path("systems/<uuid:system_id>/inventory", systems.system_inventory, name="system_inventory"),
     path("systems/<uuid:system_id>/edit", systems.system_edit, name="system_edit"),

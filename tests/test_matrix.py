@@ -108,6 +108,8 @@ PAGES = [
     Line("inventory_file", SIGNED_IN),
     Line("account_inventory", SEEN),
     Line("account_inventory_file", SEEN),
+    # South's admin sees two accounts.
+    Line("system_choose_account", (403, 200, 200, 403, 403, SIGN_IN)),
     Line("system_create", MANAGED),
     Line("system_create", MANAGED, "post"),
     Line("system_inventory", SEEN),

@@ -39,6 +39,7 @@ _INVENTORY_PAGES = (
     "inventory",
     "account_inventory",
     "system_inventory",
+    "system_choose_account",
     "system_create",
     "system_edit",
     "appliance_edit",

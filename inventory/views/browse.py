@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
@@ -102,6 +103,11 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
         "is_filtered": bool(wanted.search or wanted.kind or wanted.state),
         "now": clock.now(),
         "may_manage": may(request.user, Action.MANAGE_INVENTORY),
+        "new_system_url": (
+            reverse("system_create", args=[account.pk])
+            if account
+            else reverse("system_choose_account")
+        ),
         "may_group": may(request.user, Action.MANAGE_GROUPS),
     }
     return render_page_or_part(

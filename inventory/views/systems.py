@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -11,9 +12,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import Action, may, require
 from accounts.forms import MoveAccountForm
+from accounts.fragments import render_page_or_part
 from accounts.models import Account
 from accounts.operations import UnableToMoveAccount
-from accounts.queries import preview_access, trail, users_seeing
+from accounts.paging import search_of
+from accounts.queries import accounts_in_sight, preview_access, trail, users_seeing
 from gridx import clock
 from inventory import operations, queries
 from inventory.forms import (
@@ -25,6 +28,8 @@ from inventory.forms import (
     SystemNameForm,
 )
 from inventory.models import Appliance, System, SystemAssignment, SystemPool
+
+MOST_ACCOUNTS = 30
 
 
 @login_required
@@ -68,6 +73,25 @@ def system_context(request: HttpRequest, system: System) -> dict:
 def visible_system(request: HttpRequest, system_id: UUID) -> System:
     visible = System.objects.visible_to(request.user).select_related("account", "gateway")
     return get_object_or_404(visible, pk=system_id)
+
+
+@login_required
+@require_GET
+def system_choose_account(request: HttpRequest) -> HttpResponse:
+    """The first step to a new system: whose it is (`?q=` finds accounts)."""
+    if not may(request.user, Action.MANAGE_INVENTORY):
+        raise PermissionDenied
+    search = search_of(request)
+    accounts = list(accounts_in_sight(request.user, search=search)[:MOST_ACCOUNTS])
+    if len(accounts) == 1 and not search:
+        return redirect("system_create", accounts[0].pk)
+    return render_page_or_part(
+        request,
+        "inventory/system_choose_account.html",
+        "inventory/_accounts_for_system.html",
+        {"accounts": accounts, "search": search},
+        target="results",
+    )
 
 
 @login_required

@@ -9,7 +9,8 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test import AsyncClient
 
-from accounts.models import AuditEntry
+from accounts.access import Role
+from accounts.models import Account, AuditEntry, User
 from gridx.gateways.codec import decode
 from gridx.gateways.topics import Channel
 from inventory import operations
@@ -209,6 +210,42 @@ def test_a_system_is_added_and_its_form_keeps_what_was_typed(cast, admin):
     assert 'value="Hut"' in text
     response = admin.post(url, {"name": "Hut", "time_zone": "Europe/Lisbon"})
     assert response.url == f"/systems/{System.objects.get(name='Hut').pk}/inventory"
+
+
+def test_a_system_can_be_added_from_the_whole_inventory(cast, client):
+    client.force_login(cast.installer)
+    assert 'href="/systems/new"' in _text(client.get("/inventory"))
+    assert f'href="/accounts/{cast.north.pk}/systems/new"' in _inventory(client, cast.north)
+    client.force_login(cast.fleet)
+    assert "/systems/new" not in _text(client.get("/inventory"))
+
+
+def test_an_installer_without_a_free_system_is_led_to_where_one_is_added(cast, client):
+    client.force_login(cast.installer)
+    page = _text(client.get("/gateways/new"))
+    assert "No system without a gateway" in page
+    assert 'href="/systems/new"' in page
+    page = _text(client.get("/systems/new"))
+    assert "Family Meyer" in page
+    assert page.index("Family Meyer") < page.index(">North<")
+    assert "South" not in page
+    assert f'href="/accounts/{cast.meyers.pk}/systems/new"' in page
+
+
+def test_the_account_of_a_new_system_is_found_by_name_and_place(cast, admin):
+    Account.objects.filter(pk=cast.schmidts.pk).update(city="Bremen", postal_code="28195")
+    for search in ("schmidt", "bremen", "281", "family bremen"):
+        page = _text(admin.get("/systems/new", {"q": search}, headers=FRAGMENT))
+        assert re.findall(r"<b class=\"strong\">([^<]+)<", page) == ["Family Schmidt"]
+    assert "Nothing found" in _text(admin.get("/systems/new", {"q": "nowhere"}))
+
+
+def test_where_there_is_one_account_only_nobody_has_to_choose_it(cast, client):
+    boss = User.objects.create(
+        email="boss@west.example", account=cast.meyers, role=Role.ACCOUNT_ADMIN
+    )
+    client.force_login(boss)
+    assert client.get("/systems/new").url == f"/accounts/{cast.meyers.pk}/systems/new"
 
 
 def test_a_resident_changes_the_name_and_nothing_else(cast, client):
