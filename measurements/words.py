@@ -28,6 +28,11 @@ PARTS: dict[str, str | Promise] = {
     "ev": pgettext_lazy("energy flow", "Car"),
     "unknown": pgettext_lazy("energy flow", "Not measured"),
 }
+# For who does not live there; it may be an office or a depot as well.
+SITE_PARTS = PARTS | {
+    "household": pgettext_lazy("energy flow", "Building"),
+    "ev": pgettext_lazy("energy flow", "Cars"),
+}
 QUALITY: dict[str, str | Promise] = {
     "seen": gettext_lazy("measured"),
     "recovered": gettext_lazy("arrived late"),
@@ -36,24 +41,33 @@ QUALITY: dict[str, str | Promise] = {
 }
 
 
-def flow_sentence(statement: Statement) -> str:
-    """The sentence above the flow: "Your car charges at 4.5 kW, all of it from the sun." """
-    what = _flow_subject(statement)
+def flow_sentence(statement: Statement, *, is_home: bool) -> str:
+    """The sentence above the flow: "Your car charges at 4.5 kW, all of it from the sun."
+
+    `is_home`: it is told to somebody who lives there.
+    """
+    what = _flow_subject(statement, is_home)
     origin = _origin(statement)
     return f"{what}, {origin}." if origin else f"{what}."
 
 
-def _flow_subject(statement: Statement) -> str:
+def _flow_subject(statement: Statement, is_home: bool) -> str:
     amount = {"power": power(statement.power_w)}
     match statement.subject:
-        case "ev":
+        case "ev" if is_home:
             return _("Your car charges at %(power)s") % amount
-        case "feed_in":
+        case "ev":
+            return _("Cars charge at %(power)s") % amount
+        case "feed_in" if is_home:
             return _("You feed %(power)s into the grid") % amount
+        case "feed_in":
+            return _("This system feeds %(power)s into the grid") % amount
         case "charge":
             return _("The battery charges at %(power)s") % amount
-        case "use":
+        case "use" if is_home:
             return _("Your home uses %(power)s") % amount
+        case "use":
+            return _("This system uses %(power)s") % amount
         case "nothing":
             return _("Nothing flows at the moment")
         case "unknown":

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
 
+from accounts.access import Role
+from accounts.models import User
 from inventory.models import Gateway, System
 from measurements import ribbons
 from measurements.queries import Live, last_flows, stale_after
@@ -14,11 +16,13 @@ from measurements.words import flow_sentence
 class Flow:
     """The flow at one instant: pictures for wide and narrow screens, and a sentence.
 
-    `is_stale`: it is the last that is known, and no longer what flows now.
+    `is_stale`: it is the last that is known, and no longer what flows now. `is_home`: its words
+    are for somebody who lives there.
     """
 
     measured_at: datetime | None
     is_stale: bool
+    is_home: bool
     stale_after_s: int
     pictures: tuple[ribbons.Picture, ...]
     sentence: str
@@ -32,7 +36,12 @@ class Seen:
     is_online: bool
 
 
-def flow_of(live: Live) -> Flow:
+def is_home_of(system: System, user: User) -> bool:
+    """Whether the user lives there; everybody else looks at a system of others."""
+    return user.role == Role.RESIDENT and user.account_id == system.account_id
+
+
+def flow_of(live: Live, *, is_home: bool) -> Flow:
     """The flow of the newest readings; without fresh ones, that of the last there are."""
     powers = SimpleNamespace(**(last_flows(live.appliances) if live.is_stale else live.figures))
     pictures = tuple(ribbons.draw(powers, shape=s) for s in (ribbons.WIDE, ribbons.NARROW))
@@ -41,9 +50,10 @@ def flow_of(live: Live) -> Flow:
     return Flow(
         measured_at=live.measured_at,
         is_stale=live.is_stale,
+        is_home=is_home,
         stale_after_s=int(stale_after(longest).total_seconds()),
         pictures=pictures if live.measured_at is not None and has_nodes else (),
-        sentence=flow_sentence(ribbons.statement(powers)),
+        sentence=flow_sentence(ribbons.statement(powers), is_home=is_home),
     )
 
 

@@ -185,6 +185,7 @@ def _list(request: HttpRequest) -> HttpResponse:
         "page": page,
         "lines": lines_of(page.rows, now=now),
         "may_register": may(request.user, Action.MANAGE_INVENTORY),
+        "is_resident": request.user.role == Role.RESIDENT,
     }
     return render_page_or_part(
         request, "pages/systems.html", "pages/_systems.html", context, target="systems"

@@ -48,9 +48,9 @@ def series_name(key: str) -> str | Promise:
 
 
 @register.filter
-def part_name(key: str) -> str | Promise:
-    """The name of a source or sink of the flow."""
-    return words.PARTS[key]
+def part_name(key: str, is_home: bool) -> str | Promise:
+    """The name of a source or sink of the flow, for who lives there or for others."""
+    return (words.PARTS if is_home else words.SITE_PARTS)[key]
 
 
 @register.filter

@@ -66,9 +66,9 @@ def test_only_all_is_100_per_cent_and_only_nothing_is_0(ratio: float, text: str,
 def test_a_share_too_small_for_a_number_is_no_number_in_a_sentence():
     car = Statement("ev", 4490, "pv", 0.004)
     with translation.override("en"):
-        assert plain(words.flow_sentence(car)).endswith("< 1 % of it from the sun.")
+        assert plain(words.flow_sentence(car, is_home=True)).endswith("< 1 % of it from the sun.")
     with translation.override("de"):
-        assert plain(words.flow_sentence(car)).endswith("davon < 1 % von der Sonne.")
+        assert plain(words.flow_sentence(car, is_home=True)).endswith("davon < 1 % von der Sonne.")
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,20 @@ def test_ages_are_short(seconds: int, text: str):
     ],
 )
 def test_a_sentence_says_what_happens_and_where_it_comes_from(statement: Statement, sentence: str):
-    assert plain(words.flow_sentence(statement)) == sentence
+    assert plain(words.flow_sentence(statement, is_home=True)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        (Statement("ev", 44_900, "pv", 1.0), "Cars charge at 44.9 kW, all of it from the sun."),
+        (Statement("use", 800, "grid", 0.6), "This system uses 0.80 kW, 60 % of it from the grid."),
+        (Statement("feed_in", 3000, "pv", 1.0),
+         "This system feeds 3.00 kW into the grid, all of it from the sun."),
+        (Statement("charge", 3000), "The battery charges at 3.00 kW."),
+    ],
+)  # fmt: skip
+def test_a_sentence_about_others_does_not_call_it_the_readers_home(
+    statement: Statement, sentence: str
+):
+    assert plain(words.flow_sentence(statement, is_home=False)) == sentence

@@ -13,7 +13,9 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import reverse
 
+from accounts.access import Role
 from accounts.models import User
+from gridx.pages.fragments import render_live
 from inventory.models import Appliance, Gateway, System
 from tests.cast import Cast
 from tests.household import measure, read_now
@@ -261,6 +263,35 @@ def test_appliances_tell_what_they_do_between_their_limits(
     assert 'cx="55.0%"' in html  # the battery: 0.5 kW between −5 and 5
     read_now(measured, at=at_noon, evcs=7_400.0)
     assert "Your car charges at 7.40\N{NO-BREAK SPACE}kW" in page(mara)
+
+
+def test_only_who_lives_there_is_told_of_a_home(client: Client, measured: Cast, at_noon: datetime):
+    read_now(measured, at=at_noon, pv=-200.0, battery=0.0, grid=0.0)
+    guest = User.objects.create(
+        email="guest@meyer.example", account=measured.meyers, role=Role.VIEWER
+    )
+    for person, language, words in (
+        (measured.mara, "en", ("Your home uses", "House")),
+        (measured.mara, "de", ("Ihr Zuhause verbraucht", "Haus")),
+        (measured.admin, "en", ("This system uses", "Building")),
+        (measured.staff, "de", ("Diese Anlage verbraucht", "Gebäude")),
+        (guest, "en", ("This system uses", "Building")),
+    ):
+        client.force_login(person)
+        html = page(
+            client,
+            f"/systems/{measured.lindenweg.pk}",
+            headers={"Accept-Language": language},
+        )
+        sentence, house = words
+        assert f"{sentence} 0" in html
+        assert f">{house}</text>" in html
+
+
+def test_what_is_pushed_speaks_to_the_same_reader_as_the_page(measured: Cast, at_noon: datetime):
+    read_now(measured, at=at_noon, evcs=7_400.0)
+    for person, words in ((measured.mara, "Your car charges"), (measured.fleet, "Cars charge")):
+        assert words in render_live(measured.lindenweg, user=person, mark="", now=at_noon)
 
 
 def test_the_file_has_the_rows_of_the_table(mara: Client, measured: Cast):
