@@ -286,14 +286,14 @@ class SystemAssignmentAdmin(OfSystemAdmin):
 
 @admin.register(GatewayFault)
 class GatewayFaultAdmin(ReadOnlyAdmin):
-    list_display = ("at", "gateway", "topic", "reason", "count", "detail")
+    list_display = ("at", "since", "gateway", "topic", "reason", "count", "detail")
     list_filter = ("topic", "reason")
     list_select_related = ("gateway",)
     search_fields = ("gateway__serial", "detail", "reason")
     search_help_text = _("Serial number, reason or detail")
     date_hierarchy = "at"
     ordering = ("-at",)
-    fields = ("at", "gateway", "topic", "reason", "detail", "count", "body_text")
+    fields = ("at", "since", "gateway", "topic", "reason", "detail", "count", "body_text")
     readonly_fields = ("body_text",)
 
     @admin.display(description=_("body"))

@@ -172,13 +172,17 @@ class GatewayFaultQuerySet(OfSystemQuerySet):
 
 
 class GatewayFault(models.Model):
-    """A message, or a part of one, that was refused: kept for 7 days for support."""
+    """A message, or a part of one, that was refused: kept for 7 days for support.
+
+    `at` is the last time that it happened, `since` the first; None where it happened once.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     gateway = models.ForeignKey(
         Gateway, on_delete=models.CASCADE, related_name="faults", verbose_name=_("gateway")
     )
     at = models.DateTimeField(_("at"), db_index=True)
+    since = models.DateTimeField(_("since"), null=True)
     topic = models.CharField(_("topic"), max_length=20)
     reason = models.CharField(_("reason"), max_length=40)
     detail = models.TextField(_("detail"), blank=True)

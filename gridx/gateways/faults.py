@@ -1,7 +1,8 @@
 """What of a gateway's messages was refused: counted, shown, kept for 7 days.
 
-However much a gateway sends, its faults stay few: equal ones within MERGED_WITHIN are one row
-with a count, and of the rest only the newest MOST_ROWS are kept.
+However much a gateway sends, its faults stay few: one that equals another of the last MERGED_WITHIN
+joins its row, which says how often, since when and when at last; of the rest only the newest
+MOST_ROWS are kept.
 """
 
 from collections.abc import Iterable
@@ -54,7 +55,8 @@ def record_faults(*, faults: Iterable[Fault], now: datetime) -> None:
         .order_by("at")
         .only("gateway_id", "topic", "reason")
     }
-    _count_more({recent[key]: fault.count for key, fault in merged.items() if key in recent})
+    again = {recent[key]: fault.count for key, fault in merged.items() if key in recent}
+    _count_more(again, now)
     new = [_row(key, fault, now) for key, fault in merged.items() if key not in recent]
     if new:
         GatewayFault.objects.bulk_create(new)
@@ -106,17 +108,20 @@ def _row(key: tuple[UUID, str, str], fault: Fault, now: datetime) -> GatewayFaul
     )
 
 
-def _count_more(counts: dict[UUID, int]) -> None:
+def _count_more(counts: dict[UUID, int], now: datetime) -> None:
+    """It happened again: the row keeps its first time, and comes to the top of the list."""
     if not counts:
         return
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE inventory_gatewayfault AS f SET count = LEAST(f.count::bigint + more.count, %s)
+            UPDATE inventory_gatewayfault AS f
+            SET count = LEAST(f.count::bigint + more.count, %s),
+                since = COALESCE(f.since, f.at), at = GREATEST(f.at, %s)
             FROM unnest(%s::uuid[], %s::bigint[]) AS more (id, count)
             WHERE f.id = more.id
             """,
-            [_GREATEST_COUNT, list(counts), list(counts.values())],
+            [_GREATEST_COUNT, now, list(counts), list(counts.values())],
         )
 
 

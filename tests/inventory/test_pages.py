@@ -3,6 +3,7 @@
 import csv
 import re
 import subprocess
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -370,6 +371,17 @@ def test_the_page_of_a_gateway_tells_what_is_wrong_with_it(cast, admin, now):
     assert "clock is wrong" in page
     assert "malformed" in page
     assert "&lt;b&gt;x" in page
+
+
+def test_what_was_refused_again_and_again_says_since_when(cast, admin, now):
+    fault = GatewayFault(gateway=cast.gateway, at=now, topic="up/readings", reason="malformed")
+    fault.save()
+    assert "since <time" not in _text(admin.get(f"/gateways/{cast.gateway.pk}"))
+    fault.since = now - timedelta(hours=3)
+    fault.save()
+    page = _text(admin.get(f"/gateways/{cast.gateway.pk}"))
+    last, first = (page.index(f"2026-06-15 {time}") for time in ("10:00:00", "07:00:00"))
+    assert last < page.index("since <time") < first
 
 
 def test_systems_without_a_gateway_are_offered_for_registration(cast, client, bare):

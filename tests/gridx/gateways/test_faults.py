@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,9 +16,22 @@ def fault(cast) -> Fault:
 def test_equal_faults_are_one_row_with_a_count(fault, now):
     record_faults(faults=[fault, fault], now=now)
     record_faults(faults=[fault], now=now + MERGED_WITHIN - timedelta(seconds=1))
-    record_faults(faults=[fault], now=now + MERGED_WITHIN)
-    rows = GatewayFault.objects.order_by("at").values_list("at", "count")
-    assert list(rows) == [(now, 3), (now + MERGED_WITHIN, 1)]
+    assert GatewayFault.objects.get().count == 3
+
+
+def test_a_fault_that_goes_on_says_when_it_happened_last_and_since_when(fault, now):
+    times = [now + minutes * timedelta(minutes=1) for minutes in (0, 40, 80, 140)]
+    for at in times:
+        record_faults(faults=[fault], now=at)
+    rows = GatewayFault.objects.order_by("-at").values_list("at", "since", "count")
+    assert list(rows) == [(times[3], None, 1), (times[2], times[0], 3)]
+
+
+def test_a_fault_that_happens_again_is_the_newest(fault, now):
+    for minutes, reason in enumerate(["malformed", "invalid", "malformed"]):
+        record_faults(faults=[replace(fault, reason=reason)], now=now + timedelta(minutes=minutes))
+    reasons = GatewayFault.objects.order_by("-at").values_list("reason", flat=True)
+    assert list(reasons) == ["malformed", "invalid"]
 
 
 def test_only_the_newest_rows_of_a_gateway_are_kept(fault, cast, now, monkeypatch):
