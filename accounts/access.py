@@ -36,6 +36,9 @@ class Action(StrEnum):
     MANAGE_ACCOUNTS = "manage_accounts"
 
 
+# The scope of a grid operator's token.
+DIMMING = "dimming:write"
+
 # The table of the domain's roles; staff may do everything. A grid operator acts by its token's
 # scope alone, so its role allows nothing but looking.
 ROLE_ACTIONS: dict[str, frozenset[Action]] = {

@@ -22,11 +22,12 @@ from oauthlib.oauth2 import (
 )
 from oauthlib.oauth2.rfc6749 import errors
 
+from accounts.access import DIMMING, Role
 from accounts.tokens import UnusableToken, is_of_today, password_mark, read_token, sign_token
 
 PASSWORD_REALM = "http://auth0.com/oauth/grant-type/password-realm"  # noqa: S105 - a name
 REFRESH = "refresh_token"
-SCOPES = ("openid", "email", "profile", "offline_access")
+SCOPES = ("openid", "email", "profile", "offline_access", DIMMING)
 
 # Clients of the field are public: their ids stand in their sources. One row stands for them all.
 _SHARED_CLIENT = "gridx"
@@ -144,7 +145,14 @@ class TokenValidator(OAuth2Validator):
         return grant_type in {PASSWORD_REALM, REFRESH}
 
     def validate_scopes(self, client_id, scopes, client, request, *args, **kwargs):
-        request.scopes = [scope for scope in scopes if scope in SCOPES]
+        """Leave out what is not known or not theirs; as OAuth has it, the answer says what is left.
+
+        The user is known here: the password comes before the scopes.
+        """
+        may_dim = request.user.role == Role.GRID_OPERATOR
+        request.scopes = [
+            scope for scope in scopes if scope in SCOPES and (scope != DIMMING or may_dim)
+        ]
         return True
 
     def get_default_scopes(self, client_id, request, *args, **kwargs):

@@ -11,12 +11,10 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext as _
 
-from accounts.access import Action, Role, may
+from accounts.access import DIMMING, Action, Role, may
 from accounts.models import User
 from flexibility.resolver import PHYSICAL, EmitterKind
-
-# The scope of a grid operator's token.
-DIMMING = "dimming:write"
+from inventory.models import System
 
 
 class UnableToConstrain(Exception):
@@ -37,10 +35,12 @@ class Emitter:
     user: User | None = None
 
 
-def emitter_of(user: User, *, scopes: Collection[str] = ()) -> Emitter:
+def emitter_of(user: User, *, scopes: Collection[str] = (), home: System | None = None) -> Emitter:
     """As what a user sets constraints. Raises PermissionDenied for those who may not.
 
-    A grid operator acts by a token with the scope `dimming:write`, and in no other way.
+    A grid operator acts by a token with the scope `dimming:write`, and in no other way. With
+    `home` an account user asks to act as the resident of that system, which counts where they
+    are bound to the customer whose it is.
     """
     if user.is_authenticated and user.is_active and user.is_staff:
         return Emitter(EmitterKind.OPERATOR, user)
@@ -50,8 +50,12 @@ def emitter_of(user: User, *, scopes: Collection[str] = ()) -> Emitter:
         raise PermissionDenied
     if not may(user, Action.CONSTRAIN):
         raise PermissionDenied
-    kind = EmitterKind.LOCAL_USER if user.role == Role.RESIDENT else EmitterKind.ACCOUNT_USER
-    return Emitter(kind, user)
+    is_local = user.role == Role.RESIDENT or (home is not None and _lives_at(user, home))
+    return Emitter(EmitterKind.LOCAL_USER if is_local else EmitterKind.ACCOUNT_USER, user)
+
+
+def _lives_at(user: User, home: System) -> bool:
+    return user.account_id == home.account_id and user.account.is_customer
 
 
 def default_priority(kind: EmitterKind) -> int:

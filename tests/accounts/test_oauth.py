@@ -105,6 +105,35 @@ def test_without_offline_access_there_is_no_refresh_token(cast, api):
     assert "refresh_token" not in sign_in(api, scope="email openid")
 
 
+def test_grid_operators_get_the_scope_to_dim_when_they_ask_for_it(cast, api):
+    asked = {"username": "grid@operator.example", "scope": "openid dimming:write offline_access"}
+    assert "dimming:write" not in sign_in(api, username=asked["username"])["scope"]
+    body = sign_in(api, **asked)
+    assert body["scope"] == claims(body["access_token"])["scope"] == asked["scope"]
+    assert refresh(api, body["refresh_token"]).json()["scope"] == asked["scope"]
+    assert AccessToken.objects.latest("pk").scope == asked["scope"]
+
+
+@pytest.mark.parametrize("person", ["mara@meyer.example", "fleet@north.example"])
+def test_nobody_else_gets_the_scope_to_dim(cast, api, person):
+    assert sign_in(api, username=person, scope="openid dimming:write")["scope"] == "openid"
+
+
+def test_a_scope_cannot_be_added_by_refreshing(cast, api):
+    body = sign_in(api, username="grid@operator.example")
+    answer = api.post(
+        "/api/oauth/token",
+        {
+            "grant_type": "refresh_token",
+            "refresh_token": body["refresh_token"],
+            "client_id": "any",
+            "scope": "openid dimming:write",
+        },
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "invalid_scope"
+
+
 def test_the_e_mail_is_taken_in_any_case(cast, api):
     assert sign_in(api, username="Mara@Meyer.Example")
 
