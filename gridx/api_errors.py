@@ -1,26 +1,39 @@
 """The one shape of the API's errors: `{"message": …, "details": [...]}`.
 
 Clients of the wire API raise when `message` is missing, or `details` of a 422. Anonymous is 403
-(clients sign in again on it), out of sight 404, bad JSON 400, and what does not fit 422, with
-details that begin with the name of the field.
+(clients sign in again on it), out of sight 404, bad JSON 400, too much of it 413, and what does not
+fit 422, with details that begin with the name of the field.
 """
 
 from collections.abc import Iterator
 
 import orjson
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 from gridx.api_formats import OrjsonRenderer
 
 
+class TooLarge(APIException):
+    """The body of a request is longer than is read."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self) -> None:
+        super().__init__(f"At most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes are read.")
+
+
 def answer_exception(exc: Exception, context: dict) -> Response | None:
     """The answer to what a view of the API raised; None (a 500) for what nobody expected."""
+    if isinstance(exc, SuspiciousOperation):
+        exc = _in_words(exc)
     response = exception_handler(exc, context)
     if response is None:
         return None
@@ -41,6 +54,13 @@ def answer_exception(exc: Exception, context: dict) -> Response | None:
     return response
 
 
+def _in_words(exc: SuspiciousOperation) -> APIException:
+    """What Django would answer with a page."""
+    if isinstance(exc, RequestDataTooBig):
+        return TooLarge()
+    return ParseError("The request cannot be read.")
+
+
 def _sentences(detail, field: str = "") -> Iterator[str]:
     """`field: what is wrong`, for nested fields too (`timeframes.0.from: …`)."""
     if isinstance(detail, dict):
@@ -59,6 +79,13 @@ def _sentences(detail, field: str = "") -> Iterator[str]:
 def not_found(request: HttpRequest) -> HttpResponse:
     """The answer to every address below `/api` that is none of it."""
     return _said(404, f"There is no {request.path}.")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The answer to what is refused before any view sees it: the page, or the API's body."""
+    if request.path.startswith("/api/"):
+        return _said(400, "The request cannot be read.")
+    return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -1,10 +1,10 @@
-"""How the API writes its answers: JSON by orjson, pages of bare arrays."""
+"""How the API reads what it is sent, and answers: JSON by orjson, pages of bare arrays."""
 
 from urllib.parse import urlencode
 
 import orjson
 from django.core.paginator import Paginator
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import BasePagination
 from rest_framework.renderers import BaseRenderer
@@ -29,6 +29,25 @@ class OrjsonRenderer(BaseRenderer):
         return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 
 
+class Guarded:
+    """A parser in front of which what strangers send is weighed.
+
+    The framework's own read on without a limit, and fail at what is nested a thousand times.
+    Raises RequestDataTooBig above DATA_UPLOAD_MAX_MEMORY_SIZE, and ParseError.
+    """
+
+    def __init__(self, parser) -> None:
+        self._parser = parser
+        self.media_type = parser.media_type
+
+    def parse(self, stream, media_type=None, parser_context=None):
+        _ = parser_context["request"].body  # whoever reads it is told when it is too long
+        try:
+            return self._parser.parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError("This is nested too deeply.") from error
+
+
 class FirstUnlessAskedOtherwise(BaseContentNegotiation):
     """The view's first format, unless the client names another of the view's by its exact type.
 
@@ -40,7 +59,7 @@ class FirstUnlessAskedOtherwise(BaseContentNegotiation):
         content_type = request.content_type.partition(";")[0].strip().lower()
         for parser in parsers:
             if parser.media_type == content_type:
-                return parser
+                return Guarded(parser)
         return None
 
     def select_renderer(self, request, renderers, format_suffix=None):

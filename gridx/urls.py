@@ -9,6 +9,7 @@ from accounts.sign_in import SignOut, admin_sign_in
 from gridx.api_errors import not_found
 from gridx.pages import gateways
 
+handler400 = "gridx.api_errors.bad_request"
 handler500 = "gridx.api_errors.server_error"
 
 urlpatterns = [

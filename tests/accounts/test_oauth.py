@@ -166,11 +166,20 @@ def test_a_wrong_password_is_answered_as_the_clients_know_it(cast, api):
     }
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '"text"', "null", '{"username": "\\ud800"}'])
+@pytest.mark.parametrize(
+    "body", ["{", "[]", '"text"', "null", '{"username": "\\ud800"}', "[" * 3_000]
+)
 def test_a_body_that_is_no_object_is_400(cast, api, body):
     answer = api.post("/api/oauth/token", body, content_type="application/json")
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_too_long_is_told_in_json(cast, api, content_type):
+    answer = api.post("/api/oauth/token", " " * 2_700_000, content_type=content_type)
+    assert answer.status_code == 413
+    assert answer.json()["message"]
 
 
 def test_only_configured_clients_may_ask_where_some_are(cast, api, settings):

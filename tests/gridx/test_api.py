@@ -7,8 +7,12 @@ from uuid import uuid4
 import orjson
 import pytest
 from django.core.management import call_command
+from django.test import RequestFactory
 from django.urls import reverse
+from rest_framework.parsers import FormParser, JSONParser
+from rest_framework.response import Response
 from rest_framework.test import APIClient
+from rest_framework.views import APIView
 
 from gridx import api
 from tests.cast import Cast
@@ -188,6 +192,59 @@ def test_the_answer_is_json_whatever_is_asked_for(cast, accept):
 def test_a_get_may_say_that_it_sends_json(cast):
     answer = as_(cast.mara).get("/api/systems", headers={"content-type": "application/json"})
     assert answer.status_code == 200
+
+
+class Echo(APIView):
+    """Answers what it was sent."""
+
+    authentication_classes = permission_classes = ()
+    parser_classes = (JSONParser, FormParser)
+
+    def post(self, request) -> Response:
+        return Response(request.data)
+
+
+def echo(body: str, content_type: str = "application/json") -> Response:
+    return Echo.as_view()(RequestFactory().post("/api/echo", body, content_type=content_type))
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        ("[" * 3_000, "application/json", 400),
+        ('{"a":' * 100_000, "application/json", 400),
+        ("9" * 5_000, "application/json", 400),
+        ("NaN", "application/json", 400),
+        ("&".join(f"a{number}=1" for number in range(1_001)), FORM, 400),
+        (f'"{"x" * 2_700_000}"', "application/json", 413),
+        ("a=" + "x" * 2_700_000, FORM, 413),
+    ],
+    ids=range(7),
+)
+def test_what_cannot_be_read_is_said_by_every_address_in_json(body, content_type, status):
+    answer = echo(body, content_type)
+    assert (answer.status_code, list(answer.data)) == (status, ["message"])
+
+
+def test_what_is_long_and_deep_within_reason_is_read():
+    assert echo('["' + "x" * 2_000_000 + '"]').status_code == 200
+    assert echo("[" * 100 + "]" * 100).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/api/systems", "/api/oauth/token"])
+def test_what_is_refused_before_any_view_sees_it_is_400_in_json(path):
+    answer = APIClient().get(path, headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+
+
+def test_a_page_that_is_refused_before_any_view_sees_it_stays_a_page(client):
+    answer = client.get("/sign-in", headers={"host": "evil.example"})
+    assert answer.status_code == 400
+    assert answer["Content-Type"].startswith("text/html")
 
 
 def test_what_breaks_is_500_in_json(cast, monkeypatch):
