@@ -37,7 +37,7 @@ def read_token(raw: str) -> dict:
     try:
         token = JWT(jwt=raw, key=_key(settings.SECRET_KEY), algs=[_ALGORITHM], expected_type="JWS")
         return json_decode(token.claims)
-    except (JWException, ValueError) as problem:
+    except (JWException, ValueError, TypeError) as problem:  # a TypeError where it is encrypted
         raise UnusableToken(str(problem)) from problem
 
 

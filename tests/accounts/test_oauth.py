@@ -18,6 +18,9 @@ from accounts.tokens import sign_token
 from tests.cast import PASSWORD
 
 PASSWORD_REALM = "http://auth0.com/oauth/grant-type/password-realm"
+# Parts of a token: JSON in base64.
+EMPTY = base64.urlsafe_b64encode(b"{}").decode().rstrip("=")
+NESTED = base64.urlsafe_b64encode(b"[" * 3_000).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -299,7 +302,16 @@ def test_a_token_signed_with_another_key_is_refused(cast, api, settings):
 
 
 @pytest.mark.parametrize(
-    "header", ["Bearer", "Bearer ", "Bearer x", "Bearer é", "Bearer a.b.c.d.e"]
+    "header",
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer x",
+        "Bearer é",
+        "Bearer a.b.c.d.e",
+        f"Bearer {NESTED}.{NESTED}.{NESTED}",
+        f"Bearer {EMPTY}.{EMPTY}.{EMPTY}.{EMPTY}.{EMPTY}",  # as encrypted ones look
+    ],
 )
 def test_an_odd_header_is_403_with_a_message(cast, api, header):
     answer = api.get(
