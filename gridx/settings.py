@@ -196,6 +196,7 @@ DEFAULT_FROM_EMAIL = os.environ.get("GRIDX_EMAIL_FROM", "gridx <no-reply@gridx.e
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("de", _("German"))]
 LOCALE_PATHS = [BASE_DIR / "gridx" / "locale"]
+FORMAT_MODULE_PATH = "gridx.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

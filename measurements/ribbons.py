@@ -263,15 +263,17 @@ def _placed(
     shape: Shape,
     side: str,
 ) -> Iterator[Node]:
-    """The nodes from top to bottom, with even room between their slots."""
+    """The nodes from top to bottom, with even room between their slots, and little around them."""
     bars = [max(_bar_height(key, links, scale, side), 3.0) for key, _power in column]
     slots = [max(bar, shape.slot) for bar in bars]
-    room = max(0.0, (height - sum(slots)) / (len(slots) + 1))
+    spare = max(0.0, height - sum(slots))
+    edge = min(shape.gap, spare / (len(slots) + 1)) if len(slots) > 1 else spare / 2
+    room = (spare - 2 * edge) / (len(slots) - 1) if len(slots) > 1 else 0.0
     left = side == "source"
     x = shape.left - shape.bar if left else shape.right
     text_x = x - shape.label_gap if left else x + shape.bar + shape.label_gap
     tones = TONES if left else _SINK_TONES
-    y = room
+    y = edge
     for (key, power), bar, slot in zip(column, bars, slots, strict=True):
         middle = y + slot / 2
         yield Node(

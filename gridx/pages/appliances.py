@@ -62,7 +62,7 @@ class Card:
     tone: str
     state: str
     is_busy: bool
-    details: str
+    details: tuple[str, ...]
     power_w: float | None
     seen_at: datetime | None
     is_stale: bool
@@ -88,7 +88,7 @@ def _card(each: ApplianceNow) -> Card:
         tone=tone,
         state=_state(each, kind),
         is_busy=each.power_w is not None and abs(each.power_w) >= REST_W,
-        details=" · ".join(_details(each, kind)),
+        details=tuple(_details(each, kind)),
         power_w=None if each.power_w is None else abs(each.power_w),
         seen_at=None if each.reading is None else each.reading.at,
         is_stale=each.is_stale,

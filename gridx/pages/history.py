@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from gridx.pages import dates
 from gridx.pages.shown import Shown, Zoom
-from gridx.pages.summary import origin_shares, origin_words, summary
+from gridx.pages.summary import origin_parts, origin_shares, summary
 from inventory.kinds import ApplianceKind
 from inventory.models import System
 from measurements import charts
@@ -63,7 +63,10 @@ class MixPart:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure: `raw` is it exactly (mWh, or a ratio of 0–1), `quantity` as people read it."""
+    """One figure: `raw` is it exactly (mWh, or a ratio of 0–1), `quantity` as people read it.
+
+    `notes` stand below it, each whole on one line.
+    """
 
     key: str
     label: str
@@ -71,7 +74,7 @@ class Tile:
     tone: str
     raw: float | int
     quantity: Quantity
-    note: str = ""
+    notes: tuple[str, ...] = ()
     mix: tuple[MixPart, ...] = ()
 
 
@@ -209,7 +212,7 @@ def _chart(
     spans: Sequence[Any], figures: Sequence[Any | None], shown: Shown, now: datetime
 ) -> dict[str, Any]:
     if shown.zoom is Zoom.DAY:
-        return charts.day_figure(
+        figure = charts.day_figure(
             spans,
             figures,
             zone=shown.zone,
@@ -218,6 +221,10 @@ def _chart(
             # Translators: beside the line that marks the current time in a chart
             now_label=_("%(time)s now") % {"time": dates.clock_time(now, shown.zone)},
         )
+        # The first hour stands below the zero of the other axis, not on top of it.
+        room = {"ticks": "outside", "ticklen": 6, "tickcolor": "rgba(0,0,0,0)"}
+        figure["layout"]["xaxis"] |= room
+        return figure
     labels, narrow = dates.axis_labels(shown, list(spans))
     return charts.period_figure(figures, labels=labels, narrow_labels=narrow, number=number)
 
@@ -241,7 +248,7 @@ def _tiles(total: Any | None, quality: charts.Quality, shown: Shown, live: Live)
             "bolt",
             "grid",
             total.import_mwh,
-            _exported(total),
+            *_exported(total),
         )
     battery = _battery(total, shown, live)
     if battery is not None:
@@ -249,15 +256,15 @@ def _tiles(total: Any | None, quality: charts.Quality, shown: Shown, live: Live)
 
 
 def _energy_tile(
-    key: str, label: str, icon: str, tone: str, mwh: int, note: str = "", **fields: Any
+    key: str, label: str, icon: str, tone: str, mwh: int, *notes: str, **fields: Any
 ) -> Tile:
-    return Tile(key, label, icon, tone, mwh, energy(mwh), note, **fields)
+    return Tile(key, label, icon, tone, mwh, energy(mwh), notes, **fields)
 
 
 def _produced(total: Any) -> Tile:
     rate = total.self_consumption_rate
-    note = _("%(share)s of it used here") % {"share": percent(rate)} if rate is not None else ""
-    return _energy_tile("produced", _("Produced"), "solar-panel-2", "sun", total.pv_mwh, note)
+    notes = [] if rate is None else [_("%(share)s of it used here") % {"share": percent(rate)}]
+    return _energy_tile("produced", _("Produced"), "solar-panel-2", "sun", total.pv_mwh, *notes)
 
 
 def _used(total: Any) -> Tile:
@@ -267,7 +274,7 @@ def _used(total: Any) -> Tile:
         "home-bolt",
         "house",
         total.consumption_mwh,
-        origin_words(total),
+        *origin_parts(total),
         mix=tuple(_mix(origin_shares(total))),
     )
 
@@ -290,14 +297,14 @@ def _self_sufficient(total: Any, quality: charts.Quality) -> Tile:
         "battery",
         rate,
         percentage(rate),
-        _("%(share)s measured") % {"share": percent(seen)},
+        (_("%(share)s measured") % {"share": percent(seen)},),
     )
 
 
-def _exported(total: Any) -> str:
+def _exported(total: Any) -> tuple[str, ...]:
     if total.export_mwh is None:
-        return ""
-    return _("%(energy)s into the grid") % {"energy": energy(total.export_mwh)}
+        return ()
+    return (_("%(energy)s into the grid") % {"energy": energy(total.export_mwh)},)
 
 
 def _battery(total: Any, shown: Shown, live: Live) -> Tile | None:
@@ -314,22 +321,23 @@ def _battery(total: Any, shown: Shown, live: Live) -> Tile | None:
         )
     if total.discharge_mwh is None:
         return None
-    note = ""
+    notes = []
     if total.charge_mwh is not None:
-        note = _("%(energy)s stored") % {"energy": energy(total.charge_mwh)}
+        notes.append(_("%(energy)s stored") % {"energy": energy(total.charge_mwh)})
     return _energy_tile(
-        "battery", _("From the battery"), "battery-3", "battery", total.discharge_mwh, note
+        "battery", _("From the battery"), "battery-3", "battery", total.discharge_mwh, *notes
     )
 
 
-def _stored(live: Live) -> str:
+def _stored(live: Live) -> tuple[str, ...]:
     """ "6.4 of 10 kWh", where the capacity of every battery is known."""
     batteries = live.of_kind(ApplianceKind.BATTERY)
     capacities = [each.appliance.capacity_wh for each in batteries]
     if not capacities or any(capacity is None for capacity in capacities):
-        return ""
+        return ()
     whole = sum(capacities)
-    return _("%(stored)s of %(capacity)s kWh") % {
+    text = _("%(stored)s of %(capacity)s kWh") % {
         "stored": number(live.soc * whole / 1000, 1),
         "capacity": number(whole / 1000, 1 if whole % 1000 else 0),
     }
+    return (text,)

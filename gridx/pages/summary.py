@@ -19,14 +19,14 @@ def origin_shares(figures: Any) -> list[tuple[str, float]]:
     return [(origin, mwh / whole) for origin, mwh in parts if mwh] if whole > 0 else []
 
 
-def origin_words(figures: Any) -> str:
-    """Where what was used came from: "72 % sun · 14 % battery · 14 % grid"."""
+def origin_parts(figures: Any) -> tuple[str, ...]:
+    """Where what was used came from: "72 % sun", "14 % battery", "14 % grid"."""
     words = {
         "pv": _("%(share)s sun"),
         "battery": _("%(share)s battery"),
         "grid": _("%(share)s grid"),
     }
-    return " · ".join(
+    return tuple(
         words[origin] % {"share": percent(share)} for origin, share in origin_shares(figures)
     )
 

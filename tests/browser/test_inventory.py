@@ -30,6 +30,27 @@ def test_typing_searches_sorting_keeps_the_search_and_back_leads_back(cast: Cast
     expect(page.get_by_role("columnheader", name="Place")).to_be_visible()
 
 
+def test_on_a_phone_lists_and_commands_are_seen_without_scrolling_sideways(cast: Cast, page: Page):
+    page.set_viewport_size({"width": 420, "height": 900})
+    garden = System.objects.create(account=cast.meyers, name="Garden", city="Aachen")
+    sign_in(page, cast.admin.email)
+    sections = ("systems", "gateways", "appliances", "pools")
+    for path in (
+        "/",
+        *(f"/inventory?show={section}" for section in sections),
+        f"/systems/{cast.lindenweg.pk}/inventory",
+        f"/accounts/{cast.operator.pk}",
+        f"/accounts/{cast.operator.pk}/customers",
+    ):
+        page.goto(path)
+        for table in page.locator(".table-wrap").all():
+            assert table.evaluate("one => one.scrollWidth <= one.clientWidth"), path
+    page.goto(f"/gateways/new?system={garden.pk}")
+    page.get_by_label("Serial number").fill("GX-77")
+    page.get_by_role("button", name="Register").click()
+    assert page.locator("#example").evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
 def test_a_branch_of_the_tree_opens_and_closes_in_place(cast: Cast, page: Page):
     sign_in(page, cast.admin.email)
     page.goto("/accounts")

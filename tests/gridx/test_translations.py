@@ -32,6 +32,13 @@ needs_gettext = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def _own_language():
+    """A request leaves its language behind, for whatever is tested next."""
+    with translation.override("en"):
+        yield
+
+
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
     """A copy of the German catalogue, to spoil."""
@@ -148,6 +155,24 @@ def test_german_numbers_have_commas_and_points():
 def test_german_dates_have_their_points():
     with translation.override("de"):
         assert dates.day_name(date(2026, 11, 23)) == "Montag, 23. November 2026"
+
+
+@pytest.mark.parametrize(
+    ("language", "long", "short"),
+    [
+        ("en", "26 November 2026", "26 Nov 2026"),
+        ("de", "26. November 2026", "26. Nov. 2026"),
+    ],
+)
+def test_dates_are_written_one_way_per_language(language: str, long: str, short: str):
+    with translation.override(language):
+        assert date_format(date(2026, 11, 26), "DATE_FORMAT") == long
+        assert date_format(date(2026, 11, 26), "SHORT_DATE_FORMAT") == short
+        assert (
+            date_format(datetime(2026, 11, 26, 9, 5, tzinfo=UTC), "DATETIME_FORMAT")
+            == f"{long}, 09:05"
+        )
+        assert dates.day_name(date(2026, 11, 26)).endswith(f" {long}")
 
 
 def test_own_words_leave_djangos_names_of_days_and_months_alone():

@@ -380,7 +380,7 @@ def test_what_was_refused_again_and_again_says_since_when(cast, admin, now):
     fault.since = now - timedelta(hours=3)
     fault.save()
     page = _text(admin.get(f"/gateways/{cast.gateway.pk}"))
-    last, first = (page.index(f"2026-06-15 {time}") for time in ("10:00:00", "07:00:00"))
+    last, first = (page.index(f"15 Jun 2026, {time}") for time in ("10:00:00", "07:00:00"))
     assert last < page.index("since <time") < first
 
 

@@ -107,6 +107,16 @@ def test_little_power_is_drawn_thin_and_the_smallest_as_a_hair_line():
     assert {ribbon.sink for ribbon in picture.ribbons} == {"ev", "household"}
 
 
+@SHAPES
+def test_little_power_leaves_no_empty_space_around_the_parts(shape: Shape):
+    picture = draw(powers(household_from_grid_w=300.0, heat_pump_from_grid_w=10.0), shape=shape)
+    for side in ("source", "sink"):
+        middles = [node.middle for node in picture.nodes if node.side == side]
+        around = shape.slot / 2 + shape.gap
+        assert middles[0] <= around
+        assert middles[-1] + around >= picture.height - 30  # half of a bar that is thicker
+
+
 def test_what_rests_is_shown_once_and_keeps_the_height_of_the_picture():
     asleep = draw(powers())
     assert [(node.side, node.key) for node in asleep.nodes] == [

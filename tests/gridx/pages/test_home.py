@@ -129,6 +129,17 @@ def test_the_day_is_told_in_tiles_chart_and_table_by_the_same_figures(mara: Clie
     assert "48.0\N{NO-BREAK SPACE}kWh produced, 12.0\N{NO-BREAK SPACE}kWh used" in html
 
 
+def test_the_first_hour_of_a_day_keeps_clear_of_the_zero_beside_it(mara: Client, measured: Cast):
+    hours = figure(page(mara, "/?resolution=day&date=2026-06-14"))["layout"]["xaxis"]
+    assert (hours["ticks"], hours["ticklen"]) == ("outside", 6)
+
+
+def test_the_picked_day_is_written_as_everywhere(mara: Client, measured: Cast):
+    assert ">14 Jun 2026</span>" in page(mara, "/?date=2026-06-14")
+    german = page(mara, "/?date=2026-06-14", headers={"Accept-Language": "de"})
+    assert ">14. Juni 2026</span>" in german
+
+
 def test_the_page_agrees_with_the_api(mara: Client, measured: Cast):
     html = page(mara, "/?resolution=day&date=2026-06-14")
     interval = "2026-06-14T00:00:00+02:00/2026-06-15T00:00:00+02:00"

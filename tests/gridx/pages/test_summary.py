@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 from django.utils import translation
 
-from gridx.pages.summary import origin_words, summary
+from gridx.pages.summary import origin_parts, summary
 
 NAMES = (
     "pv_mwh",
@@ -37,12 +37,12 @@ def test_a_home_with_everything_in_two_sentences():
         "38.3 kWh produced, 34.6 kWh used: 72 % from the sun, 14 % from the battery,"
         " 14 % from the grid. 12.0 kWh went into the grid."
     )
-    assert said(origin_words(day)) == "72 % sun · 14 % battery · 14 % grid"
+    assert said(" · ".join(origin_parts(day))) == "72 % sun · 14 % battery · 14 % grid"
 
 
 def test_an_origin_of_next_to_nothing_is_not_told_as_a_per_cent():
     day = figures(consumption=100, pv_to_load=0.0015, grid_to_load=99.9985)
-    assert said(origin_words(day)) == "< 1 % sun · > 99 % grid"
+    assert said(" · ".join(origin_parts(day))) == "< 1 % sun · > 99 % grid"
 
 
 def test_a_single_origin_is_all_of_it():
@@ -56,7 +56,7 @@ def test_what_is_not_measured_is_not_said():
     assert said(summary(figures(consumption=2))) == "2.00 kWh used."
     assert summary(figures()) == "Too little is measured here for a summary."
     assert summary(None) == "Nothing was measured."
-    assert origin_words(figures(consumption=0, grid_to_load=0)) == ""
+    assert origin_parts(figures(consumption=0, grid_to_load=0)) == ()
 
 
 def test_numbers_are_in_the_readers_language():
