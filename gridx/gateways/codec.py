@@ -1,6 +1,7 @@
 """Messages to bytes and back; whatever the bytes are, the answer is a message or MessageRefused."""
 
 import json
+import math
 import re
 from contextlib import suppress
 from enum import StrEnum
@@ -133,12 +134,15 @@ def _refusal(body: bytes, error: msgspec.ValidationError) -> MessageRefused:
 
 
 def _loads(body: bytes) -> tuple[Any, bytes]:
-    """JSON as the lenient read it (NaN, Infinity, numbers beyond a double's range).
+    """JSON as the lenient read it: NaN, Infinity and numbers beyond a double's range are infinite.
 
     Also the same as strict JSON, where such numbers are null. Raises ValueError or
     RecursionError; a text with half a surrogate pair, which nothing could store, raises too.
     """
-    loaded = json.loads(body.decode("utf-8"), parse_int=_parse_int)
+    # A NaN would pass as "not read" further in, and its reading without a fault.
+    loaded = json.loads(
+        body.decode("utf-8"), parse_int=_parse_int, parse_constant=lambda _name: math.inf
+    )
     return loaded, msgspec.json.encode(loaded)
 
 
@@ -150,7 +154,7 @@ def _decode_leniently(body: bytes, refusal: MessageRefused) -> Message:
     """Readings with numbers that are none, so that one bad value does not cost its neighbours.
 
     Many a gateway's JSON writer says NaN; msgspec's reader takes neither that nor 1e999. They
-    come through here as non-finite floats. Anything else stays refused as it was.
+    come through here as infinite floats. Anything else stays refused as it was.
     """
     try:
         loaded, strict = _loads(body)

@@ -136,12 +136,26 @@ def test_one_bad_reading_costs_its_neighbours_nothing(cast, send, now):
     )
     outcome = send(body)
     assert Reading.objects.get().at == now
-    assert set(faults()) == {"future", "out_of_range"}
+    assert set(faults()) == {"future", "not_finite"}
     (error,) = errors(outcome)
     assert (error.reason, error.refused) == (
         "readings_refused",
-        {"future": 1, "out_of_range": 1},
+        {"future": 1, "not_finite": 1},
     )
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+def test_a_number_that_is_none_is_refused_however_it_is_written(cast, send, now, number):
+    body = (
+        b'{"v": 1, "seq": 9, "appliances": [{"appliance": "grid", "at": [%d, %d],'
+        b' "power_w": [%b, null], "imported_wh": [5000, 5001]}]}'
+        % (to_ms(now) - 1000, to_ms(now), number)
+    )
+    outcome = send(body)
+    assert list(Reading.objects.values_list("power_w", "imported_wh")) == [(None, 5001)]
+    assert faults() == {"not_finite": 1}
+    assert [error.refused for error in errors(outcome)] == [{"not_finite": 1}]
+    assert Gateway.objects.get(serial="GX-0001").refused_readings == 1
 
 
 @pytest.mark.parametrize(
