@@ -12,6 +12,7 @@ from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.utils.translation import gettext_lazy as _
 
 from gridx import services
+from gridx.gateways.messages import MESSAGES_A_MINUTE
 
 
 def _flag(name: str, default: bool) -> bool:
@@ -145,6 +146,14 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
+
+# Gateways --------------------------------------------------------------------------------------
+
+# What one of them may send before it is cut off for a while, as the protocol says; a longer message
+# counts as several.
+GATEWAY_MESSAGES_A_MINUTE = int(
+    os.environ.get("GRIDX_GATEWAY_MESSAGES_A_MINUTE", str(MESSAGES_A_MINUTE))
+)
 
 # Measurements ----------------------------------------------------------------------------------
 

@@ -118,6 +118,7 @@ class GatewayAdmin(OfSystemAdmin):
         "refused_readings",
         "secret_rotated_at",
         "revoked_at",
+        "paused_until",
         "registered_at",
     )
     ordering = ("serial",)

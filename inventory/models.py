@@ -143,6 +143,7 @@ class Gateway(Identified):
     secret_digest = models.CharField(max_length=64, editable=False, default="")
     secret_rotated_at = models.DateTimeField(_("secret made"), null=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
+    paused_until = models.DateTimeField(_("paused until"), null=True, editable=False)
     registered_at = models.DateTimeField(_("registered"), default=timezone.now, editable=False)
     online = models.BooleanField(_("online"), default=False, editable=False)
     contacted_at = models.DateTimeField(_("last contact"), null=True, editable=False)

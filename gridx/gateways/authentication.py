@@ -51,6 +51,7 @@ class Refusal(StrEnum):
     UNKNOWN = "unknown_gateway"
     REVOKED = "revoked"
     WRONG_SECRET = "wrong_secret"  # noqa: S105 - a reason, not a secret
+    PAUSED = "paused"
 
 
 class Cluster(Protocol):
@@ -60,7 +61,7 @@ class Cluster(Protocol):
         """Whether this is one of the cluster's own servers."""
 
 
-def judge(question: Question) -> Refusal | None:
+def judge(question: Question, *, now: datetime) -> Refusal | None:
     """Why the client is not let in, None where it is. A refusal is a fault of its gateway."""
     if not question.is_mqtt:
         return Refusal.NOT_MQTT
@@ -78,12 +79,16 @@ def judge(question: Question) -> Refusal | None:
         return Refusal.UNKNOWN
     if gateway.revoked_at is not None:
         return Refusal.REVOKED
-    return None if is_right else Refusal.WRONG_SECRET
+    if not is_right:
+        return Refusal.WRONG_SECRET
+    # It sent too much (`gridx.gateways.floods`).
+    is_paused = gateway.paused_until is not None and now < gateway.paused_until
+    return Refusal.PAUSED if is_paused else None
 
 
 def judge_and_note(question: Question, *, now: datetime) -> Refusal | None:
     """`judge`, and keep a refusal where its gateway's page shows it; the secret is never kept."""
-    refusal = judge(question)
+    refusal = judge(question, now=now)
     if refusal in (Refusal.REVOKED, Refusal.WRONG_SECRET):
         with transaction.atomic():
             gateway_id = Gateway.objects.values_list("pk", flat=True).get(serial=question.username)

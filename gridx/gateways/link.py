@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import nats.errors
+from django.conf import settings
 from django.db import transaction
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -35,6 +36,7 @@ from gridx.gateways.consumers import (
 )
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
 from gridx.gateways.faults import Fault, record_faults
+from gridx.gateways.floods import Rates, hold_off
 from gridx.gateways.ordered import apply_arrivals
 from gridx.gateways.publisher import Publisher, UnableToPublish
 from gridx.gateways.readings import store_arrivals
@@ -81,6 +83,9 @@ class Link:
         self._publisher, self._tally = publisher, tally
         self._ready, self._stop = ready, stop
         self._js: JetStreamContext = client.jetstream()
+        # One for each loop's consumer: a hello comes to both.
+        self._rates = Rates(settings.GATEWAY_MESSAGES_A_MINUTE)
+        self._ordered_rates = Rates(settings.GATEWAY_MESSAGES_A_MINUTE)
 
     async def store_readings(self) -> None:
         """Store what comes until the link is to end, whatever happens to the broker."""
@@ -107,6 +112,7 @@ class Link:
     async def _handle_readings(self, batch: list[Msg]) -> None:
         try:
             arrivals = _arrivals(batch)
+            await self._hold_floods_off(self._rates, batch, arrivals)
             outcome = await self._patiently(store_arrivals, arrivals, may_defer=True)
             deferred = await self._reconsider(arrivals, outcome) if outcome.deferred else set()
         except StoppedWaiting:
@@ -123,6 +129,27 @@ class Link:
             # They come again, and change nothing.
             logger.warning("Not all of a batch could be acknowledged: %s", error)
         await self._tell(outcome)
+
+    async def _hold_floods_off(
+        self, rates: Rates, batch: list[Msg], arrivals: list[Arrival]
+    ) -> None:
+        """Cut off gateways that send too much, before others wait for the rest of it."""
+        floods = rates.beyond(
+            arrival
+            for message, arrival in zip(batch, arrivals, strict=True)
+            if message.metadata.num_delivered == 1
+        )
+        if not floods:
+            return
+        most = settings.GATEWAY_MESSAGES_A_MINUTE
+        try:
+            held = await self._database.run(hold_off, serials=floods, most=most, now=clock.now())
+        except UNREACHABLE as error:
+            # Nothing else goes on without the database either; the next batch tries again.
+            logger.warning("Floods of %s go on: %s", sorted(floods), str(error).strip())
+        else:
+            for serial in held:
+                self._tally.count("gateways held off", example=serial)
 
     async def _reconsider(self, arrivals: list[Arrival], outcome: Outcome) -> set[int]:
         """Handle what was deferred, where no hello is on the way that could change the matter.
@@ -167,7 +194,9 @@ class Link:
                 if not batch:
                     continue
                 if new:
-                    outcome = await self._one_by_one_at_worst(apply_arrivals, _arrivals(new))
+                    arrivals = _arrivals(new)
+                    await self._hold_floods_off(self._ordered_rates, new, arrivals)
+                    outcome = await self._one_by_one_at_worst(apply_arrivals, arrivals)
                     # A hello is done with when its answer is on its way.
                     await self._publisher.publish(outcome.answers.messages)
                     outcome.answers.messages.clear()

@@ -23,6 +23,9 @@ from gridx.gateways.topics import Channel
 
 VERSION = 1
 MAX_BYTES = 512 * 1024
+# What a gateway may send; of a longer message every so many bytes count as one.
+MESSAGES_A_MINUTE = 2_000
+COUNTED_BYTES = 2048
 
 Version = Literal[1]
 Instant = Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="ms since epoch, UTC")]

@@ -1,7 +1,8 @@
 """Ends the connections of gateways whose right to be signed in has ended.
 
 The database tells of every change of a secret or a revocation as it commits (trigger of
-migration `0002_sign_in_notice`), so a connection ends at once, and no link asks again and again.
+migration `0002_sign_in_notice`), and of a gateway that is held off (`gridx.gateways.floods`), so a
+connection ends at once, and no link asks again and again.
 What was changed while nobody listened is found by going through all connections.
 
 The same connection to the database holds the lock by which one of the links, and one at a time,
@@ -132,7 +133,7 @@ class Watch:
     async def _look_through_all(self) -> None:
         connected: set[str] = set()
         async for page in self._servers.all_connections():
-            await self._end(await self._database.run(_without_a_right, page))
+            await self._end(await self._database.run(_without_a_right, page, now=clock.now()))
             connected |= {one.username for one in page}
         gone = await self._database.run(_note_the_silent, connected, now=clock.now())
         if gone:
@@ -145,18 +146,22 @@ class Watch:
             await self._servers.end(connection)
 
 
-def _without_a_right(page: list[Connection]) -> list[Connection]:
-    """Those of the connections whose gateways are gone, revoked, or have a newer secret."""
+def _without_a_right(page: list[Connection], *, now: datetime) -> list[Connection]:
+    """Those of the connections whose gateways are gone, revoked, paused, or have a newer secret."""
     rows = Gateway.objects.filter(serial__in={one.username for one in page}).values_list(
-        "serial", "revoked_at", "secret_rotated_at"
+        "serial", "revoked_at", "secret_rotated_at", "paused_until"
     )
-    rights = {serial: (revoked_at, rotated_at) for serial, revoked_at, rotated_at in rows}
+    rights = {serial: right for serial, *right in rows}
 
     def has_none(one: Connection) -> bool:
         if one.username not in rights:
             return True
-        revoked_at, rotated_at = rights[one.username]
-        return revoked_at is not None or (rotated_at is not None and rotated_at > one.started_at)
+        revoked_at, rotated_at, paused_until = rights[one.username]
+        return (
+            revoked_at is not None
+            or (rotated_at is not None and rotated_at > one.started_at)
+            or (paused_until is not None and now < paused_until)
+        )
 
     return [one for one in page if has_none(one)]
 

@@ -51,6 +51,8 @@ class Installation:
         self.directory.chmod(0o711)  # PostgreSQL may run as another user
         self.environ = {name: text for name, text in os.environ.items() if name not in VARIABLES}
         self.environ["GRIDX_DATA_DIR"] = str(self.directory)
+        # Its gateways send as fast as they can, and are to go on with that.
+        self.environ["GRIDX_GATEWAY_MESSAGES_A_MINUTE"] = "1000000"
         self._supervisor: Supervisor | None = None
         self._links: list[subprocess.Popen] = []
         self._log = self.directory / "link.log"

@@ -63,6 +63,13 @@ def box(secrets) -> Callable[[str], Box]:
     return lambda serial="GX-0001": Box(serial, secrets[serial])
 
 
+@pytest.fixture
+def most_a_minute(settings) -> int:
+    """How many messages of a gateway are no flood to a link that starts after this."""
+    settings.GATEWAY_MESSAGES_A_MINUTE = 50
+    return settings.GATEWAY_MESSAGES_A_MINUTE
+
+
 async def test_readings_are_stored_and_then_leave_the_log(link, log, box, in_database):
     async with box() as gateway:
         for number in range(20):
@@ -301,6 +308,34 @@ async def test_the_link_outlasts_broken_database_connections(link, box, in_datab
         await gateway.send(Channel.HELLO, hello(METER))
         await until(lambda: in_database(lambda: powers() == [1, 2]))
         await gateway.hears(Channel.HELLO_ANSWER)
+
+
+async def test_a_gateway_that_floods_is_cut_off_and_harms_nobody(
+    most_a_minute, link, box, in_database
+):
+    acknowledged = set()
+
+    async def flood(gateway: Box) -> None:
+        for number in range(most_a_minute * 10):
+            await gateway.send(Channel.READINGS, reading("grid", number, seq=number, age_s=number))
+            acknowledged.add(number)
+
+    async with box("GX-0002") as other:
+        async with box() as gateway:
+            with suppress(aiomqtt.MqttError):
+                await flood(gateway)
+            await until(lambda: gateway.is_cut_off)
+        assert len(acknowledged) > most_a_minute
+        with pytest.raises(aiomqtt.MqttError, match="135"):
+            await box().client.__aenter__()
+        await other.send(Channel.READINGS, reading("grid", -1))
+        await until(lambda: in_database(lambda: {-1} | acknowledged <= set(powers())))
+        assert await in_database(faults) == {("connection", "too_many_messages")}
+        await in_database(lambda: Gateway.objects.update(paused_until=clock.now()))
+        async with box() as gateway:
+            await gateway.send(Channel.HELLO, hello(METER))
+            await gateway.hears(Channel.HELLO_ANSWER)
+        assert not other.is_cut_off
 
 
 async def test_both_consumers_are_there_before_gateways_are_let_in(link, log):
