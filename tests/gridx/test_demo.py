@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from django.core.management import CommandError, call_command
 
 from gridx.demo.world import PASSWORD, PEOPLE, SITES
 from gridx.services.leftovers import await_end
@@ -125,6 +126,14 @@ def test_a_port_of_somebody_else_is_refused_at_once(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"Port {port} cannot be had" in said(tmp_path / "data", port)
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65_536, 99_999])
+def test_a_port_that_there_is_not_is_refused_before_anything_starts(tmp_path, monkeypatch, port):
+    monkeypatch.setenv("GRIDX_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(CommandError, match=f"no port {port}"):
+        call_command("demo", port=port)
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_second_demo_of_the_same_data_is_refused(tmp_path):

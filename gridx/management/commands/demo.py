@@ -27,6 +27,7 @@ from gridx.services.processes import (
 )
 
 MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
+LAST_PORT = 65_535
 
 
 class Command(BaseCommand):
@@ -39,6 +40,8 @@ class Command(BaseCommand):
         parser.add_argument("--history", type=int, default=730, metavar="DAYS")
 
     def handle(self, *, port: int, history: int, **options) -> None:
+        if not 0 < port <= LAST_PORT:
+            raise CommandError(f"There is no port {port}: they go from 1 to {LAST_PORT}.")
         directory = data_directory()
         url = f"http://127.0.0.1:{port}"
         demo = directory / "demo"
