@@ -32,6 +32,11 @@ PAUSE_S = 0.5
 CHECK_S = 15.0
 
 
+# What a server raises at what is sent to a page that was left: an OSError by the specification of
+# ASGI, and where it has noticed already, that the socket is closed.
+LEFT = (OSError, RuntimeError)
+
+
 class Closed(Exception):
     """The socket may not go on; `code` says why."""
 
@@ -52,7 +57,7 @@ class SystemConsumer(AsyncWebsocketConsumer):
         try:
             await self._admit()
         except Closed as refusal:
-            await self.close(refusal.code)
+            await self._end(refusal.code)
             return
         await self.channel_layer.group_add(self._group, self.channel_name)
         # First of all what happened since the page was rendered, or the connection was lost.
@@ -76,14 +81,23 @@ class SystemConsumer(AsyncWebsocketConsumer):
                         await self._news.wait()
                 self._news.clear()
                 user, system = await self._admit()
-                await self.send(text_data=await self._render(user, system))
+                html = await self._render(user, system)
+                try:
+                    await self.send(text_data=html)
+                except LEFT:
+                    return
                 await asyncio.sleep(PAUSE_S)
         except Closed as refusal:
-            await self.close(refusal.code)
+            await self._end(refusal.code)
         except Exception:
             # The browser comes back after a while and gets everything anew.
             logger.exception("The socket of %s ended", self._group)
-            await self.close(SERVER_ERROR)
+            await self._end(SERVER_ERROR)
+
+    async def _end(self, code: int) -> None:
+        """Close the socket, unless the page was left meanwhile."""
+        with suppress(*LEFT):
+            await self.close(code)
 
     async def _admit(self) -> tuple[User, System]:
         """The user and the system, through the gate; Closed where it may not be seen (any more)."""

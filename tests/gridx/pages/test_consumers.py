@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.consumer import AsyncConsumer
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 from django.test import Client
+from uvicorn.protocols.utils import ClientDisconnected
 
 from accounts.models import User
 from gridx import clock
@@ -188,6 +190,29 @@ async def test_the_mark_of_the_figures_changes_when_they_are_looked_at_again(
         while re.search(r'data-figures="(\w+)"', await pushed(socket))[1] == before:
             pass
     await socket.disconnect()
+
+
+@pytest.mark.parametrize("who", ["mara", "schmidt"])
+@pytest.mark.parametrize("error", [ClientDisconnected, RuntimeError])
+async def test_a_page_that_is_left_while_something_is_sent_to_it_is_no_error(
+    cast: Cast, monkeypatch, caplog, error: type[Exception], who: str
+):
+    tried = asyncio.Event()
+    send = AsyncConsumer.send
+
+    async def send_to_nobody(consumer: AsyncConsumer, message: dict) -> None:
+        if message["type"] == "websocket.accept":
+            await send(consumer, message)
+        else:
+            tried.set()
+            raise error
+
+    monkeypatch.setattr(AsyncConsumer, "send", send_to_nobody)
+    socket = await connect(socket_of(cast), getattr(cast, who))
+    async with asyncio.timeout(30):
+        await tried.wait()
+    await socket.disconnect()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_a_gateway_that_leaves_is_told(cast: Cast):
