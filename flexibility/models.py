@@ -1,7 +1,7 @@
 """What is asked of appliances, what remains of it, and what their gateways do about it.
 
-Powers in W in the passive sign convention, energies in Wh; null is no statement. Constraints are
-never deleted, only withdrawn, so that the past can be told.
+Powers in W in the passive sign convention, energies in Wh; null is no statement. Constraints end
+by being withdrawn, so that the past can be told.
 """
 
 from typing import Self
@@ -46,11 +46,12 @@ class Constraint(models.Model):
         related_name="+",
         verbose_name=_("appliance"),
     )
+    # With a group its constraints go; what came of them stays (`ResolvedBoundary`, audit log).
     cluster = models.ForeignKey(
-        Cluster, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("cluster")
+        Cluster, on_delete=models.CASCADE, null=True, related_name="+", verbose_name=_("cluster")
     )
     pool = models.ForeignKey(
-        SystemPool, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("pool")
+        SystemPool, on_delete=models.CASCADE, null=True, related_name="+", verbose_name=_("pool")
     )
     kinds = ArrayField(models.CharField(max_length=24), default=list, blank=True)
     priority = models.IntegerField(_("priority"))

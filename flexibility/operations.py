@@ -3,8 +3,8 @@
 Whatever is changed here is resolved in the same transaction (`flexibility.resolving`).
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,7 @@ from flexibility.emitters import (
     default_priority,
     priority_of,
 )
-from flexibility.models import Constraint
+from flexibility.models import Constraint, Flexibility, GatewaySchedule
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
 from flexibility.resolving import resolve_systems
 from flexibility.standing import as_pure, members_of
@@ -66,6 +66,18 @@ class DriverLimits:
     pausable: bool = False
     min_wh: float | None = None
     max_wh: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What an appliance keeps to by its gateway's word, or why it does not (`refusal`, a code)."""
+
+    min_w: float | None = None
+    max_w: float | None = None
+    set_point_w: float | None = None
+    fail_safe: bool = False
+    refusal: str = ""
+    detail: str = ""
 
 
 def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) -> Constraint:
@@ -154,47 +166,55 @@ def require_own(constraint: Constraint, by: Emitter) -> None:
 # What gateways say -------------------------------------------------------------------------------
 
 
-def set_driver_limits(*, limits: dict[UUID, DriverLimits], now: datetime) -> None:
+def set_driver_limits(
+    *, limits: Mapping[UUID, DriverLimits], now: datetime
+) -> dict[UUID, UnableToConstrain]:
     """Take over what gateways say that their appliances (ids) can do; newer replaces older.
 
-    Raises UnableToConstrain where they contradict themselves, naming the appliance's place.
+    What contradicts itself is left out, and returned with the reason.
     """
+    refused: dict[UUID, UnableToConstrain] = {}
     with transaction.atomic():
         standing = {
-            row.appliance_id: row
-            for row in Constraint.objects.select_for_update().filter(
+            row.appliance_id: asdict(_limits_of(row))
+            for row in Constraint.objects.filter(
                 appliance__in=list(limits), emitter_kind=EmitterKind.DRIVER, withdrawn_at=None
             )
         }
-        appliances = Appliance.objects.in_bulk(list(limits))
-        changed = []
-        for number, (appliance_id, limit) in enumerate(limits.items()):
-            before = standing.get(appliance_id)
-            if before is not None and all(
-                getattr(before, name) == value for name, value in asdict(limit).items()
-            ):
+        rows = []
+        for appliance_id, limit in limits.items():
+            if standing.get(appliance_id) == asdict(limit):
                 continue
             row = Constraint(
                 created_at=now,
                 valid_at=now,
-                appliance=appliances[appliance_id],
+                appliance_id=appliance_id,
                 emitter_kind=EmitterKind.DRIVER.value,
                 priority=default_priority(EmitterKind.DRIVER),
                 from_gateway=True,
                 **asdict(limit),
             )
-            _as_pure(row, number=number)
-            changed.append(row)
-        _replace(changed, emitter_kind=EmitterKind.DRIVER, now=now)
+            try:
+                _as_pure(row)
+            except UnableToConstrain as error:
+                refused[appliance_id] = error
+            else:
+                rows.append(row)
+        named = [row.appliance_id for row in rows]
+        _replace(named, rows, emitter_kind=EmitterKind.DRIVER, now=now)
+    return refused
 
 
-def set_local_wishes(*, wishes: dict[UUID, Sequence[Draft]], now: datetime) -> None:
+def set_local_wishes(
+    *, wishes: Mapping[UUID, Sequence[Draft]], now: datetime
+) -> dict[UUID, UnableToConstrain]:
     """Take over what residents asked for at their appliances (ids) themselves.
 
-    It replaces what the gateway said of the appliance's wishes before. A wish that is over only
-    ends those. Raises UnableToConstrain.
+    It replaces what the gateway said of the appliance's wishes before; a wish that is over only
+    ends those. One that makes no sense is left out, and returned with the reason.
     """
     emitter = Emitter(EmitterKind.LOCAL_USER)
+    refused: dict[UUID, UnableToConstrain] = {}
     with transaction.atomic():
         appliances = Appliance.objects.in_bulk(list(wishes))
         rows = []
@@ -202,28 +222,95 @@ def set_local_wishes(*, wishes: dict[UUID, Sequence[Draft]], now: datetime) -> N
             for draft in drafts:
                 if draft.invalid_at is not None and draft.invalid_at <= now:
                     continue
-                row = drafted(draft, target=appliances[appliance_id], emitter=emitter, now=now)
-                row.from_gateway = True
-                rows.append(row)
-        _replace(rows, emitter_kind=emitter.kind, now=now, appliances=list(wishes))
+                try:
+                    row = drafted(draft, target=appliances[appliance_id], emitter=emitter, now=now)
+                except UnableToConstrain as error:
+                    refused[appliance_id] = error
+                else:
+                    row.from_gateway = True
+                    rows.append(row)
+        _replace(list(wishes), rows, emitter_kind=emitter.kind, now=now)
+    return refused
+
+
+def record_published(*, revisions: Mapping[UUID, int], now: datetime) -> set[UUID]:
+    """These schedules (by gateway) have reached the broker; returns those that are outdated.
+
+    Of two that are sent at the same time the older may arrive last: who sent it learns so here,
+    and sends the newest again.
+    """
+    outdated = set()
+    with transaction.atomic():
+        rows = GatewaySchedule.objects.select_for_update().filter(pk__in=list(revisions))
+        # In the order of `resolving.hold_systems`.
+        for row in rows.order_by("pk"):
+            sent = revisions[row.pk]
+            if sent > row.published_revision:
+                row.published_revision, row.published_at = sent, now
+                row.save(update_fields=["published_revision", "published_at"])
+            if sent < row.revision:
+                outdated.add(row.pk)
+    return outdated
+
+
+def record_acknowledgement(
+    *,
+    gateway: UUID,
+    revision: int,
+    applied: Mapping[UUID, Applied],
+    refusal: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """What a gateway says that its appliances (ids) keep to, and of which schedule."""
+    with transaction.atomic():
+        GatewaySchedule.objects.filter(pk=gateway).update(
+            acknowledged_revision=revision,
+            acknowledged_at=now,
+            refusal=refusal,
+            refusal_detail=detail,
+        )
+        rows = list(Flexibility.objects.filter(pk__in=list(applied)))
+        for row in rows:
+            one = applied[row.pk]
+            row.applied_min_w, row.applied_max_w = one.min_w, one.max_w
+            row.applied_set_point_w, row.applied_fail_safe = one.set_point_w, one.fail_safe
+            row.applied_at, row.applied_revision = now, revision
+            row.refusal, row.refusal_detail = one.refusal, one.detail
+        Flexibility.objects.bulk_update(rows, _APPLIED)
+
+
+_APPLIED = (
+    "applied_min_w",
+    "applied_max_w",
+    "applied_set_point_w",
+    "applied_fail_safe",
+    "applied_at",
+    "applied_revision",
+    "refusal",
+    "refusal_detail",
+)
 
 
 def _replace(
+    appliances: Sequence[UUID],
     rows: Sequence[Constraint],
     *,
     emitter_kind: EmitterKind,
     now: datetime,
-    appliances: Sequence[UUID] | None = None,
 ) -> None:
-    """Put these in the place of what the gateway said of the same appliances before."""
-    named = [row.appliance_id for row in rows] if appliances is None else appliances
-    Constraint.objects.filter(
-        appliance__in=named, emitter_kind=emitter_kind, from_gateway=True, withdrawn_at=None
+    """Put these in the place of what the gateway said of the appliances before."""
+    replaced = Constraint.objects.filter(
+        appliance__in=appliances, emitter_kind=emitter_kind, from_gateway=True, withdrawn_at=None
     ).update(withdrawn_at=now)
     Constraint.objects.bulk_create(rows)
-    systems = Appliance.objects.filter(pk__in=named).values_list("system", flat=True)
-    if named:
+    if replaced or rows:
+        systems = Appliance.objects.filter(pk__in=appliances).values_list("system", flat=True)
         resolve_systems(systems=set(systems), now=now)
+
+
+def _limits_of(row: Constraint) -> DriverLimits:
+    return DriverLimits(**{name.name: getattr(row, name.name) for name in fields(DriverLimits)})
 
 
 # Shared ------------------------------------------------------------------------------------------

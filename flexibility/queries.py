@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from accounts.models import User
 from flexibility import words
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
@@ -60,6 +61,14 @@ class Span:
     boundary: Boundary
     deciders: Mapping[str, str]
     inputs: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class ExplainedSpan:
+    """A span, with what became of each constraint that had a say in it."""
+
+    span: Span
+    constraints: Sequence[Explained]
 
 
 @dataclass(frozen=True)
@@ -129,6 +138,17 @@ def timeline_of(
     start = max(from_at, now)
     rows = standing_constraints([appliance], from_at=start, until_at=until_at)[appliance.pk]
     return past + _spans(rows, from_at=start, until_at=until_at)
+
+
+def explain(spans: Sequence[Span], *, drafts: Iterable[Constraint] = ()) -> list[ExplainedSpan]:
+    """What became of constraints span by span, as they were then; `drafts` are not saved.
+
+    Who set them is read from what is stored, by one query for all.
+    """
+    ids = {one["id"] for span in spans for one in span.inputs}
+    stored = Constraint.objects.filter(pk__in=ids).exclude(emitter=None).select_related("emitter")
+    people = {str(row.pk): row.emitter for row in (*stored, *drafts)}
+    return [ExplainedSpan(span, _explained_then(span, people)) for span in spans]
 
 
 @dataclass(frozen=True)
@@ -251,11 +271,35 @@ def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
             for part, one in (("power", both.power), ("energy", both.energy))
             if one is not None
         }
-        sentences = dict.fromkeys(
-            words.reason(str(row.pk), outcome, deciders, names) for outcome in outcomes.values()
-        )
-        found.append(Explained(row, outcomes, " ".join(sentences)))
+        found.append(Explained(row, outcomes, _because(str(row.pk), outcomes, deciders, names)))
     return found
+
+
+def _explained_then(span: Span, people: Mapping[str, User | None]) -> list[Explained]:
+    names = {one["id"]: str(words.EMITTERS[one["emitter"]]) for one in span.inputs}
+    found = []
+    for one in span.inputs:
+        row = Constraint(
+            id=UUID(one["id"]),
+            priority=one["priority"],
+            emitter_kind=one["emitter"],
+            emitter=people.get(one["id"]),
+            valid_at=datetime.fromisoformat(one["valid_at"]),
+            invalid_at=one.get("invalid_at") and datetime.fromisoformat(one["invalid_at"]),
+        )
+        outcomes = {part: one[part] for part in ("power", "energy") if part in one}
+        found.append(Explained(row, outcomes, _because(one["id"], outcomes, span.deciders, names)))
+    return found
+
+
+def _because(
+    identity: str,
+    outcomes: Mapping[str, Mapping[str, Any]],
+    deciders: Mapping[str, str],
+    names: Mapping[str, str],
+) -> str:
+    sentences = (words.reason(identity, one, deciders, names) for one in outcomes.values())
+    return " ".join(dict.fromkeys(sentences))
 
 
 def _spans(rows: list[Constraint], *, from_at: datetime, until_at: datetime) -> list[Span]:

@@ -55,8 +55,7 @@ def resolve_systems(*, systems: Collection[UUID], now: datetime) -> None:
     Their gateways get a new schedule where it differs from what they know.
     """
     with transaction.atomic():
-        held = System.objects.select_for_update(no_key=True).filter(pk__in=systems)
-        ids = list(held.order_by("key").values_list("pk", flat=True))
+        ids = hold_systems(systems)
         appliances = list(
             Appliance.objects.filter(system__in=ids, removed_at=None)
             .select_related("system")
@@ -73,6 +72,18 @@ def resolve_systems(*, systems: Collection[UUID], now: datetime) -> None:
         scheduled = _save_schedules(ids, appliances, standing, segments, now)
         if changed or scheduled:
             _tell(changed)
+
+
+def hold_systems(systems: Collection[UUID]) -> list[UUID]:
+    """Hold these systems and their schedules until the transaction ends; returns who is there.
+
+    Always in the same order, so that two who hold many wait for each other, and never both.
+    """
+    held = System.objects.select_for_update(no_key=True).filter(pk__in=systems)
+    ids = list(held.order_by("key").values_list("pk", flat=True))
+    schedules = GatewaySchedule.objects.select_for_update(of=("self",))
+    list(schedules.filter(gateway__system__in=ids).order_by("pk").values_list("pk"))
+    return ids
 
 
 def resolved_values(resolution: Resolution, rows: Iterable[Constraint]) -> dict[str, Any]:
@@ -184,7 +195,7 @@ def _save_schedules(
     now: datetime,
 ) -> bool:
     """Save the schedules that differ from what is known, to be sent; whether there are any."""
-    gateways = list(Gateway.objects.filter(system__in=systems, revoked_at=None))
+    gateways = list(Gateway.objects.filter(system__in=systems, revoked_at=None).order_by("pk"))
     known = GatewaySchedule.objects.in_bulk([one.pk for one in gateways])
     parts: dict[UUID, list[dict]] = {one.pk: [] for one in gateways}
     for one in appliances:

@@ -17,6 +17,11 @@ app.conf.beat_schedule = {
         "schedule": 2.0,
         "options": {"expires": 2.0},
     },
+    "publish schedules": {
+        "task": "gridx.tasks.publish_schedules",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
     "send due mails": {
         "task": "accounts.tasks.send_due_mails",
         "schedule": 10.0,

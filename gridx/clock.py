@@ -41,3 +41,9 @@ _clock = parse(os.environ["GRIDX_CLOCK"]) if os.environ.get("GRIDX_CLOCK") else 
 def now() -> datetime:
     """The current instant, aware, in UTC."""
     return _clock.now() if _clock else datetime.now(UTC)
+
+
+def seconds_until(instant: datetime) -> float:
+    """How many real seconds it takes until this clock shows the instant; 0 where it has."""
+    left_s = (instant - now()).total_seconds()
+    return max(0.0, left_s / (_clock.speed if _clock else 1))

@@ -3,16 +3,21 @@
 A handler runs within the transaction of its batch and sees a gateway's messages in their order
 (events excepted), each at least once. It raises nothing for what a gateway did wrong: that is a
 fault and an answer.
-
-Constraints and acknowledgements are what the flexibility app lives on: its operations take the
-place of `note_*` here. Until then they are checked and counted, and nothing acts on them; as no
-schedule is sent yet, there is none to acknowledge either.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
+from flexibility.operations import (
+    Applied,
+    Draft,
+    DriverLimits,
+    record_acknowledgement,
+    set_driver_limits,
+    set_local_wishes,
+)
 from gridx.gateways.arrivals import Arrival, GatewayRow, Outcome
 from gridx.gateways.faults import Fault
 from gridx.gateways.messages import (
@@ -25,6 +30,7 @@ from gridx.gateways.messages import (
     Hello,
     HelloAnswer,
     KnownAppliance,
+    LocalWish,
     Message,
     Status,
 )
@@ -33,9 +39,10 @@ from inventory import discovery
 from inventory.models import Appliance, Gateway
 from measurements.ingest import declare_interval
 from measurements.models import DeclaredInterval
-from measurements.resolutions import to_ms
+from measurements.resolutions import from_ms, to_ms
 
 UNKNOWN_APPLIANCE = "unknown_appliance"
+INVALID_CONSTRAINT = "invalid_constraint"
 _BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -117,35 +124,77 @@ def apply_status(received: Received) -> Reaction:
     return Reaction(Channel.STATUS, online=status.online, has_news=True)
 
 
-def note_constraints(received: Received) -> Reaction:
+def apply_constraints(received: Received) -> Reaction:
     """The driver's limits and the residents' wishes, of appliances of this gateway."""
     constraints: Constraints = received.message
-    return _check_appliances(
-        received,
-        Channel.CONSTRAINTS,
-        (one.appliance for one in (*constraints.limits, *constraints.wishes)),
+    named = [one.appliance for one in (*constraints.limits, *constraints.wishes)]
+    reaction, known = _find_appliances(received, Channel.CONSTRAINTS, named)
+    limits = {
+        known[one.appliance]: DriverLimits(
+            min_w=one.min_w,
+            max_w=one.max_w,
+            pausable=one.can_pause,
+            min_wh=one.min_wh,
+            max_wh=one.max_wh,
+        )
+        for one in constraints.limits
+        if one.appliance in known
+    }
+    wishes: dict[UUID, list[Draft]] = {}
+    for one in constraints.wishes:
+        if one.appliance in known:
+            wishes.setdefault(known[one.appliance], []).append(_draft(one))
+    refused = set_driver_limits(limits=limits, now=received.now) | set_local_wishes(
+        wishes=wishes, now=received.now
     )
+    for appliance_id, error in refused.items():
+        detail = f"appliance {appliance_id}: {error.field}: {error.reason}"
+        _refuse(reaction, INVALID_CONSTRAINT, detail)
+    return reaction
 
 
-def note_ack(received: Received) -> Reaction:
+def apply_ack(received: Received) -> Reaction:
     """What the gateway says that its appliances keep to."""
     ack: Ack = received.message
-    return _check_appliances(received, Channel.ACK, (one.appliance for one in ack.appliances))
+    reaction, known = _find_appliances(
+        received, Channel.ACK, [one.appliance for one in ack.appliances]
+    )
+    record_acknowledgement(
+        gateway=received.gateway.id,
+        revision=ack.revision,
+        applied={
+            known[one.appliance]: Applied(
+                min_w=one.min_w,
+                max_w=one.max_w,
+                set_point_w=one.set_point_w,
+                fail_safe=one.fail_safe,
+                refusal=one.refused or "",
+                detail=one.detail or "",
+            )
+            for one in ack.appliances
+            if one.appliance in known
+        },
+        refusal=ack.refused or "",
+        detail=ack.detail or "",
+        now=received.now,
+    )
+    reaction.has_news = True
+    return reaction
 
 
 def note_event(received: Received) -> Reaction:
     """Something happened at the gateway or at one of its appliances."""
     event: Event = received.message
-    return _check_appliances(
-        received, Channel.EVENT, [] if event.appliance is None else [event.appliance]
-    )
+    named = [] if event.appliance is None else [event.appliance]
+    reaction, _known = _find_appliances(received, Channel.EVENT, named)
+    return reaction
 
 
 HANDLERS: dict[Channel, Handler] = {
     Channel.HELLO: apply_hello,
     Channel.STATUS: apply_status,
-    Channel.CONSTRAINTS: note_constraints,
-    Channel.ACK: note_ack,
+    Channel.CONSTRAINTS: apply_constraints,
+    Channel.ACK: apply_ack,
     Channel.EVENT: note_event,
 }
 
@@ -185,26 +234,51 @@ def found_appliance(one: FoundAppliance) -> discovery.FoundAppliance:
     )
 
 
-def _check_appliances(received: Received, channel: Channel, named: Iterable[str]) -> Reaction:
-    """Refuse the appliances that are not this gateway's; the rest of the message stands."""
+def _draft(wish: LocalWish) -> Draft:
+    return Draft(
+        min_w=wish.min_w,
+        max_w=wish.max_w,
+        set_point_w=wish.set_point_w,
+        closest=wish.closest and wish.set_point_w is not None,
+        valid_at=None if wish.valid_at is None else from_ms(wish.valid_at),
+        invalid_at=from_ms(wish.invalid_at),
+    )
+
+
+def _find_appliances(
+    received: Received, channel: Channel, named: Iterable[str]
+) -> tuple[Reaction, dict[str, UUID]]:
+    """The appliances (ids) behind a message's references; those of others are refused.
+
+    The rest of the message stands.
+    """
     reaction = Reaction(channel)
     references = set(named)
     if not references:
-        return reaction
-    known: set[str] = set()
+        return reaction, {}
+    own: dict[str, UUID] = {}
     for local_id, appliance_id in Appliance.objects.filter(
         gateway=received.gateway.id, removed_at=None
     ).values_list("local_id", "id"):
-        known |= {local_id, str(appliance_id)}
-    unknown = sorted(name for name in references if not {name, name.lower()} & known)
+        own |= {local_id: appliance_id, str(appliance_id): appliance_id}
+    known = {
+        name: found
+        for name in references
+        if (found := own.get(name) or own.get(name.lower())) is not None
+    }
+    unknown = sorted(references - known.keys())
     for name in unknown:
         reaction.faults.append((UNKNOWN_APPLIANCE, f"appliance {name}"))
     if unknown:
-        error = Error(
-            v=VERSION,
-            reason=UNKNOWN_APPLIANCE,
-            channel=channel.value,
-            detail=", ".join(unknown)[:200],
-        )
-        reaction.answers.append((Channel.ERROR, error))
-    return reaction
+        _answer(reaction, UNKNOWN_APPLIANCE, ", ".join(unknown))
+    return reaction, known
+
+
+def _refuse(reaction: Reaction, reason: str, detail: str) -> None:
+    reaction.faults.append((reason, detail))
+    _answer(reaction, reason, detail)
+
+
+def _answer(reaction: Reaction, reason: str, detail: str) -> None:
+    error = Error(v=VERSION, reason=reason, channel=reaction.channel.value, detail=detail[:200])
+    reaction.answers.append((Channel.ERROR, error))

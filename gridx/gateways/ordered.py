@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from flexibility.resolving import hold_systems
 from gridx.gateways.arrivals import (
     Arrival,
     GatewayRow,
@@ -24,6 +25,9 @@ from gridx.gateways.faults import Fault, fault_of, faults_of_ignored, record_fau
 from gridx.gateways.handlers import HANDLERS, Received
 from gridx.gateways.topics import Channel
 
+# What changes or reports what appliances keep to.
+_STEERING = frozenset({Channel.CONSTRAINTS, Channel.ACK})
+
 
 @transaction.atomic
 def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
@@ -32,6 +36,14 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
     outcome.count("messages", len(arrivals))
     items = [item for arrival in arrivals if (item := read(arrival)) is not None]
     gateways = find_gateways(item.serial for item in items)
+    # At once and in order, or two that change the same systems might wait for each other.
+    hold_systems(
+        {
+            gateways[item.serial].system_id
+            for item in items
+            if isinstance(item, Upward) and item.channel in _STEERING and item.serial in gateways
+        }
+    )
     contacts: dict[UUID, Contact] = {}
     faults: list[Fault] = []
     last_hello = {item.serial: item for item in items if _is_hello(item)}

@@ -138,6 +138,7 @@ def _processes(port: int, url: str, gateways: Path, environment: dict) -> list[P
             *("--without-gossip", "--without-mingle", "--loglevel", "warning"),
         ),
         process("link", str(MANAGE), "run_link"),
+        process("scheduler", str(MANAGE), "run_scheduler"),
         process(
             "gateways",
             *(str(MANAGE), "simulate_gateways", "--gateways", str(gateways)),

@@ -1,0 +1,115 @@
+"""Schedules and heartbeats on their way to gateways: claimed from the outbox, sent, confirmed.
+
+A schedule is published whole and retained, so a gateway that was away gets the newest when it
+returns. Whoever sends an older one late learns so when it says what it sent, and sends the newest
+once more: the last word at the broker is always the newest.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from accounts import outbox
+from accounts.models import OutboxMessage
+from flexibility.models import Flexibility, GatewaySchedule
+from flexibility.operations import record_published
+from flexibility.resolver import EmitterKind
+from flexibility.resolving import SCHEDULE
+from gridx.gateways.messages import VERSION, ApplianceSchedule, Heartbeat, Message, Schedule
+from gridx.gateways.publisher import Publisher, UnableToPublish
+from gridx.gateways.topics import Channel
+from inventory.models import Gateway
+from measurements.resolutions import to_ms
+
+logger = logging.getLogger(__name__)
+
+# A schedule is wanted within seconds, and for as long as it takes.
+PROMPT = outbox.Patience(
+    lease=timedelta(seconds=30),
+    first_pause=timedelta(seconds=1),
+    longest_pause=timedelta(seconds=60),
+    most_attempts=None,
+)
+AT_ONCE = 500
+_PATIENCE_S = 20.0
+
+
+def publish_schedules(*, now: datetime) -> int:
+    """Send the schedules that are due; returns how many messages were claimed."""
+    claimed = outbox.claim_due(kind=SCHEDULE, now=now, limit=AT_ONCE, patience=PROMPT)
+    if not claimed:
+        return 0
+    try:
+        _publish_newest(_still_to_send(claimed), now)
+    except UnableToPublish as error:
+        logger.warning("%d schedules could not be sent: %s", len(claimed), error)
+        for message in claimed:
+            outbox.postpone(message, error=str(error), now=now, patience=PROMPT)
+    else:
+        outbox.confirm_all(claimed, now=now)
+    return len(claimed)
+
+
+def send_heartbeats(*, now: datetime) -> int:
+    """Tell the gateways that a grid operator dims that the cloud is there; returns how many."""
+    dimmed = Flexibility.objects.filter(
+        inputs__contains=[{"emitter": EmitterKind.GRID_OPERATOR.value}],
+        appliance__removed_at=None,
+        appliance__gateway__revoked_at=None,
+    )
+    serials = dimmed.values_list("appliance__gateway__serial", flat=True).distinct()
+    beat = Heartbeat(v=VERSION, at=to_ms(now))
+    messages = [(serial, Channel.HEARTBEAT, beat) for serial in serials if serial]
+    if messages:
+        asyncio.run(_send(messages))
+    return len(messages)
+
+
+def schedule_of(row: GatewaySchedule) -> Schedule:
+    """The message that a row stands for."""
+    return Schedule(
+        v=VERSION,
+        revision=row.revision,
+        issued_at=to_ms(row.made_at),
+        appliances=msgspec.convert(row.body, list[ApplianceSchedule]),
+    )
+
+
+def _still_to_send(claimed: Collection[OutboxMessage]) -> set[UUID]:
+    """The gateways of these messages, but those that have the newest already.
+
+    What was tried before may have got lost half way, so that is sent whatever is known.
+    """
+    tried = {UUID(one.payload["gateway"]) for one in claimed if one.attempts > 1}
+    fresh = {UUID(one.payload["gateway"]) for one in claimed} - tried
+    known = GatewaySchedule.objects.in_bulk(fresh)
+    return tried | {pk for pk, row in known.items() if row.published_revision < row.revision}
+
+
+def _publish_newest(gateways: set[UUID], now: datetime) -> None:
+    """Publish until the last word of each is its newest. Raises UnableToPublish."""
+    while gateways:
+        rows = GatewaySchedule.objects.filter(
+            pk__in=gateways, gateway__in=Gateway.objects.filter(revoked_at=None)
+        ).select_related("gateway")
+        found = list(rows)
+        messages = [(row.gateway.serial, Channel.SCHEDULE, schedule_of(row)) for row in found]
+        if messages:
+            asyncio.run(_send(messages))
+        gateways = record_published(revisions={row.pk: row.revision for row in found}, now=now)
+
+
+async def _send(messages: Sequence[tuple[str, Channel, Message]]) -> None:
+    at = settings.ADDRESSES
+    publisher = Publisher(mqtt_url=at.mqtt_url, nats_url=at.nats_url)
+    connection = asyncio.create_task(publisher.run())
+    try:
+        await publisher.publish(messages, patience_s=_PATIENCE_S)
+    finally:
+        connection.cancel()
+        await asyncio.gather(connection, return_exceptions=True)

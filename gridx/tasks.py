@@ -1,0 +1,19 @@
+"""Celery tasks of the project: what leaves for gateways. Rows are the truth, tasks only hints."""
+
+from celery import shared_task
+
+from gridx import clock
+from gridx.gateways import dispatch
+
+
+@shared_task
+def publish_schedules() -> None:
+    """Send what is due. Runs by the clock, and at once when the scheduler knows of something."""
+    while dispatch.publish_schedules(now=clock.now()):
+        pass
+
+
+@shared_task
+def send_heartbeats() -> None:
+    """Tell dimmed gateways that the cloud is there."""
+    dispatch.send_heartbeats(now=clock.now())
