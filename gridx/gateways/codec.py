@@ -19,7 +19,7 @@ from gridx.gateways.messages import (
     Readings,
     SequenceNumber,
 )
-from gridx.gateways.topics import Channel
+from gridx.gateways.topics import PROTOCOL_VERSION, Channel
 
 MAX_UNKNOWN_FIELDS = 20
 
@@ -57,6 +57,10 @@ class _Versioned(Struct):
     v: int
 
 
+class _Announced(Struct):
+    protocol: int
+
+
 class _Numbered(Struct):
     seq: SequenceNumber
 
@@ -74,7 +78,7 @@ def decode(channel: Channel, body: bytes) -> Message:
         str(body, "utf-8")  # the decoder skips unknown fields without looking at their bytes
         return _decoders[channel].decode(body)
     except msgspec.ValidationError as error:
-        refusal = _refusal(body, error)
+        refusal = _refusal(channel, body, error)
     except RecursionError:
         raise MessageRefused(Reason.MALFORMED, "nested too deeply") from None
     except ValueError as error:
@@ -116,14 +120,11 @@ def unknown_fields(channel: Channel, body: bytes) -> tuple[str, ...]:
     return tuple(found)[:MAX_UNKNOWN_FIELDS]
 
 
-def _refusal(body: bytes, error: msgspec.ValidationError) -> MessageRefused:
+def _refusal(channel: Channel, body: bytes, error: msgspec.ValidationError) -> MessageRefused:
     """What a failed check means: another version's message, or a wrong field of this one's."""
-    try:
-        version = msgspec.json.decode(body, type=_Versioned).v
-    except (ValueError, RecursionError):
-        version = VERSION
-    if version != VERSION:
-        return MessageRefused(Reason.UNKNOWN_VERSION, f"version {str(version)[:40]}", "v")
+    other = _other_version(channel, body)
+    if other is not None:
+        return other
     text = str(error)
     path = _PATH.search(text)
     field = path.group(1) if path else ""
@@ -131,6 +132,21 @@ def _refusal(body: bytes, error: msgspec.ValidationError) -> MessageRefused:
     if missing:
         field = f"{field}.{missing.group(1)}".lstrip(".")
     return MessageRefused(Reason.INVALID, _PATH.sub("", text), field or None)
+
+
+def _other_version(channel: Channel, body: bytes) -> MessageRefused | None:
+    """That a message is of another version, or a hello of a newer protocol, where it says so."""
+    with suppress(ValueError, RecursionError):
+        version = msgspec.json.decode(body, type=_Versioned).v
+        if version != VERSION:
+            return MessageRefused(Reason.UNKNOWN_VERSION, f"version {str(version)[:40]}", "v")
+    if channel is Channel.HELLO:
+        with suppress(ValueError, RecursionError):
+            protocol = msgspec.json.decode(body, type=_Announced).protocol
+            if protocol > PROTOCOL_VERSION:
+                detail = f"protocol {str(protocol)[:40]}, at most {PROTOCOL_VERSION}"
+                return MessageRefused(Reason.UNKNOWN_VERSION, detail, "protocol")
+    return None
 
 
 def _loads(body: bytes) -> tuple[Any, bytes]:
@@ -163,7 +179,7 @@ def _decode_leniently(body: bytes, refusal: MessageRefused) -> Message:
     try:
         return msgspec.convert(loaded, Readings)
     except msgspec.ValidationError as error:
-        raise _refusal(strict, error) from None
+        raise _refusal(Channel.READINGS, strict, error) from None
     except RecursionError:
         raise refusal from None
 

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from gridx.gateways.topics import Channel
+from gridx.gateways.topics import PROTOCOL_VERSION, Channel
 
 VERSION = 1
 MAX_BYTES = 512 * 1024
@@ -111,9 +111,12 @@ class FoundAppliance(Part):
 
 
 class Hello(Message):
-    """up/hello: who the gateway is and what it found. ``sent_at`` shows how its clock goes."""
+    """up/hello: who the gateway is and what it found. ``sent_at`` shows how its clock goes.
 
-    protocol: Annotated[int, Meta(ge=1)]
+    A ``protocol`` that is newer than this document is refused like a message of another version.
+    """
+
+    protocol: Annotated[int, Meta(ge=1, le=PROTOCOL_VERSION)]
     model: Text
     firmware: Text
     sent_at: Instant

@@ -278,6 +278,20 @@ def test_a_hello_is_answered_with_uuids_and_refusals(cast, arrive, now):
     assert DeclaredInterval.objects.get(appliance_key=meter.key).interval_s == 10
 
 
+def test_a_hello_of_a_protocol_of_the_future_is_refused_counted_and_answered(cast, arrive, now):
+    body = hello(now, METER) | {"protocol": 99}
+    outcome = apply_arrivals(arrivals=[arrive(Channel.HELLO, body)], now=now)
+    (error,) = errors(outcome)
+    assert (error.reason, error.channel, error.field) == (
+        "unknown_version",
+        "up/hello",
+        "protocol",
+    )
+    fault = GatewayFault.objects.get()
+    assert (fault.reason, fault.detail) == ("unknown_version", "protocol: protocol 99, at most 1")
+    assert not Appliance.objects.filter(local_id="meter").exists()
+
+
 def test_what_was_read_before_keeps_the_interval_that_held_then(cast, arrive, now):
     grid = {"local_id": "grid", "kind": "grid_meter", "interval_s": 5}
     apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(now, grid))], now=now)
