@@ -75,7 +75,7 @@ class UserSerializer(WireSerializer):
     language = LanguageField()
 
 
-def _asked(request: Request, name: str, choices) -> str | None:
+def asked(request: Request, name: str, choices) -> str | None:
     """A query parameter that is one of `choices`. Raises ValidationError, naming it."""
     value = request.query_params.get(name) or None
     if value is not None and value not in choices:
@@ -84,13 +84,13 @@ def _asked(request: Request, name: str, choices) -> str | None:
 
 
 def _of_kind(accounts: QuerySet, request: Request) -> QuerySet:
-    kind = _asked(request, "kind", Account.Kind.values)
+    kind = asked(request, "kind", Account.Kind.values)
     return accounts.filter(kind=kind) if kind else accounts
 
 
 def _sorted(rows: QuerySet, request: Request, sort: dict[str, str]) -> QuerySet:
-    by = sort[_asked(request, "sort", sort) or next(iter(sort))]
-    descending = _asked(request, "order", ("asc", "desc")) == "desc"
+    by = sort[asked(request, "sort", sort) or next(iter(sort))]
+    descending = asked(request, "order", ("asc", "desc")) == "desc"
     return rows.order_by(f"-{by}" if descending else by, "pk")
 
 

@@ -11,19 +11,23 @@ def wire_name(name: str) -> str:
     return first + "".join(_ABBREVIATIONS.get(word, word.capitalize()) for word in rest)
 
 
-# No docstring: the API's description would give it to every serializer that has none.
-# Fields are declared by our names and travel by the wire's. What has no value is left out: the
-# wire's clients read an absent key, but fail at a null.
-class WireSerializer(serializers.Serializer):
+# No docstrings: the API's description would give them to every serializer that has none.
+# Fields are declared by our names and travel by the wire's.
+class NamedSerializer(serializers.Serializer):
     def get_fields(self) -> dict:
         fields = {}
         for name, field in super().get_fields().items():
             wire = wire_name(name)
-            if wire != name and field.source is None:
+            if isinstance(field, serializers.SerializerMethodField):
+                field.method_name = field.method_name or f"get_{name}"
+            elif wire != name and field.source is None:
                 field.source = name
             fields[wire] = field
         return fields
 
+
+# What has no value is left out: the wire's clients read an absent key, but fail at a null.
+class WireSerializer(NamedSerializer):
     def to_representation(self, instance) -> dict:
         everything = super().to_representation(instance)
         return {name: value for name, value in everything.items() if value not in (None, "", {})}

@@ -180,7 +180,7 @@ class ApplianceList(ApplianceScope, WireList):
 
     def get_queryset(self) -> QuerySet[Appliance]:
         appliances = self.visible_appliances().filter(removed_at=None)
-        if not _flag(self.request, "listAll"):
+        if not flag(self.request, "listAll"):
             appliances = appliances.exclude(parent__kind=ApplianceKind.HYBRID_INVERTER)
         return appliances.order_by("key")
 
@@ -205,7 +205,8 @@ def _names(request: Request, parameter: str, known: Iterable[str]) -> frozenset[
     return names
 
 
-def _flag(request: Request, parameter: str) -> bool:
+def flag(request: Request, parameter: str) -> bool:
+    """A query parameter that is true or false; false where it is absent. Raises ValidationError."""
     value = request.query_params.get(parameter, "").lower()
     if value not in {"", "true", "false", "1", "0"}:
         raise ValidationError({parameter: ["is true or false"]})

@@ -4,7 +4,8 @@ from rest_framework import serializers
 
 from accounts.api import UserSerializer
 from accounts.wire import WireSerializer
-from inventory.models import Appliance, SystemPool
+from accounts.wire_fields import IdField, TextField
+from inventory.models import Appliance, SystemPool, validate_time_zone
 from inventory.wire import PROTOCOLS
 
 GATEWAY_STATES = ["AVAILABLE", "TEMPORARILY_UNAVAILABLE", "UNAVAILABLE"]
@@ -13,9 +14,9 @@ APPLIANCE_TYPES = ["METER", "INVERTER", "EVSTATION", "HEAT_PUMP", "HEATER"]
 
 
 class RowSerializer(WireSerializer):
-    id = serializers.UUIDField()
-    created_at = serializers.DateTimeField()
-    updated_at = serializers.DateTimeField()
+    id = serializers.UUIDField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(read_only=True)
 
 
 class ReferenceSerializer(WireSerializer):
@@ -147,17 +148,20 @@ class ApplianceSerializer(RowSerializer):
     heater = HeaterInformationSerializer(required=False)
 
 
+# These two are what clients send as well.
 class ClusterSerializer(RowSerializer):
-    name = serializers.CharField()
-    system_id = serializers.UUIDField()
-    parent_id = serializers.UUIDField(required=False)
+    name = TextField(max_length=200)
+    system_id = IdField(required=False, help_text="By default that of the cluster around it.")
+    parent_id = IdField(required=False, allow_null=True, help_text="The cluster around it.")
 
 
 class SystemPoolSerializer(RowSerializer):
-    name = serializers.CharField()
-    kind = serializers.ChoiceField(SystemPool.Kind.values)
-    time_zone = serializers.CharField(help_text="IANA")
-    account_id = serializers.UUIDField()
+    name = TextField(max_length=200)
+    kind = serializers.ChoiceField(SystemPool.Kind.values, required=False)
+    time_zone = TextField(
+        required=False, max_length=64, validators=[validate_time_zone], help_text="IANA"
+    )
+    account_id = IdField(required=False, help_text="By default the caller's.")
 
 
 class InventoryItemSerializer(WireSerializer):
