@@ -148,7 +148,8 @@ def explain(spans: Sequence[Span], *, drafts: Iterable[Constraint] = ()) -> list
     ids = {one["id"] for span in spans for one in span.inputs}
     stored = Constraint.objects.filter(pk__in=ids).exclude(emitter=None).select_related("emitter")
     people = {str(row.pk): row.emitter for row in (*stored, *drafts)}
-    return [ExplainedSpan(span, _explained_then(span, people)) for span in spans]
+    kinds = {kind: str(name) for kind, name in words.EMITTERS.items()}
+    return [ExplainedSpan(span, _explained_then(span, people, kinds)) for span in spans]
 
 
 @dataclass(frozen=True)
@@ -275,8 +276,10 @@ def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
     return found
 
 
-def _explained_then(span: Span, people: Mapping[str, User | None]) -> list[Explained]:
-    names = {one["id"]: str(words.EMITTERS[one["emitter"]]) for one in span.inputs}
+def _explained_then(
+    span: Span, people: Mapping[str, User | None], kinds: Mapping[str, str]
+) -> list[Explained]:
+    names = {one["id"]: kinds[one["emitter"]] for one in span.inputs}
     found = []
     for one in span.inputs:
         row = Constraint(
