@@ -5,6 +5,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from accounts import api as accounts
 from accounts.oauth_api import TokenView
+from flexibility import api as flexibility
+from flexibility import groups_api as groups
 from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
@@ -55,6 +57,21 @@ urlpatterns = [
         measurements.SystemHistorical.as_view(),
         name="api_system_historical",
     ),
+    path(
+        "systems/<uuid:system_id>/flexibilities",
+        flexibility.SystemFlexibilityList.as_view(),
+        name="api_system_flexibilities",
+    ),
+    path(
+        "systems/<uuid:system_id>/clusters",
+        groups.SystemClusterList.as_view(),
+        name="api_system_clusters",
+    ),
+    path(
+        "systems/<uuid:system_id>/gateways/<uuid:gateway_id>/import-power-limit",
+        flexibility.ImportPowerLimit.as_view(),
+        name="api_import_power_limit",
+    ),
     path("gateways", inventory.GatewayList.as_view(), name="api_gateways"),
     path("gateways/<uuid:gateway_id>", inventory.GatewayDetail.as_view(), name="api_gateway"),
     path(
@@ -66,6 +83,60 @@ urlpatterns = [
         "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>",
         inventory.ApplianceDetail.as_view(),
         name="api_appliance",
+    ),
+    path(
+        "appliances/<uuid:appliance_id>/flexibility",
+        flexibility.ApplianceFlexibility.as_view(),
+        name="api_flexibility",
+    ),
+    path(
+        "appliances/<uuid:appliance_id>/flexibility/timeline",
+        flexibility.ApplianceTimeline.as_view(),
+        name="api_timeline",
+    ),
+    path(
+        "appliances/<uuid:appliance_id>/constraints",
+        flexibility.ApplianceConstraints.as_view(),
+        name="api_appliance_constraints",
+    ),
+    path(
+        "constraints/<uuid:constraint_id>",
+        flexibility.ConstraintDetail.as_view(),
+        name="api_constraint",
+    ),
+    path("clusters", groups.ClusterList.as_view(), name="api_clusters"),
+    path("clusters/<uuid:cluster_id>", groups.ClusterDetail.as_view(), name="api_cluster"),
+    path(
+        "clusters/<uuid:cluster_id>/appliances/<uuid:appliance_id>",
+        groups.ClusterMember.as_view(),
+        name="api_cluster_member",
+    ),
+    path(
+        "clusters/<uuid:cluster_id>/flexibilities",
+        flexibility.ClusterFlexibilityList.as_view(),
+        name="api_cluster_flexibilities",
+    ),
+    path(
+        "clusters/<uuid:cluster_id>/constraints",
+        flexibility.ClusterConstraints.as_view(),
+        name="api_cluster_constraints",
+    ),
+    path("systempools", groups.PoolList.as_view(), name="api_pools"),
+    path("systempools/<uuid:pool_id>", groups.PoolDetail.as_view(), name="api_pool"),
+    path(
+        "systempools/<uuid:pool_id>/systems",
+        groups.PoolSystems.as_view(),
+        name="api_pool_systems",
+    ),
+    path(
+        "systempools/<uuid:pool_id>/flexibility",
+        flexibility.PoolFlexibility.as_view(),
+        name="api_pool_flexibility",
+    ),
+    path(
+        "systempools/<uuid:pool_id>/constraints",
+        flexibility.PoolConstraints.as_view(),
+        name="api_pool_constraints",
     ),
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="api_schema"), name="api_docs"),

@@ -286,12 +286,16 @@ SPECTACULAR_SETTINGS = {
         "GatewayStateEnum": "inventory.wire_schema.GATEWAY_STATES",
         "ApplianceStateEnum": "inventory.wire_schema.APPLIANCE_STATES",
         "ApplianceStatusEnum": "inventory.models.Appliance.Status",
+        "OutcomeEnum": "flexibility.wire.OUTCOMES",
+        "EmitterKindEnum": "flexibility.wire.EMITTER_KINDS",
+        "ConstraintStateEnum": "flexibility.wire.STATES",
+        "DeliveryEnum": "flexibility.wire.DELIVERIES",
     },
     "DESCRIPTION": (
-        "Accounts, systems, gateways and appliances, with what they measure. Lists are bare arrays"
-        " in pages (`page`, `per_page`; headers `Link` and `X-Total-Count`). What is out of your"
-        " sight is 404, what you may not do 403; a request that does not fit is 422, with details"
-        " that begin with the name of the field."
+        "Accounts, systems, gateways and appliances, with what they measure and what is asked of"
+        " them. Lists are bare arrays in pages (`page`, `per_page`; headers `Link` and"
+        " `X-Total-Count`). What is out of your sight is 404, what you may not do 403; a request"
+        " that does not fit is 422, with details that begin with the name of the field."
     ),
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SWAGGER_UI_DIST": "SIDECAR",

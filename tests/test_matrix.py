@@ -15,6 +15,7 @@ otherwise. Everything that a visitor does is undone before the next one comes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -28,9 +29,12 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern
 
 from accounts.models import User
+from flexibility.emitters import emitter_of
+from flexibility.import_limits import set_import_limit
+from gridx import clock
 from gridx.asgi import application
 from gridx.pages.routing import websocket_urlpatterns
-from inventory.models import Cluster
+from inventory.models import Appliance, Cluster
 from inventory.operations import assign_system
 from tests.cast import Cast, make_cast
 
@@ -51,6 +55,10 @@ PUBLIC = (200, 200, 200, 200, 200, 200)
 API_SEEN = (200, 200, 404, 404, 200, FORBIDDEN)
 API_SIGNED_IN = (200, 200, 200, 200, 200, FORBIDDEN)
 API_NOWHERE = (404, 404, 404, 404, 404, 404)
+# What managers of groups do; the pool is of North, above Mara.
+API_GROUPED = (FORBIDDEN, 204, 404, 404, FORBIDDEN, FORBIDDEN)
+API_POOL_SEEN = (404, 200, 404, 404, 200, FORBIDDEN)
+API_POOL_GROUPED = (404, 204, 404, 404, FORBIDDEN, FORBIDDEN)
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,8 @@ PAGES = [
     Line("pool_remove", (404, 302, 404, 404, 403, SIGN_IN), "post"),
 ]
 
+LIMIT = {"maxPower": 4_200, "invalidAt": (clock.now() + timedelta(hours=1)).isoformat()}
+
 API = [
     Line("api_token", (400,) * 6, "post"),
     Line("api_user", API_SIGNED_IN),
@@ -170,6 +180,65 @@ API = [
     Line("api_gateway", API_SEEN),
     Line("api_appliances", API_SEEN),
     Line("api_appliance", API_SEEN),
+    # Flexibility and constraints; the one of `things` is Mara's own.
+    Line("api_system_flexibilities", API_SEEN),
+    Line("api_flexibility", API_SEEN),
+    Line("api_timeline", API_SEEN),
+    Line("api_appliance_constraints", API_SEEN),
+    Line(
+        "api_appliance_constraints", (201, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT
+    ),
+    Line(
+        "api_appliance_constraints",
+        (200, 200, 404, 404, FORBIDDEN, FORBIDDEN),
+        "post",
+        data=LIMIT,
+        query="?dryRun=true",
+    ),
+    Line("api_constraint", API_SEEN),
+    Line("api_constraint", (204, FORBIDDEN, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    Line("api_import_power_limit", API_SEEN),
+    Line(
+        "api_import_power_limit",
+        (201, 201, 404, 404, FORBIDDEN, FORBIDDEN),
+        "put",
+        data={"maxImportTotal": 11_000},
+    ),
+    Line("api_import_power_limit", (204, 204, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    # Clusters
+    Line("api_clusters", API_SIGNED_IN),
+    Line("api_clusters", (FORBIDDEN, 422, 422, FORBIDDEN, FORBIDDEN, FORBIDDEN), "post"),
+    Line("api_system_clusters", API_SEEN),
+    Line("api_cluster", API_SEEN),
+    Line(
+        "api_cluster",
+        (FORBIDDEN, 200, 404, 404, FORBIDDEN, FORBIDDEN),
+        "patch",
+        data={"name": "Yard"},
+    ),
+    Line("api_cluster", API_GROUPED, "delete"),
+    Line("api_cluster_member", API_GROUPED, "put"),
+    Line("api_cluster_member", API_GROUPED, "delete"),
+    Line("api_cluster_flexibilities", API_SEEN),
+    Line("api_cluster_constraints", API_SEEN),
+    Line("api_cluster_constraints", (201, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT),
+    # Pools
+    Line("api_pools", API_SIGNED_IN),
+    Line(
+        "api_pools",
+        (FORBIDDEN, 201, 201, FORBIDDEN, FORBIDDEN, FORBIDDEN),
+        "post",
+        data={"name": "Sun"},
+    ),
+    Line("api_pool", API_POOL_SEEN),
+    Line("api_pool", (404, 200, 404, 404, FORBIDDEN, FORBIDDEN), "patch", data={"name": "Sun"}),
+    Line("api_pool", API_POOL_GROUPED, "delete"),
+    Line("api_pool_systems", API_POOL_SEEN),
+    Line("api_pool_systems", (404, 422, 404, 404, FORBIDDEN, FORBIDDEN), "put"),
+    Line("api_pool_systems", (404, 422, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    Line("api_pool_flexibility", API_POOL_SEEN),
+    Line("api_pool_constraints", API_POOL_SEEN),
+    Line("api_pool_constraints", (404, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT),
     Line("api_schema", PUBLIC),
     Line("api_docs", PUBLIC),
     Line("api_root", API_NOWHERE),
@@ -184,6 +253,10 @@ SOCKETS = {"system_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403)}
 def things(cast: Cast, now) -> dict:
     """What the addresses are about, by the name of their argument."""
     cluster = Cluster.objects.create(system=cast.lindenweg, name="Garage")
+    Appliance.objects.filter(pk=cast.pv.pk).update(cluster=cluster)
+    limit = set_import_limit(
+        meter=cast.grid_meter, max_w=11_000, emitter=emitter_of(cast.mara), now=clock.now()
+    )
     helper = User.objects.create(
         email="second@south.example", account=cast.south, role="grid_operator"
     )
@@ -195,6 +268,7 @@ def things(cast: Cast, now) -> dict:
         "gateway_id": cast.gateway.pk,
         "appliance_id": cast.pv.pk,
         "cluster_id": cluster.pk,
+        "constraint_id": limit.pk,
         "pool_id": cast.pool.pk,
         "assignment_id": assignment.pk,
         "uidb64": "nobody",
@@ -230,14 +304,15 @@ def test_every_url_is_in_the_table_and_the_table_names_no_other():
     assert named == {line.name for line in PAGES + API}
 
 
-def test_a_url_that_takes_forms_has_a_line_for_them(cast, things):
-    posted = {line.name for line in PAGES + API if line.method == "post"}
+def test_a_url_that_changes_something_has_a_line_for_each_way_to(cast, things):
+    listed = {(line.name, line.method) for line in PAGES + API}
     client = Client()
     client.force_login(cast.staff)
     for line in PAGES + API:
         # The answer to a method that nobody knows names those that are known.
         allowed = client.generic("PURGE", _url(line, things, cast)).headers.get("Allow", "")
-        assert line.name in posted or "POST" not in allowed, line.name
+        changing = {"post", "put", "patch", "delete"} & set(allowed.lower().split(", "))
+        assert {(line.name, method) for method in changing} <= listed
 
 
 def _people(cast: Cast) -> dict[str, User | None]:
@@ -264,7 +339,7 @@ def _ask(client: Client, line: Line, url: str):
     options = {"content_type": "application/json"} if line in API else {}
     if line.method == "get":
         return client.get(url)
-    return client.post(url, line.data, **options)
+    return getattr(client, line.method)(url, line.data, **options)
 
 
 def _outcome(response) -> object:

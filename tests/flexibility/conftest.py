@@ -3,6 +3,7 @@
 import pytest
 
 from flexibility.operations import DriverLimits, set_driver_limits
+from gridx import clock
 
 
 @pytest.fixture
@@ -16,3 +17,9 @@ def driven(cast, now):
         now=now,
     )
     return cast
+
+
+@pytest.fixture
+def stopped_clock(now, monkeypatch):
+    """The API's clock shows the instant of the tests' stories."""
+    monkeypatch.setattr(clock, "now", lambda: now)

@@ -35,6 +35,11 @@ OF_ONE = {
     "api_gateway": {"gateway_id": "gateway"},
     "api_appliances": {"gateway_id": "gateway"},
     "api_appliance": {"gateway_id": "gateway", "appliance_id": "battery"},
+    "api_system_flexibilities": {"system_id": "lindenweg"},
+    "api_system_clusters": {"system_id": "lindenweg"},
+    "api_flexibility": {"appliance_id": "battery"},
+    "api_timeline": {"appliance_id": "battery"},
+    "api_appliance_constraints": {"appliance_id": "battery"},
 }
 # Lists and the caller's own.
 OF_CALLER = {
@@ -44,6 +49,26 @@ OF_CALLER = {
     "api_customers",
     "api_systems",
     "api_gateways",
+    "api_clusters",
+    "api_pools",
+}
+# What is made first: `tests/flexibility` and the matrix say who gets it.
+OF_THINGS = {
+    "api_constraint",
+    "api_import_power_limit",
+    "api_cluster",
+    "api_cluster_member",
+    "api_cluster_flexibilities",
+    "api_cluster_constraints",
+    "api_pool",
+    "api_pool_systems",
+    "api_pool_flexibility",
+    "api_pool_constraints",
+}
+WRITES = {
+    ("api_appliance_constraints", "post"),
+    ("api_clusters", "post"),
+    ("api_pools", "post"),
 }
 
 
@@ -61,7 +86,9 @@ def as_(user) -> APIClient:
 
 
 def test_every_address_is_in_these_tests():
-    assert {pattern.name for pattern in api.urlpatterns} == set(OF_ONE) | OF_CALLER | OPEN
+    assert {pattern.name for pattern in api.urlpatterns} == (
+        set(OF_ONE) | OF_CALLER | OF_THINGS | OPEN
+    )
 
 
 @pytest.mark.parametrize("name", sorted(OF_ONE))
@@ -133,8 +160,15 @@ def test_what_is_no_address_is_404_in_json_and_never_redirects(cast, path, metho
     assert answer.json()["message"]
 
 
-@pytest.mark.parametrize("name", sorted({*OF_ONE, *OF_CALLER}))
-@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        (name, method)
+        for name in sorted({*OF_ONE, *OF_CALLER})
+        for method in ("post", "put", "patch", "delete")
+        if (name, method) not in WRITES
+    ],
+)
 def test_what_only_reads_refuses_to_write(cast, name, method):
     answer = getattr(as_(cast.staff), method)(address(name, cast))
     assert answer.status_code == 405
