@@ -1,10 +1,12 @@
 """Staff support for accounts, users, the audit log and the outbox."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import Group  # its admin is registered by this import
 from django.db.models import Model, Q, QuerySet
 from django.forms import ModelForm
@@ -13,8 +15,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from oauth2_provider import admin as _tokens  # noqa: F401  registers them, before they go below
 
-from accounts import operations, outbox
+from accounts import operations, outbox, queries
 from accounts.audit import Verb, record_change
 from accounts.by_hand import (
     CarefulList,
@@ -31,6 +34,11 @@ from gridx import clock
 
 # Roles say what users may do; Django's groups would be a second, unheeded answer.
 admin.site.unregister(Group)
+# Of tokens only checksums are kept, they end with the password or the user's access, and one row
+# stands for all clients: nothing there is for hands.
+admin.site.unregister(
+    [model for model in admin.site._registry if model._meta.app_label == "oauth2_provider"]
+)
 admin.site.autocomplete_view = partial(answer_typing, admin_site=admin.site)
 
 
@@ -219,15 +227,54 @@ class UserAdmin(StaffAdmin):
         messages.success(request, text % len(queryset))
 
 
+class NamedValuesFilter(admin.AllValuesFieldListFilter):
+    """The values that there are, shown by their names."""
+
+    @staticmethod
+    def name_of(value: str) -> str:
+        raise NotImplementedError
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        for choice in super().choices(changelist):
+            yield choice | {"display": self.name_of(str(choice["display"]))}
+
+
+class VerbFilter(NamedValuesFilter):
+    name_of = staticmethod(queries.verb_name)
+
+
+class KindFilter(NamedValuesFilter):
+    name_of = staticmethod(queries.kind_name)
+
+
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
-    list_display = ("at", "by", "verb", "target_kind", "target_name", "account")
-    list_filter = ("verb", "target_kind")
+    list_display = ("at", "by", "verb_name", "kind_name", "target_name", "account")
+    list_filter = (("verb", VerbFilter), ("target_kind", KindFilter))
+    fields = (
+        *("at", "by", "verb_name", "kind_name", "target_name", "target_id", "account"),
+        "changes_in_words",
+    )
     list_select_related = ("by", "account")
     search_fields = ("target_name", "by__email", "by__full_name", "account__name", "=target_id")
     search_help_text = _("What was changed (name or id), who did it, or the account")
     date_hierarchy = "at"
     ordering = ("-at",)
+
+    @admin.display(description=_("verb"), ordering="verb")
+    def verb_name(self, obj: AuditEntry) -> str:
+        return queries.verb_name(obj.verb)
+
+    @admin.display(description=_("kind of target"), ordering="target_kind")
+    def kind_name(self, obj: AuditEntry) -> str:
+        return queries.kind_name(obj.target_kind)
+
+    @admin.display(description=_("changes"))
+    def changes_in_words(self, obj: AuditEntry) -> str:
+        return "\n".join(
+            f"{name}: {after}" if before in (None, "") else f"{name}: {before} → {after}"
+            for name, before, after in queries.audit_line(obj).changes
+        )
 
 
 class OutboxStateFilter(admin.SimpleListFilter):

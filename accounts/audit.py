@@ -31,6 +31,16 @@ class Verb(models.TextChoices):
     CONSTRAINT_WITHDRAWN = "constraint_withdrawn", _("constraint withdrawn")
 
 
+# What changed, where it is no field of what it was changed of.
+DETAILS = {
+    "added": _("added"),
+    "removed": _("taken out"),
+    "grid_operator": _("grid operator"),
+}
+# These are names, not values before and after.
+LISTS = frozenset({"added", "removed"})
+
+
 def record_change(
     *,
     verb: str,

@@ -10,9 +10,10 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Length
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
 from accounts.access import Role, ScopedQuerySet
-from accounts.audit import Verb
+from accounts.audit import DETAILS, LISTS, Verb
 from accounts.models import Account, AuditEntry, User
 
 
@@ -202,19 +203,29 @@ def audit_line(entry: AuditEntry) -> AuditLine:
     model = _model_of(entry.target_kind)
     changes = []
     for name, values in entry.changes.items():
-        before, after = values if isinstance(values, list) and len(values) == 2 else (None, values)
+        is_pair = name not in LISTS and isinstance(values, list) and len(values) == 2
+        before, after = values if is_pair else (None, values)
         choices = _choices(model, name)
         changes.append(
             (_field_words(model, name), *(_in_words(value, choices) for value in (before, after)))
         )
-    verb = entry.verb
     return AuditLine(
         entry=entry,
-        # Verbs of apps above are shown as they are.
-        verb=str(Verb(verb).label) if verb in Verb.values else verb.replace("_", " "),
-        kind=str(model._meta.verbose_name) if model else entry.target_kind,
+        verb=verb_name(entry.verb),
+        kind=kind_name(entry.target_kind),
         changes=changes,
     )
+
+
+def verb_name(verb: str) -> str:
+    """What was done; verbs of apps above are shown as they are."""
+    return str(Verb(verb).label) if verb in Verb.values else verb.replace("_", " ")
+
+
+def kind_name(label: str) -> str:
+    """What a kind of target is called: `inventory.system` is a system."""
+    model = _model_of(label)
+    return str(model._meta.verbose_name) if model else label
 
 
 def audit_kinds() -> list[tuple[str, str]]:
@@ -237,6 +248,8 @@ def _model_of(label: str) -> type[Model] | None:
 
 
 def _field_words(model: type[Model] | None, name: str) -> str:
+    if name in DETAILS:
+        return str(DETAILS[name])
     try:
         return str(model._meta.get_field(name).verbose_name) if model else name
     except FieldDoesNotExist:
@@ -252,4 +265,8 @@ def _choices(model: type[Model] | None, name: str) -> dict[Any, Any]:
 
 
 def _in_words(value: Any, choices: dict[Any, Any]) -> Any:
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return str(choices[value]) if isinstance(value, str) and value in choices else value

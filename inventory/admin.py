@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.access import Role
-from accounts.admin import ReadOnlyAdmin, StaffAdmin
+from accounts.admin import NamedValuesFilter, ReadOnlyAdmin, StaffAdmin
 from accounts.forms import TrialSaveForm
 from accounts.models import Account
 from gridx import clock
@@ -25,6 +25,7 @@ from inventory.models import (
     SystemPool,
 )
 from inventory.queries import GATEWAY_STATES, gateway_state
+from inventory.words import REASONS, fault_in_words
 
 MOST_BODY = 4000
 
@@ -285,17 +286,27 @@ class SystemAssignmentAdmin(OfSystemAdmin):
     autocomplete_fields = ("user", "system")
 
 
+class ReasonFilter(NamedValuesFilter):
+    @staticmethod
+    def name_of(value: str) -> str:
+        return str(REASONS.get(value, value))
+
+
 @admin.register(GatewayFault)
 class GatewayFaultAdmin(ReadOnlyAdmin):
-    list_display = ("at", "since", "gateway", "topic", "reason", "count", "detail")
-    list_filter = ("topic", "reason")
+    list_display = ("at", "since", "gateway", "topic", "why", "count", "detail")
+    list_filter = ("topic", ("reason", ReasonFilter))
     list_select_related = ("gateway",)
     search_fields = ("gateway__serial", "detail", "reason")
     search_help_text = _("Serial number, reason or detail")
     date_hierarchy = "at"
     ordering = ("-at",)
-    fields = ("at", "since", "gateway", "topic", "reason", "detail", "count", "body_text")
+    fields = ("at", "since", "gateway", "topic", "why", "reason", "detail", "count", "body_text")
     readonly_fields = ("body_text",)
+
+    @admin.display(description=_("why"), ordering="reason")
+    def why(self, obj: GatewayFault) -> str:
+        return str(fault_in_words(obj).reason)
 
     @admin.display(description=_("body"))
     def body_text(self, obj: GatewayFault) -> str:

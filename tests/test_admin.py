@@ -110,6 +110,11 @@ def _save(browser, model, url: str, **changes):
     return browser.post(url, {name: value for name, value in values.items() if value is not None})
 
 
+def test_tokens_and_groups_are_not_for_hands(staff):
+    assert {model._meta.app_label for model in admin.site._registry} == {"accounts", "inventory"}
+    assert "oauth" not in staff.get(reverse("admin:index")).content.decode().lower()
+
+
 def test_every_list_has_its_search_in_this_test():
     assert set(SEARCHES) == set(OURS)
 

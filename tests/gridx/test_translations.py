@@ -221,6 +221,42 @@ def test_the_audit_log_names_roles_in_german(cast: Cast, now: datetime):
     assert line.changes == [("Rolle", "Lesezugriff", "Bewohner")]
 
 
+def test_the_audit_log_names_members_in_german(cast: Cast, now: datetime):
+    entry = record_change(
+        verb=Verb.MEMBERS_CHANGED,
+        target=cast.pool,
+        account=cast.north,
+        by=None,
+        now=now,
+        changes={"added": ["Lindenweg 12", "Hafenstraße 3"], "grid_operator": [None, "a@b.c"]},
+    )
+    with translation.override("de"):
+        assert audit_line(entry).changes == [
+            ("hinzugefügt", None, "Lindenweg 12, Hafenstraße 3"),
+            ("Netzbetreiber", None, "a@b.c"),
+        ]
+
+
+def test_the_admin_names_what_was_done_to_what_in_german(client: Client, cast: Cast, now: datetime):
+    entry = record_change(
+        verb=Verb.ROLE_CHANGED,
+        target=cast.mara,
+        account=cast.meyers,
+        by=None,
+        now=now,
+        changes={"role": ["viewer", "resident"]},
+    )
+    client.force_login(cast.staff)
+    german = {"accept-language": "de"}
+    found = client.get("/admin/accounts/auditentry/", headers=german).content.decode()
+    words = re.sub(r"<[^>]*>", " ", found)
+    assert words.count("Rolle geändert") == 2  # the row and the filter
+    for code in ("role_changed", "accounts.user"):
+        assert code not in words
+    url = f"/admin/accounts/auditentry/{entry.pk}/change/"
+    assert "Rolle: Lesezugriff → Bewohner" in client.get(url, headers=german).content.decode()
+
+
 def test_the_admin_names_a_gateways_state_in_german(client: Client, cast: Cast):
     client.force_login(cast.staff)
     found = client.get("/admin/inventory/gateway/", headers={"accept-language": "de"})

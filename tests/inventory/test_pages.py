@@ -373,6 +373,26 @@ def test_the_page_of_a_gateway_tells_what_is_wrong_with_it(cast, admin, now):
     assert "&lt;b&gt;x" in page
 
 
+def test_a_refusal_is_told_in_words_and_its_code_stands_apart(cast, admin, now):
+    GatewayFault.objects.create(
+        gateway=cast.gateway,
+        at=now,
+        topic="up/hello",
+        reason="invalid",
+        detail="appliances: Expected `array`, got `int`",
+    )
+    page = _text(admin.get(f"/gateways/{cast.gateway.pk}"))
+    words, technical = page.split('<details class="technical">')
+    assert "A field of the message is missing or has a wrong value" in words
+    assert "invalid" not in words
+    assert "got `int`" not in words
+    assert "up/hello invalid" in technical
+    german = _text(admin.get(f"/gateways/{cast.gateway.pk}", headers={"Accept-Language": "de"}))
+    assert "Ein Feld der Nachricht fehlt oder hat einen falschen Wert" in german
+    arrivals = _text(admin.get(f"/gateways/{cast.gateway.pk}/arrivals"))
+    assert "A field of the message is missing or has a wrong value" in arrivals
+
+
 def test_what_was_refused_again_and_again_says_since_when(cast, admin, now):
     fault = GatewayFault(gateway=cast.gateway, at=now, topic="up/readings", reason="malformed")
     fault.save()
