@@ -1,5 +1,6 @@
 """Accounts, customers and users on the wire API. All of it within the caller's sight."""
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.db.models.functions import Length
 from django.shortcuts import get_object_or_404
@@ -56,11 +57,11 @@ class LanguageSerializer(WireSerializer):
 
 @extend_schema_field(LanguageSerializer)
 class LanguageField(serializers.ReadOnlyField):
-    """A language by its code (`de`) as the wire's object."""
+    """A language by its code (`de`) as the wire's object; the default where none was chosen."""
 
     def to_representation(self, value: str) -> dict:
-        info = get_language_info(value)
-        return {"tag": value, "name": info["name"], "nameNative": info["name_local"]}
+        info = get_language_info(value or settings.LANGUAGE_CODE)
+        return {"tag": info["code"], "name": info["name"], "nameNative": info["name_local"]}
 
 
 class UserSerializer(WireSerializer):

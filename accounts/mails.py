@@ -44,7 +44,7 @@ def send_letter(message: OutboxMessage) -> str:
         "protocol": site.scheme,
         "domain": site.netloc,
     }
-    with translation.override(user.language):
+    with translation.override(user.language or settings.LANGUAGE_CODE):
         subject = render_to_string(f"accounts/{letter}_subject.txt", content)
         body = render_to_string(f"accounts/{letter}_email.txt", content)
     with get_connection(timeout=SERVER_WAITS_S) as server:

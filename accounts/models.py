@@ -134,8 +134,13 @@ class User(Identified, AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("e-mail"), unique=True)
     full_name = models.CharField(_("name"), max_length=200, blank=True)
     phone = models.CharField(_("phone"), max_length=40, blank=True)
+    # Nothing, until somebody chooses one for them: then pages keep that of the browser.
     language = models.CharField(
-        _("language"), max_length=5, choices=[("en", "English"), ("de", "Deutsch")], default="en"
+        _("language"),
+        max_length=5,
+        choices=[("", _("The browser's language")), ("en", "English"), ("de", "Deutsch")],
+        blank=True,
+        default="",
     )
     account = models.ForeignKey(
         Account,

@@ -67,7 +67,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     form = ProfileForm(request.POST or None, instance=User.objects.get(pk=user.pk))
     if request.method == "POST" and form.is_valid():
         operations.update_user(user=user, by=user, now=clock.now(), **form.cleaned_data)
-        with translation.override(user.language):
+        with translation.override(user.language or translation.get_language()):
             messages.success(request, _("Saved."))
         return with_language(redirect("profile"), user.language)
     return render(request, "accounts/profile.html", {"form": form, "person": user})
@@ -84,12 +84,16 @@ def admin_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def with_language(response: HttpResponse, language: str) -> HttpResponse:
-    """Remember the user's language in this browser, where `LocaleMiddleware` looks for it."""
-    response.set_cookie(
-        settings.LANGUAGE_COOKIE_NAME,
-        language,
-        max_age=365 * 24 * 3600,
-        secure=settings.SESSION_COOKIE_SECURE,
-        samesite="Lax",
-    )
+    """Remember the user's language in this browser, where `LocaleMiddleware` looks for it.
+
+    Who never chose one keeps that of the page where they signed in.
+    """
+    if language:
+        response.set_cookie(
+            settings.LANGUAGE_COOKIE_NAME,
+            language,
+            max_age=365 * 24 * 3600,
+            secure=settings.SESSION_COOKIE_SECURE,
+            samesite="Lax",
+        )
     return response

@@ -39,6 +39,15 @@ def test_the_page_speaks_the_language_of_the_user_from_then_on(cast, client):
     assert response.cookies[settings.LANGUAGE_COOKIE_NAME].value == "de"
 
 
+@pytest.mark.parametrize("chosen", [True, False], ids=["by a cookie", "by the browser"])
+def test_who_never_chose_a_language_keeps_that_of_the_sign_in_page(cast, client, chosen):
+    if chosen:
+        client.post("/language", {"language": "de", "next": "/sign-in"})
+    german = {} if chosen else {"Accept-Language": "de"}
+    _sign_in(client, cast.mara.email, headers=german)
+    assert '<html lang="de"' in client.get("/", headers=german).content.decode()
+
+
 def test_wrong_ones_get_the_same_answer_whatever_is_wrong(cast, client):
     User.objects.filter(pk=cast.schmidt.pk).update(is_active=False)
     answers = {
