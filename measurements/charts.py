@@ -5,10 +5,11 @@ week or month, the months of a year (as energy, kWh). Upwards stands what was us
 downwards what went into the battery and the grid.
 
 Figures are read from attributes named as in the tables (`pv_to_load_mwh`, …): integers in mWh,
-None where there is no statement. Colours and fonts are names of the stylesheet's variables
-("var(--sun)"), filled in by the browser; they are valid in plotly's own schema. The horizontal
-axis counts spans, so a day of 23 or 25 hours is drawn as it is. `layout.meta.narrow` holds what
-differs on a phone.
+None where there is no statement. Those of spans longer than a slot also say of how many slots they
+are the sum (`slots`, and `slots_over` of them until now). Colours and fonts are names of the
+stylesheet's variables ("var(--sun)"), filled in by the browser; they are valid in plotly's own
+schema. The horizontal axis counts spans, so a day of 23 or 25 hours is drawn as it is.
+`layout.meta.narrow` holds what differs on a phone.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from math import ceil, floor, log10
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from measurements.resolutions import SLOT, Span
+from measurements.resolutions import SLOT, Span, slot_start
 
 Number = Callable[[float, int], str]
 """Writes a number with so many decimals, in the reader's language."""
@@ -354,24 +355,49 @@ def _parts(span: Span, figure: Any | None, now: datetime) -> dict[str, float]:
     """Shares of the elapsed part of a span, by state; they add up to 1.
 
     What was seen counts as recovered where it arrived late; what was not seen counts as estimated
-    where a counter bridged the pause, else it is missing.
+    where a counter bridged the pause, else it is missing, like slots of which nothing is stored.
     """
     if figure is None or not figure.expected_s:
         return {"missing": 1.0}
-    length = (span.until_at - span.from_at).total_seconds()
-    elapsed = (min(span.until_at, now) - span.from_at).total_seconds()
-    expected = figure.expected_s * min(1.0, elapsed / length)
-    covered = min(1.0, figure.seen_s / expected) if expected else 1.0
+    stored, covered = _coverage(span, figure, now)
     # Readings come at intervals: the last one before now is always a little old.
-    if now < span.until_at and covered > 0.5 and length <= SLOT.total_seconds():
+    if now < span.until_at and covered > 0.5 and _is_slot(span):
         covered = 1.0
     covered = 1.0 if covered > 0.99 else covered
     flags = figure.flags or 0
-    parts = {
-        "recovered" if flags & RECOVERED else "seen": covered,
-        "estimated" if flags & ESTIMATED else "missing": 1 - covered,
-    }
+    parts = {"recovered" if flags & RECOVERED else "seen": stored * covered, "missing": 1 - stored}
+    unseen = "estimated" if flags & ESTIMATED else "missing"
+    parts[unseen] = parts.get(unseen, 0.0) + stored * (1 - covered)
     return {state: part for state, part in parts.items() if part > 0}
+
+
+def seen_share(span: Span, figure: Any, *, now: datetime) -> float:
+    """How much of a span was seen until now (0–1), of all that belongs to its system."""
+    stored, covered = _coverage(span, figure, now)
+    return stored * covered
+
+
+def _coverage(span: Span, figure: Any, now: datetime) -> tuple[float, float]:
+    """Of which share of a span anything is stored, and which share of that was seen.
+
+    What is still to come is not missing: of a slot that is running the part until now is judged,
+    of a longer span the slots that are over.
+    """
+    if _is_slot(span):
+        elapsed = min(1.0, (now - span.from_at) / SLOT)
+        return 1.0, _ratio(figure.seen_s, figure.expected_s * elapsed)
+    over = (min(span.until_at, slot_start(now)) - span.from_at) // SLOT
+    expected_s = figure.expected_s * _ratio(figure.slots_over, figure.slots)
+    return _ratio(figure.slots_over, over), _ratio(figure.seen_s, expected_s)
+
+
+def _is_slot(span: Span) -> bool:
+    return span.until_at - span.from_at <= SLOT
+
+
+def _ratio(part: float, whole: float) -> float:
+    """At most 1, which it also is of nothing."""
+    return min(1.0, part / whole) if whole > 0 else 1.0
 
 
 def _extend(stretches: list[Segment], state: str, x: float, width: float) -> None:

@@ -1,11 +1,12 @@
 """Reads of live values and of history; they never scan raw readings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 
 import numpy as np
+from django.db import connection
 from django.db.models import Model
 
 from inventory.kinds import ROLES, ApplianceKind
@@ -20,7 +21,7 @@ from measurements.models import (
     SystemMonth,
     SystemSlot,
 )
-from measurements.resolutions import Resolution, Span, periods
+from measurements.resolutions import Resolution, Span, periods, slot_start
 
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
 STALE_INTERVALS = 3
@@ -235,6 +236,47 @@ def _rows(figures: Figures, groups: Sequence[tuple[int, int]]) -> dict[int, Row]
     firsts = np.array([first for _span, first in groups], np.int64)
     summed = sum_figures(figures, firsts).rows()
     return {span: row | rates_of(row) for (span, _first), row in zip(groups, summed, strict=True)}
+
+
+def counting_slots(history: History, *, system: System, now: datetime) -> History:
+    """The same, and in each span's figures how many slots they are the sum of.
+
+    `slots` counts all of them, `slots_over` those that are over by now. Sums alone do not tell
+    what is missing: a slot of which nothing is known has no row, and so expects nothing.
+    """
+    known = [period for period in history.periods if period.figures is not None]
+    counts = _count_slots(system, known, now)
+    figures = {
+        one.start: {**one.figures, **count} for one, count in zip(known, counts, strict=True)
+    }
+    return replace(
+        history,
+        periods=[replace(one, figures=figures.get(one.start)) for one in history.periods],
+    )
+
+
+def _count_slots(system: System, spans: Sequence[Period], now: datetime) -> list[dict[str, int]]:
+    """Read from the index alone, so that a year costs little however wide its rows are."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT (
+                SELECT ARRAY[count(*), count(*) FILTER (WHERE start < %s)]
+                FROM measurements_systemslot
+                WHERE system_key = %s AND start >= from_at AND start < until_at
+            )
+            FROM unnest(%s::timestamptz[], %s::timestamptz[])
+                WITH ORDINALITY AS span (from_at, until_at, number)
+            ORDER BY number
+            """,
+            [
+                slot_start(now),
+                system.key,
+                [span.start for span in spans],
+                [span.until for span in spans],
+            ],
+        )
+        return [{"slots": slots, "slots_over": over} for ((slots, over),) in cursor]
 
 
 _APPLIANCE_COLUMNS = (

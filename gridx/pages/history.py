@@ -21,7 +21,8 @@ from measurements import charts
 from measurements.figures import COLUMNS
 from measurements.formats import Quantity, energy, number, percent, percentage
 from measurements.models import SystemDay
-from measurements.queries import History, Live, history_of_system
+from measurements.queries import History, Live, counting_slots, history_of_system
+from measurements.resolutions import Resolution, Span
 from measurements.words import quality_sentence
 
 # What a table tells before what its chart shows.
@@ -96,14 +97,17 @@ class PeriodFigures:
     quality_sentence: str
 
 
-def read_history(system: System, shown: Shown) -> History:
-    """The stored figures of the period."""
-    return history_of_system(
+def read_history(system: System, shown: Shown, *, now: datetime) -> History:
+    """The stored figures of the period, with what tells how much of it is missing."""
+    history = history_of_system(
         system=system,
         from_at=shown.span.from_at,
         until_at=shown.span.until_at,
         resolution=shown.parts,
     )
+    if shown.parts is Resolution.QUARTER:
+        return history
+    return counting_slots(history, system=system, now=now)
 
 
 def measured_days(system: System) -> tuple[date, date] | None:
@@ -138,18 +142,22 @@ def period_figures(history: History, shown: Shown, live: Live, *, now: datetime)
     )
 
 
-def figures_csv(history: History, shown: Shown) -> Iterator[list[str]]:
-    """The rows of the file: local instants with their offset, energies in Wh, exact to the mWh."""
+def figures_csv(history: History, shown: Shown, *, now: datetime) -> Iterator[list[str]]:
+    """The rows of the file: local instants with their offset, energies in Wh, exact to the mWh.
+
+    `seen` is which share of the span was measured until now; empty where nothing could be.
+    """
     names = [name for name in COLUMNS if name not in ("seen_s", "expected_s", "flags")]
     yield ["from", "until", *(name.replace("_mwh", "_wh") for name in names), "seen"]
     for period in history.periods:
         if period.figures is None:
             continue
         row = period.figures
+        seen = charts.seen_share(Span(period.start, period.until), _of(row), now=now)
         yield [
             *(at.astimezone(shown.zone).isoformat() for at in (period.start, period.until)),
             *(_plain(name, row[name]) for name in names),
-            f"{row['seen_s'] / row['expected_s']:.4f}" if row["expected_s"] else "",
+            f"{seen:.4f}" if row["expected_s"] else "",
         ]
 
 

@@ -62,9 +62,11 @@ def system(request: HttpRequest, system_id: UUID) -> HttpResponse:
 def history_file(request: HttpRequest, system_id: UUID) -> HttpResponse:
     """The figures of the period that the address says, as CSV."""
     found = _visible(request, system_id)
-    period = _shown(request, found, clock.now())
+    now = clock.now()
+    period = _shown(request, found, now)
     content = StringIO()
-    csv.writer(content).writerows(figures_csv(read_history(found, period), period))
+    history = read_history(found, period, now=now)
+    csv.writer(content).writerows(figures_csv(history, period, now=now))
     response = HttpResponse(content.getvalue(), content_type="text/csv; charset=utf-8")
     name = f"gridx-{period.zoom}-{period.first_day:%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -110,7 +112,7 @@ def _period_context(
     request: HttpRequest, system: System, live: Live, now: datetime
 ) -> dict[str, Any]:
     period = _shown(request, system, now)
-    history = read_history(system, period)
+    history = read_history(system, period, now=now)
     days = measured_days(system)
 
     def url(zoom: Zoom, day=None) -> str:

@@ -172,12 +172,66 @@ def test_the_ribbon_joins_equal_neighbours_and_ends_now():
     assert ribbon.length == 96
 
 
+def summed(slots: int, *, over: int | None = None, seen: float = 1.0, **values) -> SimpleNamespace:
+    """Figures of a longer span: of so many slots, of two appliances each, how much was seen."""
+    return figures(
+        seen_s=round(1800 * slots * seen),
+        expected_s=1800 * slots,
+        slots=slots,
+        slots_over=slots if over is None else over,
+        **values,
+    )
+
+
+def widths(ribbon: charts.Quality) -> list[tuple[str, float]]:
+    return [(segment.state, segment.width) for segment in ribbon.segments]
+
+
+WEEK = spans_of(date(2026, 6, 15), Resolution.WEEK, Resolution.DAY)
+
+
 def test_a_half_seen_day_is_half_a_stretch():
-    spans = spans_of(date(2026, 6, 15), Resolution.WEEK, Resolution.DAY)
-    days = [figures(seen_s=43_200, expected_s=86_400)] + [None] * 6
-    ribbon = charts.quality(spans, days, now=spans[1].from_at)
-    assert [(s.state, s.width) for s in ribbon.segments] == [("seen", 0.5), ("missing", 0.5)]
-    assert charts.quality_of_span(spans[0], days[0], now=LATER) == "missing"
+    days = [summed(96, seen=0.5)] + [None] * 6
+    ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
+    assert widths(ribbon) == [("seen", 0.5), ("missing", 0.5)]
+    assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == "missing"
+
+
+def test_slots_of_which_nothing_is_stored_are_missing_from_a_day():
+    days = [summed(24)] + [None] * 6
+    ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
+    assert widths(ribbon) == [("seen", 0.25), ("missing", 0.75)]
+    assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == "missing"
+    assert charts.seen_share(WEEK[0], days[0], now=LATER) == 0.25
+
+
+def test_a_counter_bridges_the_slots_that_are_stored_and_no_others():
+    days = [summed(48, seen=0.5, flags=charts.ESTIMATED)] + [None] * 6
+    ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
+    assert ribbon.shares == {"seen": 0.25, "estimated": 0.25, "missing": 0.5}
+
+
+@pytest.mark.parametrize("minutes", [0, 7, 14])
+def test_what_is_to_come_of_a_running_day_is_not_missing(minutes: int):
+    # Noon is over, and of the slot after it a part is stored.
+    now = WEEK[0].from_at + timedelta(hours=12, minutes=minutes)
+    running = summed(49, over=48, seen=48.3 / 49)
+    ribbon = charts.quality(WEEK, [running] + [None] * 6, now=now)
+    assert ribbon.shares == {"seen": 1}
+    holes = summed(25, over=24, seen=24.3 / 25)
+    assert charts.seen_share(WEEK[0], holes, now=now) == 0.5
+
+
+def test_a_day_that_has_just_begun_is_seen_as_soon_as_anything_is():
+    now = WEEK[0].from_at + timedelta(minutes=5)
+    ribbon = charts.quality(WEEK, [summed(1, over=0, seen=0.3)] + [None] * 6, now=now)
+    assert ribbon.shares == {"seen": 1}
+
+
+def test_of_a_running_slot_its_elapsed_part_is_judged():
+    spans = spans_of(date(2026, 6, 15))
+    now = spans[0].from_at + timedelta(minutes=10)
+    assert charts.seen_share(spans[0], figures(seen_s=300), now=now) == 0.5
 
 
 def test_nothing_begun_has_an_empty_ribbon():

@@ -4,6 +4,7 @@ import csv
 import lzma
 from collections import defaultdict
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,9 +12,10 @@ from django.core.management import call_command
 
 from accounts.models import Account
 from inventory.models import System
+from measurements import charts
 from measurements.models import Flag
-from measurements.queries import History, history_of_system
-from measurements.resolutions import Resolution
+from measurements.queries import History, counting_slots, history_of_system
+from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -54,6 +56,15 @@ def history(system: System, first: str, end: str, resolution: Resolution) -> His
     return history_of_system(
         system=system, from_at=bounds[0], until_at=bounds[1], resolution=resolution
     )
+
+
+def shares(system: System, first: str, end: str, resolution: Resolution) -> dict[str, float]:
+    """How well the spans were seen, in per cent of the time."""
+    past = counting_slots(history(system, first, end, resolution), system=system, now=NOW)
+    spans = [Span(period.start, period.until) for period in past.periods]
+    figures = [period.figures and SimpleNamespace(**period.figures) for period in past.periods]
+    found = charts.quality(spans, figures, now=NOW).shares
+    return {state: round(100 * share, 2) for state, share in found.items()}
 
 
 def test_a_german_year(load, recorded):
@@ -100,6 +111,15 @@ def test_a_german_year(load, recorded):
     assert quarters.total == hours.total == day.figures
     # The hour that the file lost is missing, not estimated.
     assert [period.figures is None for period in hours.periods].count(True) == 1
+    # So is all before the first reading, in the afternoon of 17 February, at every zoom.
+    measured = round(100 * 30463 / 35040, 2)
+    for resolution in (Resolution.DAY, Resolution.MONTH, Resolution.YEAR):
+        assert shares(system, "2018-01-01", "2019-01-01", resolution)["seen"] == measured
+    for resolution in (Resolution.QUARTER, Resolution.DAY):
+        february = shares(system, "2018-02-01", "2018-03-01", resolution)
+        assert february == {"seen": 40.59, "missing": 59.41}
+        week = shares(system, "2018-02-12", "2018-02-19", resolution)
+        assert week == {"seen": 19.49, "missing": 80.51}
 
 
 def test_a_dutch_month_of_two_tariffs_and_a_night_without_readings(load, recorded):
@@ -121,6 +141,12 @@ def test_a_dutch_month_of_two_tariffs_and_a_night_without_readings(load, recorde
         first, last = (sum(float(row[name]) for name in names) for row in (rows[0], rows[-1]))
         assert month.total[f"{direction}_mwh"] / 1000 == pytest.approx(last - first, abs=1)
         assert month.total[f"{direction}ed_wh"] == last
+    # Nothing is known of the eleven hours before the first reading: they are no estimate.
+    for resolution in (Resolution.QUARTER, Resolution.DAY, Resolution.MONTH):
+        february = shares(system, "2024-02-01", "2024-03-01", resolution)
+        assert february == pytest.approx(
+            {"seen": 96.81, "estimated": 1.6, "missing": 1.58}, abs=0.011
+        )
     # The night from 24 to 25 February is in the days' sums, estimated, and was not seen.
     quarters = history(system, "2024-02-24", "2024-02-26", Resolution.QUARTER).periods
     estimated = [quarter.figures for quarter in quarters if quarter.figures["flags"]]

@@ -53,6 +53,11 @@ def tile(html: str, key: str) -> float:
     return float(found[1])
 
 
+def measured_share(html: str) -> str:
+    """How many per cent of the period the page says that were measured."""
+    return re.search(r"([^>]*?)\N{NO-BREAK SPACE}% measured", html)[1].replace("&lt;", "<")
+
+
 def test_nobody_is_led_to_the_sign_in(client: Client, cast: Cast):
     for path in ("/", f"/systems/{cast.lindenweg.pk}"):
         response = client.get(path)
@@ -317,6 +322,28 @@ def test_the_file_has_the_rows_of_the_table(mara: Client, measured: Cast):
     ]
 
 
+def test_what_was_not_measured_is_missing_at_every_zoom(
+    mara: Client, cast: Cast, at_noon: datetime
+):
+    measure(cast, since=MIDNIGHT + timedelta(hours=18), until=at_noon, now=at_noon)
+    shares = {
+        zoom: measured_share(page(mara, f"/?resolution={zoom}&date=2026-06-14"))
+        for zoom in ("day", "week", "month", "year")
+    }
+    # 6 of 24 hours; of 7 days; and with the next day until noon, of 14.5 days and of 165.5.
+    assert shares == {"day": "25", "week": "4", "month": "5", "year": "<\N{NO-BREAK SPACE}1"}
+    rows = csv.DictReader(
+        mara.get(
+            reverse("history_file", args=[cast.lindenweg.pk]),
+            {"resolution": "month", "date": "2026-06-14"},
+        )
+        .content.decode()
+        .splitlines()
+    )
+    # The running day is whole until now.
+    assert [row["seen"] for row in rows] == ["0.2500", "1.0000"]
+
+
 def test_the_page_speaks_the_viewers_language(mara: Client, measured: Cast):
     assert "24,0" in page(mara, headers={"Accept-Language": "de"})
 
@@ -325,12 +352,15 @@ def test_the_system_s_time_zone_is_said(mara: Client, measured: Cast):
     assert 'data-zone="Europe/Berlin"' in page(mara)
 
 
-@pytest.mark.parametrize("resolution", ["day", "week", "month", "year"])
+@pytest.mark.parametrize(
+    ("resolution", "queries"), [("day", 9), ("week", 10), ("month", 10), ("year", 10)]
+)
 def test_a_home_page_costs_few_queries(
-    mara: Client, measured: Cast, resolution: str, django_assert_num_queries
+    mara: Client, measured: Cast, resolution: str, queries: int, django_assert_num_queries
 ):
-    # Session, user, account; system; mark, latest readings, appliances, figures, first and last.
-    with django_assert_num_queries(9):
+    # Session, user, account; system; mark, latest readings, appliances, figures, first and last;
+    # and how many slots longer spans have.
+    with django_assert_num_queries(queries):
         page(mara, f"/?resolution={resolution}")
 
 
