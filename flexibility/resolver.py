@@ -12,12 +12,14 @@ pausable appliance has a hole, its feasible set is {0} ∪ [min, max].
 Source: design document “Flexibility and constraints”; `manage.py explain` resolves cases by hand.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from math import inf, isfinite
+from typing import NamedTuple
 
 # The priority of physics, and of nobody else.
 PHYSICAL = 2_147_483_647
@@ -167,8 +169,7 @@ class Segment:
 
 def resolve(constraints: Iterable[Constraint], *, at: datetime) -> Resolution:
     """What remains of the constraints at an instant."""
-    rules = _rules(constraints)
-    return _resolve(rules, [_staged(rule, at) for rule in rules])
+    return _Stages(_rules(constraints), at).resolve()
 
 
 def timeline(
@@ -192,25 +193,31 @@ def timeline(
 # From constraints to rules: what the loops below need, worked out once ---------------------------
 
 
+class _Power(NamedTuple):
+    """A constraint's range, its own set (of one value with a set point), and what else it says."""
+
+    low: float
+    high: float
+    own_low: float
+    own_high: float
+    set_point: float | None
+    pausable: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A constraint as intervals: its range, and its own set (of one value with a set point)."""
+    """A constraint as intervals; None for what it says nothing of."""
 
     constraint: Constraint
     id: str
-    speaks_of_power: bool
-    speaks_of_energy: bool
-    low_w: float
-    high_w: float
-    own_low_w: float
-    own_high_w: float
-    low_wh: float
-    high_wh: float
+    power: _Power | None
+    energy: tuple[float, float] | None
 
     def outcomes(self, outcome: Outcome) -> Outcomes:
         """This outcome for all that the constraint speaks of."""
         return Outcomes(
-            outcome if self.speaks_of_power else None, outcome if self.speaks_of_energy else None
+            outcome if self.power is not None else None,
+            outcome if self.energy is not None else None,
         )
 
 
@@ -218,23 +225,22 @@ def _rules(constraints: Iterable[Constraint]) -> list[_Rule]:
     """In the order in which they are considered."""
     ordered = sorted(constraints, key=lambda one: one.id)
     ordered.sort(key=lambda one: (one.priority, one.created_at), reverse=True)
-    return [_rule(constraint) for constraint in ordered]
+    return [
+        _Rule(
+            one,
+            one.id,
+            _power(one) if one.speaks_of_power else None,
+            _interval(one.min_wh, one.max_wh) if one.speaks_of_energy else None,
+        )
+        for one in ordered
+    ]
 
 
-def _rule(constraint: Constraint) -> _Rule:
-    low_w, high_w = _interval(constraint.min_w, constraint.max_w)
-    is_point = constraint.set_point_w is not None and not constraint.closest
-    own_w = (constraint.set_point_w, constraint.set_point_w) if is_point else (low_w, high_w)
-    return _Rule(
-        constraint,
-        constraint.id,
-        constraint.speaks_of_power,
-        constraint.speaks_of_energy,
-        low_w,
-        high_w,
-        *own_w,
-        *_interval(constraint.min_wh, constraint.max_wh),
-    )
+def _power(constraint: Constraint) -> _Power:
+    low, high = _interval(constraint.min_w, constraint.max_w)
+    asked = constraint.set_point_w
+    own = (low, high) if asked is None or constraint.closest else (asked, asked)
+    return _Power(low, high, *own, asked, constraint.pausable)
 
 
 def _interval(low: float | None, high: float | None) -> tuple[float, float]:
@@ -253,7 +259,6 @@ _SCHEDULED = Outcome(OutcomeKind.SCHEDULED)
 _EXPIRED = Outcome(OutcomeKind.EXPIRED)
 _WITHDRAWN = Outcome(OutcomeKind.WITHDRAWN)
 _REDUNDANT_POWER = Outcomes(power=_REDUNDANT)
-_BINDING_POWER = Outcomes(power=_BINDING)
 
 
 def _staged(rule: _Rule, at: datetime) -> Outcomes | None:
@@ -268,10 +273,51 @@ def _staged(rule: _Rule, at: datetime) -> Outcomes | None:
     return None
 
 
+class _Stages:
+    """Who takes part, and what becomes of the others, as time goes on."""
+
+    def __init__(self, rules: list[_Rule], at: datetime) -> None:
+        self._rules = rules
+        self.outcomes = {rule.id: _staged(rule, at) for rule in rules}
+        self._taking_part = [
+            number for number, rule in enumerate(rules) if self.outcomes[rule.id] is None
+        ]
+
+    def change(self, number: int, at: datetime) -> None:
+        """Something that concerns this rule happens at this instant."""
+        rule = self._rules[number]
+        before, after = self.outcomes[rule.id], _staged(rule, at)
+        self.outcomes[rule.id] = after
+        if before is None and after is not None:
+            self._taking_part.remove(number)
+        elif before is not None and after is None:
+            insort(self._taking_part, number)
+
+    def resolve(self) -> Resolution:
+        outcomes = self.outcomes.copy()
+        standing = [self._rules[number] for number in self._taking_part]
+        # An appliance has one driver constraint: a newer one replaces the older.
+        while len(standing) > 1 and standing[1].constraint.priority == PHYSICAL:
+            older = standing.pop(1)
+            outcomes[older.id] = older.outcomes(_WITHDRAWN)
+        power, power_by = _narrow_power(standing)
+        energy, energy_by = _narrow_energy(standing)
+        of_all = zip(standing, power_by.outcomes, energy_by.outcomes, strict=True)
+        for rule, of_power, of_energy in of_all:
+            # The commonest exist once: a long timeline has a hundred thousand of them.
+            if of_power is _REDUNDANT and of_energy is None:
+                outcomes[rule.id] = _REDUNDANT_POWER
+            else:
+                outcomes[rule.id] = Outcomes(of_power, of_energy)
+        return Resolution(
+            Boundary(*power, *energy), Deciders(*power_by.ids, *energy_by.ids), outcomes
+        )
+
+
 def _resolutions(
     rules: list[_Rule], from_at: datetime, until_at: datetime
 ) -> Iterator[tuple[datetime, datetime, Resolution]]:
-    staged = [_staged(rule, from_at) for rule in rules]
+    stages = _Stages(rules, from_at)
     changes: dict[datetime, list[int]] = {from_at: []}
     for number, rule in enumerate(rules):
         one = rule.constraint
@@ -280,38 +326,11 @@ def _resolutions(
                 changes.setdefault(instant, []).append(number)
     for start, end in pairwise([*sorted(changes), until_at]):
         for number in changes[start]:
-            staged[number] = _staged(rules[number], start)
-        yield start, end, _resolve(rules, staged)
+            stages.change(number, start)
+        yield start, end, stages.resolve()
 
 
 # The rule itself ---------------------------------------------------------------------------------
-
-
-def _resolve(rules: list[_Rule], staged: Sequence[Outcomes | None]) -> Resolution:
-    outcomes = list(staged)
-    taking_part = [number for number, one in enumerate(staged) if one is None]
-    # An appliance has one driver constraint: a newer one replaces the older.
-    while len(taking_part) > 1 and rules[taking_part[1]].constraint.priority == PHYSICAL:
-        number = taking_part.pop(1)
-        outcomes[number] = rules[number].outcomes(_WITHDRAWN)
-    standing = [rules[number] for number in taking_part]
-    power, power_by = _narrow_power(standing)
-    energy, energy_by = _narrow_energy(standing)
-    of_all = zip(taking_part, power_by.outcomes, energy_by.outcomes, strict=True)
-    for number, of_power, of_energy in of_all:
-        outcomes[number] = _combined(of_power, of_energy)
-    by_id = {rule.id: one for rule, one in zip(rules, outcomes, strict=True)}
-    return Resolution(Boundary(*power, *energy), Deciders(*power_by.ids, *energy_by.ids), by_id)
-
-
-def _combined(of_power: Outcome | None, of_energy: Outcome | None) -> Outcomes:
-    # The commonest exist once: a long timeline has a hundred thousand of them.
-    if of_energy is None:
-        if of_power is _REDUNDANT:
-            return _REDUNDANT_POWER
-        if of_power is _BINDING:
-            return _BINDING_POWER
-    return Outcomes(of_power, of_energy)
 
 
 @dataclass(slots=True)
@@ -331,12 +350,11 @@ def _narrow_power(
     # where only that 0 is left.
     has_hole = False
     low_by = high_by = point_by = no_pause_by = None
-    outcomes: list[Outcome | None] = []
+    outcomes: list[Outcome | None] = [None] * len(rules)
     for number, rule in enumerate(rules):
-        if not rule.speaks_of_power:
-            outcomes.append(None)
+        if rule.power is None:
             continue
-        own_low, own_high = rule.own_low_w, rule.own_high_w
+        range_low, range_high, own_low, own_high, asked, pausable = rule.power
         holds_zero = own_low <= 0 <= own_high
         if point is not None:
             fits = own_low <= point <= own_high
@@ -346,24 +364,24 @@ def _narrow_power(
             fits = at_least <= at_most or (has_hole and holds_zero)
         if not fits:
             if point is not None:
-                outcomes.append(against_point)
+                outcomes[number] = against_point
             elif no_pause_by is not None and holds_zero:
-                outcomes.append(_discarded(rules, no_pause_by))
+                outcomes[number] = _discarded(rules, no_pause_by)
             else:
                 sides = _sides(own_low, own_high, low, high, low_by, high_by)
-                outcomes.append(_discarded(rules, *sides))
+                outcomes[number] = _discarded(rules, *sides)
             continue
-        outcomes.append(_REDUNDANT)
-        if rule.low_w > low:
-            low, low_by = rule.low_w, number
-        if rule.high_w < high:
-            high, high_by = rule.high_w, number
-        if has_hole and not rule.low_w <= 0 <= rule.high_w:
+        outcomes[number] = _REDUNDANT
+        if range_low > low:
+            low, low_by = range_low, number
+        if range_high < high:
+            high, high_by = range_high, number
+        if has_hole and not range_low <= 0 <= range_high:
             has_hole, no_pause_by = False, number
-        if rule.constraint.pausable:
+        if pausable:
             has_hole = not low <= 0 <= high
-        if point is None and rule.constraint.set_point_w is not None:
-            point = _nearest(rule.constraint.set_point_w, low, high, has_hole)
+        if point is None and asked is not None:
+            point = _nearest(asked, low, high, has_hole)
             point_by, against_point = number, _discarded(rules, number)
     deciders = (low_by, high_by, point_by, no_pause_by)
     found = _found(rules, outcomes, deciders)
@@ -378,19 +396,20 @@ def _narrow_energy(
     """(min_wh, max_wh) and who decides them."""
     low, high = -inf, inf
     low_by = high_by = None
-    outcomes: list[Outcome | None] = []
+    outcomes: list[Outcome | None] = [None] * len(rules)
     for number, rule in enumerate(rules):
-        if not rule.speaks_of_energy:
-            outcomes.append(None)
-        elif max(rule.low_wh, low) > min(rule.high_wh, high):
-            sides = _sides(rule.low_wh, rule.high_wh, low, high, low_by, high_by)
-            outcomes.append(_discarded(rules, *sides))
-        else:
-            outcomes.append(_REDUNDANT)
-            if rule.low_wh > low:
-                low, low_by = rule.low_wh, number
-            if rule.high_wh < high:
-                high, high_by = rule.high_wh, number
+        if rule.energy is None:
+            continue
+        own_low, own_high = rule.energy
+        if max(own_low, low) > min(own_high, high):
+            sides = _sides(own_low, own_high, low, high, low_by, high_by)
+            outcomes[number] = _discarded(rules, *sides)
+            continue
+        outcomes[number] = _REDUNDANT
+        if own_low > low:
+            low, low_by = own_low, number
+        if own_high < high:
+            high, high_by = own_high, number
     return (_stated(low), _stated(high)), _found(rules, outcomes, (low_by, high_by))
 
 
@@ -404,7 +423,9 @@ def _sides(own_low, own_high, low, high, low_by, high_by) -> list[int]:
 
 def _discarded(rules: list[_Rule], *against: int) -> Outcome:
     """With the ids of those that it gives way to, the strongest first."""
-    return Outcome(OutcomeKind.DISCARDED, tuple(rules[one].id for one in sorted(set(against))))
+    first, *others = sorted(set(against))
+    ids = (rules[first].id, *(rules[other].id for other in others))
+    return Outcome(OutcomeKind.DISCARDED, ids)
 
 
 def _nearest(asked: float, low: float, high: float, has_hole: bool) -> float:

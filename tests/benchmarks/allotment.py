@@ -1,15 +1,12 @@
 """Dividing a limit among 1,000 members in 3 levels, against one plain pass over them."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from statistics import median
-from time import perf_counter, process_time
 
 from flexibility.allotment import Last, Limit, Member, Node, Pace, Strategy, allot
+from tests.benchmarks.timing import timed
 
 MEMBERS = 1000
 BAR_MS = 20
-_REPEATS = 25
 _HALLS, _ROWS = 10, 5
 _NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
 _PACE = Pace(rise_w_per_s=100, dwell=timedelta(minutes=15))
@@ -24,11 +21,11 @@ def measure(*, scale: float) -> dict:
     count = max(_HALLS * _ROWS, round(MEMBERS * scale))
     members = _members(count)
     limit_w = count * 3000.0
-    bare_ms = _timed(lambda: _bare(members, limit_w))
+    bare_ms = timed(lambda: _bare(members, limit_w))
     by_strategy = {}
     for strategy in Strategy:
         nodes = _nodes(limit_w, strategy)
-        by_strategy[strategy.value] = _timed(
+        by_strategy[strategy.value] = timed(
             lambda nodes=nodes: allot(nodes=nodes, members=members, pace=_PACE, now=_NOW)
         )
     slowest_ms = max(each["worked"] for each in by_strategy.values())
@@ -83,14 +80,3 @@ def _last(number: int) -> Last:
 def _bare(members: list[Member], limit_w: float) -> list[float]:
     whole = sum(member.max_w for member in members)
     return [min(member.max_w, limit_w * member.max_w / whole) for member in members]
-
-
-def _timed(run: Callable[[], object]) -> dict[str, float]:
-    """Milliseconds of one run, and how many of them the processor worked on it: the medians."""
-    took, worked = [], []
-    for _ in range(_REPEATS):
-        begun, at_work = perf_counter(), process_time()
-        run()
-        took.append((perf_counter() - begun) * 1000)
-        worked.append((process_time() - at_work) * 1000)
-    return {"took": round(median(took), 3), "worked": round(median(worked), 3)}
