@@ -22,8 +22,9 @@ def dissolve(*, group: Cluster | SystemPool, by: User, now: datetime) -> None:
     asked for.
     """
     with transaction.atomic():
-        # Nobody sets a constraint on it meanwhile.
-        type(group).objects.select_for_update().get(pk=group.pk)
+        # Nobody sets a constraint on it meanwhile; of two who dissolve it one finds it gone.
+        if type(group).objects.select_for_update().filter(pk=group.pk).first() is None:
+            return
         standing = constraints_on(group, states=[State.ACTIVE, State.SCHEDULED], now=now)
         if standing.exists():
             raise UnableToDissolve(_("It has constraints that stand: withdraw them first."))

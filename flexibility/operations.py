@@ -25,7 +25,7 @@ from flexibility.emitters import (
 )
 from flexibility.models import Constraint, Flexibility, GatewaySchedule
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
-from flexibility.resolving import resolve_systems
+from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
 from inventory.models import Appliance, Cluster, SystemPool
 
@@ -124,6 +124,7 @@ def set_constraints(
     if len({row.pk for row in rows}) < len(rows):
         raise UnableToConstrain("id", _("An id stands twice."))
     with transaction.atomic():
+        _hold(target)
         for number, row in enumerate(rows):
             _save(row, number=number, emitter=emitter, now=now)
         standing = Constraint.objects.filter(
@@ -144,6 +145,7 @@ def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -
     """
     require_own(constraint, by)
     with transaction.atomic():
+        _hold(constraint.target)
         withdrawn = Constraint.objects.filter(pk=constraint.pk, withdrawn_at=None).update(
             withdrawn_at=now, withdrawn_by=by.user
         )
@@ -387,6 +389,17 @@ def account_of(target: Target) -> Account:
 def _target_fields(target: Target) -> dict[str, Target]:
     names = {Appliance: "appliance", Cluster: "cluster", SystemPool: "pool"}
     return {names[type(target)]: target}
+
+
+def _hold(target: Target) -> None:
+    """Hold the target's systems before its constraints: of two who come at once one goes first.
+
+    Else both would make the row of an id that is new, or wait for each other's rows.
+    """
+    if isinstance(target, SystemPool):
+        hold_systems(set(target.systems.values_list("pk", flat=True)))
+    else:
+        hold_systems({target.system_id})
 
 
 def _resolve(target: Target, now: datetime) -> None:

@@ -1,11 +1,14 @@
 """Flexibilities and constraints on the wire API."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from uuid import uuid4
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from rest_framework.test import APIClient
 
 from accounts.access import DIMMING, Role
@@ -15,7 +18,7 @@ from flexibility.models import Constraint, Flexibility, GatewaySchedule, Resolve
 from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from gridx import clock
 from inventory.models import Appliance, Gateway
-from tests.cast import PASSWORD
+from tests.cast import PASSWORD, make_cast
 from tests.flexibility.asking import as_, read, reading, wire
 
 pytestmark = pytest.mark.usefixtures("stopped_clock")
@@ -284,6 +287,27 @@ def test_a_known_id_replaces_the_constraint(driven, post, now):
     assert Constraint.objects.get(pk=identity).max_w == 8_000
     post(id=identity, maxPower=8_000, by=driven.mara, status=422)
     post(id=identity, maxPower=8_000, of=f"appliances/{driven.battery.pk}/constraints", status=422)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_send_the_same_ids_at_the_same_moment_are_all_answered(body):
+    cast, ids, barrier = make_cast(), [str(uuid4()) for _ in range(20)], Barrier(4)
+
+    def send(number: int) -> int:
+        # Every other one in the opposite order, so that they would wait for each other.
+        sent = [body(id=each, maxPower=9_000 + number) for each in ids[:: (-1) ** number]]
+        barrier.wait()
+        try:
+            path = f"/api/appliances/{cast.evcs.pk}/constraints"
+            return as_(cast.fleet).post(path, sent).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for _round in range(2):
+            assert list(pool.map(send, range(4))) == [201] * 4
+    assert Constraint.objects.count() == 20
+    assert len(set(Constraint.objects.values_list("max_w", flat=True))) == 1
 
 
 @pytest.mark.parametrize("count", [0, 51])
