@@ -267,6 +267,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "gridx.api_formats.WirePagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "gridx.api_errors.answer_exception",
+    # `/api/schema` describes the API; what OPTIONS tells by default is half of it, by other means.
+    "DEFAULT_METADATA_CLASS": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     # How many proxies of our own stand in front, so that a client's address is not its own claim.
     "NUM_PROXIES": int(os.environ.get("GRIDX_PROXIES", "0")),

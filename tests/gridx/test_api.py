@@ -175,6 +175,28 @@ def test_what_only_reads_refuses_to_write(cast, name, method):
     assert answer.json()["message"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "systems",
+        "systempools/{pool}/systems",
+        "systems/{system}/gateways/{gateway}/import-power-limit",
+    ],
+)
+def test_what_an_address_takes_is_told_by_the_schema_alone(cast, path):
+    values = {"pool": cast.pool.pk, "system": cast.lindenweg.pk, "gateway": cast.gateway.pk}
+    answer = as_(cast.staff).options(f"/api/{path.format(**values)}")
+    assert answer.status_code == 405
+    assert answer.json()["message"]
+
+
+def test_a_refusal_repeats_what_no_answer_can_hold_in_part(cast):
+    sent = r'{"name": "x", "kind": "\ud800", "timeZone": "\ud800"}'
+    answer = as_(cast.admin).post("/api/systempools", sent, content_type="application/json")
+    assert answer.status_code == 422
+    assert {detail.split(":")[0] for detail in answer.json()["details"]} == {"kind", "timeZone"}
+
+
 @pytest.mark.parametrize("name", ["api_systems", "api_gateways", "api_accounts", "api_customers"])
 @pytest.mark.parametrize(
     ("query", "field"),
