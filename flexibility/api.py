@@ -287,15 +287,13 @@ class ConstraintsOf(generics.GenericAPIView):
         context = {"is_group": not isinstance(target, Appliance)}
         fields = ConstraintSerializer(data=sent, many=self.are_many, context=context)
         fields.is_valid(raise_exception=True)
-        if self.are_many and len({asks_as_resident(one) for one in sent}) > 1:
-            raise ValidationError({"emitter": [_("It is the same for all of an array.")]})
         found = fields.validated_data
         return [draft_of(one) for one in (found if self.are_many else [found])]
 
     def home_asked_for(self, target: Target) -> System | None:
-        """The system as whose resident the caller asks to act."""
+        """The system as whose resident the caller asks to act, with all that was sent."""
         sent = self.request.data if self.are_many else [self.request.data]
-        is_asked = not isinstance(target, SystemPool) and any(map(asks_as_resident, sent))
+        is_asked = not isinstance(target, SystemPool) and all(map(asks_as_resident, sent))
         return target.system if is_asked else None
 
     def naming(self, found: Iterable[DryRun]) -> dict[str, Any]:
