@@ -7,7 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts.models import AuditEntry
-from flexibility.models import Constraint
+from flexibility.models import Constraint, SharedLimit
 from flexibility.sweeping import sweep
 from gridx import clock
 from inventory.kinds import ApplianceKind
@@ -182,12 +182,30 @@ def test_a_cluster_with_standing_constraints_is_not_dissolved(driven, garage, li
     found = fleet.post(f"{path}/constraints", limit).json()
     answer = fleet.delete(path)
     assert answer.status_code == 409
-    assert answer.json() == {"message": "It has constraints that stand: withdraw them first."}
+    assert answer.json() == {
+        "message": "It has limits or constraints that stand: withdraw them first."
+    }
     fleet.delete(f"/api/constraints/{found['id']}")
     assert fleet.delete(path).status_code == 204
     assert fleet.get(path).status_code == 404
     driven.evcs.refresh_from_db()
     assert driven.evcs.cluster is None
+
+
+def test_a_cluster_with_a_standing_limit_is_not_dissolved(driven, garage, now):
+    limit = SharedLimit.objects.create(
+        cluster=garage,
+        max_w=11_000,
+        priority=3_000,
+        emitter_kind="account_user",
+        valid_at=now,
+        invalid_at=now + HOUR,
+        due_at=now,
+    )
+    path = f"/api/clusters/{garage.pk}"
+    assert as_(driven.fleet).delete(path).status_code == 409
+    SharedLimit.objects.filter(pk=limit.pk).update(withdrawn_at=now)
+    assert as_(driven.fleet).delete(path).status_code == 204
 
 
 @pytest.mark.parametrize("person", ["mara", "viewer", "grid_operator"])
