@@ -29,6 +29,8 @@ class Verb(models.TextChoices):
     MEMBERS_CHANGED = "members_changed", _("members changed")
     CONSTRAINED = "constrained", _("constraint set")
     CONSTRAINT_WITHDRAWN = "constraint_withdrawn", _("constraint withdrawn")
+    LIMITED = "limited", _("shared limit set")
+    LIMIT_WITHDRAWN = "limit_withdrawn", _("shared limit withdrawn")
 
 
 # What changed, where it is no field of what it was changed of.

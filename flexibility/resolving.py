@@ -1,7 +1,8 @@
 """Whatever changes what is asked of appliances ends here: boundaries, audit and schedules anew.
 
 One function for all causes: constraints set and withdrawn, instants that pass, members that come
-and go. It holds the rows of the systems while it works, so that of two changes at the same time
+and go. It divides shared limits first, in the same transaction, so that their sums hold whatever
+changed. It holds the rows of the systems while it works, so that of two changes at the same time
 the later one sees both. Doing it again changes nothing.
 """
 
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import outbox
+from flexibility.balancing import balance
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.resolver import (
     Boundary,
@@ -56,22 +58,35 @@ def resolve_systems(*, systems: Collection[UUID], now: datetime) -> None:
     """
     with transaction.atomic():
         ids = hold_systems(systems)
-        appliances = list(
-            Appliance.objects.filter(system__in=ids, removed_at=None)
-            .select_related("system")
-            .order_by("key")
-        )
-        # What ended a while ago is known, too: an appliance stays named until its gateway's
-        # schedule is renewed anyway, so that an end needs no message.
-        standing = standing_constraints(appliances, from_at=now - HORIZON, until_at=now + HORIZON)
-        segments = {
-            one.pk: timeline(map(as_pure, standing[one.pk]), from_at=now, until_at=now + HORIZON)
-            for one in appliances
-        }
-        changed = _save_flexibilities(appliances, standing, segments, now)
-        scheduled = _save_schedules(ids, appliances, standing, segments, now)
-        if changed or scheduled:
-            _tell(changed)
+        balance(systems=ids, now=now)
+        _resolve(ids, now)
+
+
+def balance_systems(*, systems: Collection[UUID], now: datetime) -> None:
+    """Divide the shared limits of these systems by the newest readings; resolve what changes."""
+    with transaction.atomic():
+        changed = balance(systems=hold_systems(systems), now=now)
+        if changed:
+            _resolve(sorted(changed), now)
+
+
+def _resolve(ids: Sequence[UUID], now: datetime) -> None:
+    appliances = list(
+        Appliance.objects.filter(system__in=ids, removed_at=None)
+        .select_related("system")
+        .order_by("key")
+    )
+    # What ended a while ago is known, too: an appliance stays named until its gateway's
+    # schedule is renewed anyway, so that an end needs no message.
+    standing = standing_constraints(appliances, from_at=now - HORIZON, until_at=now + HORIZON)
+    segments = {
+        one.pk: timeline(map(as_pure, standing[one.pk]), from_at=now, until_at=now + HORIZON)
+        for one in appliances
+    }
+    changed = _save_flexibilities(appliances, standing, segments, now)
+    scheduled = _save_schedules(ids, appliances, standing, segments, now)
+    if changed or scheduled:
+        _tell(changed)
 
 
 def hold_systems(systems: Collection[UUID]) -> list[UUID]:

@@ -10,11 +10,14 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 
+from flexibility.balancing import due_systems, next_due
 from flexibility.models import Flexibility, GatewaySchedule
-from flexibility.resolving import RENEWED_AT, resolve_systems
+from flexibility.resolving import RENEWED_AT, balance_systems, resolve_systems
+from inventory.models import System
 
 # How many systems are held at a time.
 AT_ONCE = 100
+BALANCED_AT_ONCE = 20
 
 _CLAIM_MARKS = """
 DELETE FROM flexibility_systemmark WHERE id IN (
@@ -29,7 +32,25 @@ def sweep(*, now: datetime) -> datetime | None:
         pass
     _resolve_all(_passing(now), now)
     _resolve_all(_running_out(now), now)
-    return Flexibility.objects.aggregate(next=Min("changes_at"))["next"]
+    coming = Flexibility.objects.aggregate(next=Min("changes_at"))["next"], next_due(now=now)
+    return min((at for at in coming if at is not None), default=None)
+
+
+def balance_due(*, now: datetime) -> bool:
+    """Divide some of the shared limits that are due, for as many workers as there are.
+
+    Returns whether there were any that nobody else works on.
+    """
+    with transaction.atomic():
+        free = System.objects.select_for_update(no_key=True, skip_locked=True)
+        due = due_systems(now=now)
+        held = free.filter(pk__in=due).order_by("key").values_list("pk", flat=True)
+        claimed = set(held[:BALANCED_AT_ONCE])
+        # Another one may have had it while this one came.
+        systems = claimed.intersection(due_systems(now=now))
+        if systems:
+            balance_systems(systems=systems, now=now)
+    return bool(systems)
 
 
 def _resolve_marked(now: datetime) -> bool:

@@ -1,0 +1,248 @@
+"""Shared limits set and withdrawn, with an audit entry each, and read.
+
+Whatever is changed here is divided and resolved in the same transaction (`flexibility.resolving`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+from typing import Any
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from uuid_utils.compat import uuid7
+
+from accounts.access import Action, may
+from accounts.audit import Verb, record_change
+from accounts.models import User
+from flexibility.allotment import PhaseWatts, Strategy
+from flexibility.emitters import Emitter, UnableToConstrain, priority_of
+from flexibility.models import Constraint, SharedLimit
+from flexibility.operations import LONGEST_VALIDITY
+from flexibility.resolver import EmitterKind
+from flexibility.resolving import hold_systems, resolve_systems
+from inventory.kinds import CONTROLLABLE, ApplianceKind
+from inventory.models import Appliance, Cluster
+
+MOST_STANDING = 10
+_PHASES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitDraft:
+    """A shared limit as it is asked for: W; None is no statement.
+
+    `priority` and `valid_at` have defaults; only a fuse may leave `invalid_at` open. With the `id`
+    of one that stands, it takes its place. `order` (appliances) is that of `SERIES`.
+    """
+
+    id: UUID | None = None
+    min_w: float | None = None
+    max_w: float | None = None
+    phase_max_w: PhaseWatts | None = None
+    strategy: Strategy = Strategy.EQUALLY
+    order: tuple[UUID, ...] = ()
+    kinds: tuple[str, ...] = ()
+    dynamic: bool = False
+    priority: int | None = None
+    valid_at: datetime | None = None
+    invalid_at: datetime | None = None
+
+
+def fuse_emitter_of(user: User) -> Emitter:
+    """Who says what the wiring bears: whoever manages the inventory. Raises PermissionDenied."""
+    if not may(user, Action.MANAGE_INVENTORY):
+        raise PermissionDenied
+    return Emitter(EmitterKind.FUSE, user)
+
+
+def set_limit(*, cluster: Cluster, draft: LimitDraft, by: Emitter, now: datetime) -> SharedLimit:
+    """Limit the sum of a cluster's members; a fuse where that is what the emitter is.
+
+    Raises UnableToConstrain.
+    """
+    row = _drafted(draft, cluster, by, now)
+    with transaction.atomic():
+        hold_systems({cluster.system_id})
+        _require_sense(row, now)
+        before = SharedLimit.objects.filter(pk=row.pk).first()
+        if before is not None:
+            if before.cluster_id != cluster.pk or before.emitter_kind != by.kind:
+                raise UnableToConstrain("id", _("This id belongs to another one."))
+            row.created_at, row.balanced_at = before.created_at, before.balanced_at
+            if before.withdrawn_at is None and _values(before) == _values(row):
+                return before
+        row.save(force_insert=before is None, force_update=before is not None)
+        if limits_on(cluster, now=now).count() > MOST_STANDING:
+            reason = _("At most %d shared limits stand at a time.") % MOST_STANDING
+            raise UnableToConstrain("limit", reason)
+        _record(row, Verb.LIMITED, by.user, now, before=before)
+        resolve_systems(systems={cluster.system_id}, now=now)
+    # What was found of it.
+    row.refresh_from_db()
+    return row
+
+
+def withdraw_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedLimit:
+    """End a shared limit, and all shares of it, at once.
+
+    Withdrawn again changes nothing. Raises PermissionDenied for another kind of emitter than the
+    one that set it; staff may withdraw anybody's.
+    """
+    if by.kind not in (EmitterKind.OPERATOR, limit.emitter_kind):
+        raise PermissionDenied
+    system = limit.cluster.system_id
+    with transaction.atomic():
+        hold_systems({system})
+        withdrawn = SharedLimit.objects.filter(pk=limit.pk, withdrawn_at=None).update(
+            withdrawn_at=now, withdrawn_by=by.user
+        )
+        if withdrawn:
+            limit.withdrawn_at, limit.withdrawn_by = now, by.user
+            Constraint.objects.filter(limit=limit, withdrawn_at=None).update(withdrawn_at=now)
+            _record(limit, Verb.LIMIT_WITHDRAWN, by.user, now)
+            resolve_systems(systems={system}, now=now)
+    return limit
+
+
+def limits_on(cluster: Cluster, *, now: datetime) -> QuerySet[SharedLimit]:
+    """The limits of a cluster itself that hold now or will, the strongest first."""
+    standing = SharedLimit.objects.filter(
+        Q(invalid_at=None) | Q(invalid_at__gt=now), cluster=cluster, withdrawn_at=None
+    )
+    return standing.select_related("cluster__system", "emitter").order_by(
+        "-priority", "created_at", "pk"
+    )
+
+
+def shares_of(limit: SharedLimit, *, now: datetime) -> QuerySet[Constraint]:
+    """What each member has of a limit now, with its appliance and how it gets on (`share`)."""
+    standing = Constraint.objects.filter(limit=limit, withdrawn_at=None, invalid_at__gt=now)
+    return standing.select_related("appliance", "share").order_by("appliance__key")
+
+
+def _drafted(draft: LimitDraft, cluster: Cluster, by: Emitter, now: datetime) -> SharedLimit:
+    valid_at = draft.valid_at or now
+    return SharedLimit(
+        id=draft.id or uuid7(),
+        created_at=now,
+        cluster=cluster,
+        kinds=sorted(draft.kinds),
+        priority=priority_of(by.kind, draft.priority),
+        min_w=draft.min_w,
+        max_w=draft.max_w,
+        phase_max_w=None if draft.phase_max_w is None else list(draft.phase_max_w),
+        strategy=draft.strategy.value,
+        order=list(draft.order),
+        dynamic=draft.dynamic,
+        valid_at=valid_at,
+        invalid_at=draft.invalid_at,
+        emitter_kind=by.kind.value,
+        emitter=by.user,
+        due_at=max(valid_at, now),
+    )
+
+
+def _require_sense(row: SharedLimit, now: datetime) -> None:
+    """Raise UnableToConstrain, with the field at fault, for what could never be kept to."""
+    _require_powers(row)
+    _require_time(row, now)
+    if not set(row.kinds) <= {kind.value for kind in CONTROLLABLE}:
+        raise UnableToConstrain("kinds", _("Only what can be controlled can be limited."))
+    own = Appliance.objects.filter(system=row.cluster.system_id, removed_at=None)
+    if len(set(row.order)) < len(row.order) or (
+        own.filter(pk__in=row.order).count() < len(row.order)
+    ):
+        raise UnableToConstrain("order", _("Name appliances of this system, each once."))
+    if row.dynamic and not own.filter(kind=ApplianceKind.GRID_METER).exists():
+        reason = _("The system has no meter at its grid connection.")
+        raise UnableToConstrain("dynamic", reason)
+
+
+def _require_powers(row: SharedLimit) -> None:
+    phases = row.phase_max_w
+    if row.min_w is row.max_w is phases is None:
+        raise UnableToConstrain("max_w", _("It says nothing: give a limit."))
+    if phases is not None and len(phases) != _PHASES:
+        raise UnableToConstrain("phase_max_w", _("Give three values, one for each phase."))
+    for name, values, sign in (
+        ("min_w", [row.min_w], -1),
+        ("max_w", [row.max_w], 1),
+        ("phase_max_w", phases or [], 1),
+    ):
+        stated = [value for value in values if value is not None]
+        if not all(map(isfinite, stated)):
+            raise UnableToConstrain(name, _("This is not a number."))
+        if any(value * sign < 0 for value in stated):
+            reason = _("A shared limit gives no orders: 0 W has to be within it.")
+            raise UnableToConstrain(name, reason)
+
+
+def _require_time(row: SharedLimit, now: datetime) -> None:
+    if row.invalid_at is None:
+        if row.fuse:
+            return
+        raise UnableToConstrain("invalid_at", _("Say until when it is to hold."))
+    if row.invalid_at <= now:
+        raise UnableToConstrain("invalid_at", _("It would be over already."))
+    if row.invalid_at > now + LONGEST_VALIDITY:
+        raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
+    if row.invalid_at <= row.valid_at:
+        raise UnableToConstrain("invalid_at", _("It ends before it begins."))
+
+
+# Audit -------------------------------------------------------------------------------------------
+
+_RECORDED = (
+    "priority",
+    "min_w",
+    "max_w",
+    "phase_max_w",
+    "strategy",
+    "order",
+    "kinds",
+    "dynamic",
+    "valid_at",
+    "invalid_at",
+)
+
+
+def _values(row: SharedLimit) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _RECORDED}
+
+
+def _record(
+    row: SharedLimit, verb: str, by: User | None, now: datetime, before: SharedLimit | None = None
+) -> None:
+    old = {} if before is None else _values(before)
+    changes = {
+        name: [_json(old.get(name)), _json(value)]
+        for name, value in _values(row).items()
+        if not _says_nothing(old.get(name)) or not _says_nothing(value)
+    }
+    record_change(
+        verb=verb,
+        target=row.cluster,
+        account=row.cluster.system.account,
+        by=by,
+        now=now,
+        changes={"limit": [None, str(row.pk)], **changes},
+    )
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value == []
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_json(each) for each in value]
+    return (
+        value.isoformat()
+        if isinstance(value, datetime)
+        else (str(value) if isinstance(value, UUID) else value)
+    )

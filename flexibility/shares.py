@@ -1,0 +1,426 @@
+"""What a system's shared limits leave to each of its appliances, from what is known of them. Pure.
+
+Limits that are alike in priority and kinds are divided together (`allotment`), the strongest first;
+what one division gives is a constraint at the next. A member's minimum counts where it is stronger
+than the limit, its maximum whoever says so: what it may not have anyway, others may.
+
+What a gateway was told is not yet what it does. A share falls at once, but while anybody's fall is
+not confirmed, nobody's share rises: whichever of the schedules that may be in force is in force,
+their sum is no more than the limit. Who is not confirmed for too long, refuses, or is not heard,
+counts with its worst case: the widest share that may hold, else what it can do physically.
+
+Powers in W, positive into the appliance; None is no statement.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple, Self
+
+from flexibility.allotment import (
+    Allotment,
+    Last,
+    Limit,
+    Measured,
+    Member,
+    Node,
+    Pace,
+    PhaseWatts,
+    Tally,
+    Why,
+    allot,
+    headroom,
+)
+from flexibility.allotment import Share as Allotted
+from flexibility.resolver import Boundary, Constraint, EmitterKind, resolve
+from inventory.kinds import CONTROLLABLE, ApplianceKind
+
+PACE = Pace(rise_w_per_s=100.0, dwell=timedelta(minutes=15))
+# A rise of less is not worth a message.
+TOLERANCE_W = 1.0
+# What a dynamic limit leaves is taken in whole steps, so that not every kettle changes all shares.
+STEP_W = 100.0
+# A gateway that has not confirmed its newest schedule for so long does not do as it was told, and
+# after so long the one that it had confirmed may be over.
+CONFIRMED_WITHIN = timedelta(minutes=2)
+HELD_FOR = timedelta(hours=23)
+
+
+class Span(NamedTuple):
+    """A range of power that is bounded on some sides, or on none."""
+
+    min_w: float | None = None
+    max_w: float | None = None
+
+    def narrowed(self, other: Self) -> Self:
+        """What both allow."""
+        return Span(_of(max, self.min_w, other.min_w), _of(min, self.max_w, other.max_w))
+
+    def widened(self, other: Self) -> Self:
+        """What one of them allows, and all between."""
+        return Span(
+            None if None in (self.min_w, other.min_w) else min(self.min_w, other.min_w),
+            None if None in (self.max_w, other.max_w) else max(self.max_w, other.max_w),
+        )
+
+
+OPEN = Span()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A shared limit (`key`) of a cluster, and when it was divided last."""
+
+    key: str
+    cluster: str
+    limit: Limit
+    priority: int
+    created_at: datetime
+    kinds: frozenset[str] = frozenset()
+    dynamic: bool = False
+    order: tuple[str, ...] = ()
+    balanced_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A share, the widest that may be in force in its place, and what turns go by.
+
+    `unconfirmed_since`: since when its gateway has not confirmed the newest that it was told.
+    """
+
+    span: Span
+    wide: Span = OPEN
+    paused_since: datetime | None = None
+    running_since: datetime | None = None
+    asks_since: datetime | None = None
+    unconfirmed_since: datetime | None = None
+    why_min: str = Why.UNLIMITED
+    why_max: str = Why.UNLIMITED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taker:
+    """An appliance in a cluster, and all that is known of it.
+
+    `constraints` are all that hold now but shares; `rated` is what it can do where no driver says
+    so. `is_steered`: its gateway takes schedules, and it refused none; `is_confirmed`: the gateway
+    has confirmed the newest. `kept` are its shares by limit.
+    """
+
+    key: str
+    cluster: str
+    kind: ApplianceKind
+    place: int = 0
+    constraints: tuple[Constraint, ...] = ()
+    rated: Span = OPEN
+    draws: bool = True
+    is_stale: bool = False
+    is_steered: bool = True
+    is_confirmed: bool = True
+    power_w: float | None = None
+    phases_w: PhaseWatts | None = None
+    phases: tuple[int, ...] = ()
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Shares by limit and taker, and what was found of each limit."""
+
+    shares: dict[tuple[str, str], Kept] = field(default_factory=dict)
+    tallies: dict[str, tuple[Tally, ...]] = field(default_factory=dict)
+
+
+def divide_limits(
+    rules: Iterable[Rule],
+    takers: Sequence[Taker],
+    *,
+    parents: Mapping[str, str | None],
+    meter: Measured | None,
+    now: datetime,
+) -> Division:
+    """Divide the limits of a system; `parents` leads from each of its clusters to the one above.
+
+    `meter` is what its grid connection measures now, None where that is not known.
+    """
+    found = Division()
+    earlier: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
+    for group in _groups(rules):
+        chains = _chains(group, parents)
+        known = [
+            _known(one, chains[one.cluster], earlier[one.key], now)
+            for one in takers
+            if chains.get(one.cluster) and one.kind in (group[0].kinds or CONTROLLABLE)
+        ]
+        nodes = _nodes(chains, known, meter)
+        allotment = allot(nodes=nodes, members=[one.member for one in known], pace=PACE, now=now)
+        for one, kept in _kept(known, allotment, now):
+            found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
+            earlier[one.taker.key] += (_as_constraint(one.chain[0], kept.span),)
+        found.tallies.update((key, node.tallies) for key, node in allotment.nodes.items())
+    return found
+
+
+# Limits ------------------------------------------------------------------------------------------
+
+
+def _groups(rules: Iterable[Rule]) -> list[list[Rule]]:
+    """Limits that are divided together, the strongest first."""
+    found: dict[tuple, list[Rule]] = {}
+    for rule in sorted(rules, key=lambda rule: rule.key):
+        found.setdefault((-rule.priority, tuple(sorted(rule.kinds))), []).append(rule)
+    return [found[key] for key in sorted(found)]
+
+
+def _chains(
+    group: Sequence[Rule], parents: Mapping[str, str | None]
+) -> dict[str, tuple[Rule, ...]]:
+    """By cluster the limits that bound what is in it, the innermost first."""
+    own: dict[str, tuple[Rule, ...]] = defaultdict(tuple)
+    for rule in group:
+        own[rule.cluster] += (rule,)
+    found: dict[str, tuple[Rule, ...]] = {}
+
+    def chain(cluster: str | None) -> tuple[Rule, ...]:
+        if cluster is None:
+            return ()
+        if cluster not in found:
+            found[cluster] = own[cluster] + chain(parents[cluster])
+        return found[cluster]
+
+    for cluster in parents:
+        chain(cluster)
+    return found
+
+
+def _nodes(
+    chains: Mapping[str, tuple[Rule, ...]], known: Sequence["_Known"], meter: Measured | None
+) -> list[Node]:
+    parents = {
+        rule.key: (rule, above)
+        for chain in chains.values()
+        for rule, above in zip(chain, (*chain[1:], None), strict=False)
+    }
+    return [
+        Node(
+            rule.key,
+            above and above.key,
+            _left(rule, known, meter) if rule.dynamic else rule.limit,
+        )
+        for rule, above in parents.values()
+    ]
+
+
+def _left(rule: Rule, known: Sequence["_Known"], meter: Measured | None) -> Limit:
+    """What the load beside the members leaves of the limit of a grid connection."""
+    beneath = [
+        replace(one.member, is_stale=one.taker.is_stale) for one in known if rule in one.chain
+    ]
+    left = headroom(rule.limit, meter=meter, members=beneath)
+    return replace(
+        left,
+        min_w=None if left.min_w is None else -_stepped(-left.min_w),
+        max_w=None if left.max_w is None else _stepped(left.max_w),
+        phase_max_w=left.phase_max_w and tuple(map(_stepped, left.phase_max_w)),
+    )
+
+
+def _stepped(room_w: float) -> float:
+    """Room in whole steps, never more than there is; what is missing is told as it is."""
+    return room_w if room_w < 0 else room_w // STEP_W * STEP_W
+
+
+# Members -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A taker as a member of a group. `held`: what surely bounds it now, whatever it was told."""
+
+    taker: Taker
+    chain: tuple[Rule, ...]
+    member: Member
+    kept: Kept | None
+    held: Span
+
+
+def _known(
+    taker: Taker, chain: tuple[Rule, ...], earlier: tuple[Constraint, ...], now: datetime
+) -> _Known:
+    kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
+    held = _held(taker, kept, now)
+    is_unsure = _is_unsure(taker, kept, now)
+    oldest = min(rule.created_at for rule in chain)
+    stronger = resolve(
+        (
+            one
+            for one in (*taker.constraints, *earlier)
+            if (one.priority, one.created_at) > (chain[0].priority, oldest)
+        ),
+        at=now,
+    ).boundary
+    driver = [one for one in taker.constraints if one.emitter is EmitterKind.DRIVER]
+    physical = _or_rated(resolve(driver, at=now).boundary, taker.rated)
+    every = resolve((*taker.constraints, *earlier), at=now).boundary
+    own = physical if is_unsure else _or_rated(_to_be_had(every, stronger), taker.rated)
+    member = Member(
+        taker.key,
+        chain[0].key,
+        min_w=_unless_weak(own.min_w, stronger.min_w, 1),
+        max_w=_unless_weak(own.max_w, stronger.max_w, -1),
+        can_pause=stronger.can_pause,
+        set_point_w=stronger.set_point_w,
+        phases=taker.phases,
+        order=_order(taker, chain),
+        active_since=(kept and kept.asks_since) or now,
+        draws=taker.draws,
+        is_stale=is_unsure,
+        measured_w=taker.power_w,
+        measured_phases_w=taker.phases_w,
+        holds_min_w=held.min_w,
+        holds_max_w=held.max_w,
+        last=_last(kept, chain, taker),
+    )
+    return _Known(taker, chain, member, kept, held.narrowed(physical))
+
+
+def _is_unsure(taker: Taker, kept: Kept | None, now: datetime) -> bool:
+    """Whether nobody knows what it does, or whether it does as it is told."""
+    since = None if kept is None or taker.is_confirmed else kept.unconfirmed_since
+    is_late = since is not None and now - since > CONFIRMED_WITHIN
+    return taker.is_stale or not taker.is_steered or is_late
+
+
+def _held(taker: Taker, kept: Kept | None, now: datetime) -> Span:
+    """The widest share that may be in force."""
+    if kept is None or not taker.is_steered:
+        return OPEN
+    if taker.is_confirmed:
+        return kept.span
+    since = kept.unconfirmed_since
+    return OPEN if since is not None and now - since > HELD_FOR else kept.wide
+
+
+def _tightest(found: Iterable[Kept]) -> Kept | None:
+    """Of the shares of several limits above one another; mostly they are the same."""
+    return min(found, key=lambda one: _or_inf(one.wide.max_w), default=None)
+
+
+def _to_be_had(every: Boundary, stronger: Boundary) -> Span:
+    """What all constraints leave; with a set point that is weaker than the limit, no more."""
+    span = Span(every.min_w, every.max_w)
+    set_point_w = every.set_point_w
+    if set_point_w is None or stronger.set_point_w is not None:
+        return span
+    return span.narrowed(Span(min(set_point_w, 0.0), max(set_point_w, 0.0)))
+
+
+def _or_rated(boundary: Boundary | Span, rated: Span) -> Span:
+    return Span(
+        rated.min_w if boundary.min_w is None else boundary.min_w,
+        rated.max_w if boundary.max_w is None else boundary.max_w,
+    )
+
+
+def _unless_weak(bound_w: float | None, strong_w: float | None, sign: int) -> float | None:
+    """A bound; where it orders to draw (`sign` 1) or to feed in (-1), only a stronger one's."""
+    if bound_w is None or bound_w * sign <= 0:
+        return bound_w
+    strong_w = max(0.0, (strong_w or 0.0) * sign) * sign
+    return min(bound_w, strong_w) if sign > 0 else max(bound_w, strong_w)
+
+
+def _order(taker: Taker, chain: tuple[Rule, ...]) -> int:
+    """Its place in the order of the nearest limit that has one; the others come after."""
+    order = next((rule.order for rule in chain if rule.order), ())
+    return order.index(taker.key) if taker.key in order else len(order) + taker.place
+
+
+def _last(kept: Kept | None, chain: tuple[Rule, ...], taker: Taker) -> Last | None:
+    if kept is None:
+        return None
+    at = max(
+        (rule.balanced_at for rule in chain if rule.key in taker.kept and rule.balanced_at),
+        default=None,
+    )
+    return at and Last(at, *kept.span, kept.paused_since, kept.running_since)
+
+
+# Shares ------------------------------------------------------------------------------------------
+
+
+def _kept(
+    known: Sequence[_Known], allotment: Allotment, now: datetime
+) -> Iterable[tuple[_Known, Kept]]:
+    """The shares as they are to be told: those that rise wait for those that fall."""
+    targets = {one.taker.key: allotment.shares[one.taker.key] for one in known}
+    sure = [(one.held, _span(targets[one.taker.key])) for one in known if not one.member.is_stale]
+    wait_min = any(_or_inf(held.min_w, -1) < _or_inf(to.min_w, -1) for held, to in sure)
+    wait_max = any(_or_inf(held.max_w) > _or_inf(to.max_w) for held, to in sure)
+    for one in known:
+        target = targets[one.taker.key]
+        ceiling = OPEN
+        if not one.member.is_stale:
+            ceiling = Span(
+                one.held.min_w if wait_min else None, one.held.max_w if wait_max else None
+            )
+        yield one, _told(one, target, ceiling, now)
+
+
+def _told(one: _Known, target: Allotted, ceiling: Span, now: datetime) -> Kept:
+    before = one.kept
+    span = _span(target).narrowed(ceiling)
+    waits = span != _span(target)
+    if before is not None:
+        span = Span(
+            _or_before(span.min_w, before.span.min_w, -1),
+            _or_before(span.max_w, before.span.max_w, 1),
+        )
+    is_same = before is not None and before.span == span
+    is_done = is_same and one.taker.is_confirmed
+    turn = before if waits and before is not None and before.paused_since else target
+    since = None if before is None or one.taker.is_confirmed else before.unconfirmed_since
+    return Kept(
+        span=span,
+        wide=span if is_done else _held(one.taker, before, now).widened(span),
+        paused_since=turn.paused_since,
+        running_since=turn.running_since,
+        asks_since=((before and before.asks_since) or now) if one.taker.draws else None,
+        unconfirmed_since=None if is_done else since or now,
+        why_min=target.lower.why.value,
+        why_max=Why.RAMPING.value if waits else target.upper.why.value,
+    )
+
+
+def _or_before(to_w: float | None, was_w: float | None, sign: int) -> float | None:
+    """A bound, or the one before where it would rise by too little."""
+    if to_w is None or was_w is None:
+        return to_w
+    return was_w if 0 <= (to_w - was_w) * sign <= TOLERANCE_W else to_w
+
+
+def _span(share: Allotted) -> Span:
+    return Span(share.min_w, share.max_w)
+
+
+def _as_constraint(rule: Rule, span: Span) -> Constraint:
+    """A share as a constraint at the next division."""
+    return Constraint(
+        id=rule.key,
+        emitter=EmitterKind.CLUSTER_LIMIT,
+        priority=rule.priority,
+        created_at=rule.created_at,
+        min_w=span.min_w,
+        max_w=span.max_w,
+    )
+
+
+def _of(choose, one: float | None, other: float | None) -> float | None:
+    stated = [each for each in (one, other) if each is not None]
+    return choose(stated) if stated else None
+
+
+def _or_inf(bound_w: float | None, sign: int = 1) -> float:
+    return sign * float("inf") if bound_w is None else bound_w
