@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from accounts.models import OutboxMessage
 
@@ -58,15 +58,18 @@ def add_messages(*, kind: str, payloads: Iterable[Mapping[str, Any]], now: datet
     )
 
 
+def due(*, kind: str, now: datetime) -> QuerySet[OutboxMessage]:
+    """The messages of a kind that are to go out now."""
+    return OutboxMessage.objects.filter(kind=kind, due_at__lte=now, sent_at=None, failed_at=None)
+
+
 def claim_due(
     *, kind: str, now: datetime, limit: int = 50, patience: Patience = PATIENT
 ) -> list[OutboxMessage]:
     """Lease the due messages of a kind, the longest due first, and count the attempt."""
     with transaction.atomic():
         claimed = list(
-            OutboxMessage.objects.select_for_update(skip_locked=True)
-            .filter(kind=kind, due_at__lte=now, sent_at=None, failed_at=None)
-            .order_by("due_at")[:limit]
+            due(kind=kind, now=now).select_for_update(skip_locked=True).order_by("due_at")[:limit]
         )
         OutboxMessage.objects.filter(pk__in=[message.pk for message in claimed]).update(
             due_at=now + patience.lease, attempts=F("attempts") + 1

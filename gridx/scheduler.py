@@ -15,12 +15,14 @@ from threading import Event
 from django.db import connection
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
-from accounts.models import OutboxMessage
+from accounts import outbox
+from flexibility.balancing import due_limits
+from flexibility.policies import due_policies
 from flexibility.resolving import CHANNEL, SCHEDULE
 from flexibility.sweeping import sweep
 from gridx import clock
 from gridx.gateways.database import UNREACHABLE
-from gridx.tasks import publish_schedules, send_heartbeats
+from gridx.tasks import ask_policies, balance_limits, publish_schedules, send_heartbeats
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +66,12 @@ def _work(listener, stop: Event) -> None:
             continue
         now = clock.now()
         next_at = sweep(now=now)
-        if OutboxMessage.objects.filter(
-            kind=SCHEDULE, due_at__lte=now, sent_at=None, failed_at=None
-        ).exists():
+        if outbox.due(kind=SCHEDULE, now=now).exists():
             _hint(publish_schedules)
+        if due_policies(now=now).exists():
+            _hint(ask_policies)
+        if due_limits(now=now).exists():
+            _hint(balance_limits)
         if now >= heartbeat_at:
             heartbeat_at = now + HEARTBEAT
             _hint(send_heartbeats)

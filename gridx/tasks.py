@@ -2,6 +2,8 @@
 
 from celery import shared_task
 
+from flexibility.policies import ask_due_policies
+from flexibility.sweeping import balance_due
 from gridx import clock
 from gridx.gateways import dispatch
 
@@ -10,6 +12,20 @@ from gridx.gateways import dispatch
 def publish_schedules() -> None:
     """Send what is due. Runs by the clock, and at once when the scheduler knows of something."""
     while dispatch.publish_schedules(now=clock.now()):
+        pass
+
+
+@shared_task
+def ask_policies() -> None:
+    """Ask the charging policies what they want now."""
+    while ask_due_policies(now=clock.now()):
+        pass
+
+
+@shared_task
+def balance_limits() -> None:
+    """Divide the shared limits that are due by the newest readings."""
+    while balance_due(now=clock.now()):
         pass
 
 

@@ -1,6 +1,6 @@
 """The kinds of appliances, and what each is in a system's energy balance. Pure."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 # How rarely an appliance may be read, and how long an interval that it reports may be.
 LONGEST_INTERVAL_S = 3600
@@ -18,6 +18,16 @@ class ApplianceKind(StrEnum):
     EV_CHARGING_STATION = "ev_charging_station"
     HEAT_PUMP = "heat_pump"
     HEATER = "heater"
+
+
+class Plug(IntEnum):
+    """What a charging station knows of its socket, as it is stored."""
+
+    UNPLUGGED = 0
+    PLUGGED = 1
+    CHARGING = 2
+    PAUSED = 3
+    FAULT = 4
 
 
 class Role(StrEnum):

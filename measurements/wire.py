@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from inventory.kinds import ApplianceKind
+from inventory.kinds import ApplianceKind, Plug
 from measurements.resolutions import Resolution
 
 Row = Mapping[str, float | None]
@@ -22,10 +22,10 @@ POWER_RESOLUTIONS = frozenset({Resolution.QUARTER, Resolution.HOUR})
 _PER_WH = 1000  # mWh
 _WS_PER_WH = 3600
 _PLUG_STATES = {
-    0: "UNPLUGGED",
-    1: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
-    2: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
-    3: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
+    Plug.UNPLUGGED: "UNPLUGGED",
+    Plug.PLUGGED: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
+    Plug.CHARGING: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
+    Plug.PAUSED: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
 }
 _RATES = {
     "selfSufficiencyRate": "self_sufficiency_rate",

@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ("resolved_at", models.DateTimeField(verbose_name="resolved")),
                 (
                     "changes_at",
-                    models.DateTimeField(db_index=True, null=True, verbose_name="changes"),
+                    models.DateTimeField(db_index=True, null=True, verbose_name="changes at"),
                 ),
                 ("applied_min_w", models.FloatField(null=True, verbose_name="least power kept to")),
                 (

@@ -34,15 +34,16 @@ from gridx.gateways.messages import (
     Readings,
 )
 from gridx.gateways.topics import Channel
+from inventory.kinds import Plug
 from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import StoreReport, store_readings
 from measurements.plausibility import REASONS, PlausiblePowers
 from measurements.resolutions import from_ms
 
-# How a plug's state stands in the table: its position here.
-PLUG_STATES = tuple(PlugState)
-_PLUG_NUMBERS = {state: float(number) for number, state in enumerate(PLUG_STATES)}
+# How a plug's state stands in the table, and in the protocol.
+PLUG_STATES = tuple(PlugState[plug.name] for plug in Plug)
+_PLUG_NUMBERS = {PlugState[plug.name]: float(plug) for plug in Plug}
 
 REFUSED = "readings_refused"
 REMOVED_APPLIANCE = "removed_appliance"

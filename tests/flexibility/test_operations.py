@@ -77,6 +77,13 @@ def test_the_kind_of_emitter_and_its_priorities_follow_from_who_asks(
     assert (caught.value.field, caught.value.number) == ("priority", 0)
 
 
+def test_what_has_ended_cannot_be_withdrawn_any_more(driven, limit, now):
+    row = limit(max_w=11_000)
+    withdraw_constraint(constraint=row, by=emitter_of(driven.fleet), now=now + 5 * HOUR)
+    row.refresh_from_db()
+    assert row.withdrawn_at is None
+
+
 @pytest.mark.parametrize("person", ["viewer", "installer", "grid_operator"])
 def test_who_may_not_constrain_is_no_emitter(driven, person):
     with pytest.raises(PermissionDenied):
@@ -145,6 +152,9 @@ def test_no_more_than_250_stand_at_a_time(driven, now):
         set_constraints(target=driven.evcs, drafts=drafts, emitter=emitter, now=now)
     with pytest.raises(UnableToConstrain, match="250"):
         set_constraints(target=driven.evcs, drafts=drafts[:1], emitter=emitter, now=now)
+    # Nobody takes the grid operator's place.
+    dimmer = emitter_of(driven.grid_operator, scopes={DIMMING})
+    set_constraints(target=driven.evcs, drafts=drafts[:1], emitter=dimmer, now=now)
 
 
 # What follows ------------------------------------------------------------------------------------
