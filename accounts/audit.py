@@ -31,6 +31,7 @@ class Verb(models.TextChoices):
     CONSTRAINT_WITHDRAWN = "constraint_withdrawn", _("constraint withdrawn")
     LIMITED = "limited", _("shared limit set")
     LIMIT_WITHDRAWN = "limit_withdrawn", _("shared limit withdrawn")
+    CONSTRAINT_RESTORED = "constraint_restored", _("constraint set again")
 
 
 # What changed, where it is no field of what it was changed of.

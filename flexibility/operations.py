@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
@@ -34,6 +35,7 @@ Target = Appliance | Cluster | SystemPool
 LONGEST_VALIDITY = timedelta(days=400)
 MOST_AT_ONCE = 50
 MOST_STANDING = 250
+RESTORED_WITHIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +129,7 @@ def set_constraints(
         _hold(target)
         for number, row in enumerate(rows):
             _save(row, number=number, emitter=emitter, now=now)
-        standing = Constraint.objects.filter(
-            withdrawn_at=None, invalid_at__gt=now, **_target_fields(target)
-        )
-        if standing.count() > MOST_STANDING:
-            reason = _("At most %d constraints stand at a time.") % MOST_STANDING
-            raise UnableToConstrain("constraints", reason)
+        _require_room(target, emitter.kind, now)
         _resolve(target, now)
     return rows
 
@@ -140,13 +137,14 @@ def set_constraints(
 def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -> Constraint:
     """End a constraint at once; what it had outweighed revives.
 
-    Withdrawn again changes nothing. Raises PermissionDenied for another kind of emitter than the
-    one that set it; staff may withdraw anybody's but a driver's.
+    One that has ended already is left as it is. Raises PermissionDenied for another kind of
+    emitter than the one that set it; staff may withdraw anybody's but a driver's.
     """
     require_own(constraint, by)
     with transaction.atomic():
         _hold(constraint.target)
-        withdrawn = Constraint.objects.filter(pk=constraint.pk, withdrawn_at=None).update(
+        standing = Constraint.objects.filter(pk=constraint.pk, withdrawn_at=None)
+        withdrawn = standing.filter(Q(invalid_at=None) | Q(invalid_at__gt=now)).update(
             withdrawn_at=now, withdrawn_by=by.user
         )
         if withdrawn:
@@ -154,6 +152,37 @@ def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -
             _record(constraint, Verb.CONSTRAINT_WITHDRAWN, by.user, now)
             _resolve(constraint.target, now)
     return constraint
+
+
+class UnableToRestore(Exception):
+    """It is too late for this constraint to hold again; the message says why."""
+
+
+def restore_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -> Constraint:
+    """Take back that somebody withdrew a constraint, within a minute.
+
+    One that stands is left as it is. Raises PermissionDenied as `withdraw_constraint` does, and
+    UnableToRestore where it is too late.
+    """
+    require_own(constraint, by)
+    with transaction.atomic():
+        row = Constraint.objects.select_for_update(of=("self",)).get(pk=constraint.pk)
+        if row.withdrawn_at is None:
+            return row
+        if not may_restore(row, now=now):
+            raise UnableToRestore(_("It was withdrawn too long ago, or is over: set it anew."))
+        row.withdrawn_at = row.withdrawn_by = None
+        row.save(update_fields=["withdrawn_at", "withdrawn_by"])
+        _require_room(row.target, EmitterKind(row.emitter_kind), now)
+        _record(row, Verb.CONSTRAINT_RESTORED, by.user, now)
+        _resolve(row.target, now)
+    return row
+
+
+def may_restore(row: Constraint, *, now: datetime) -> bool:
+    """Whether a person withdrew it just now, and it would still hold."""
+    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
+    return is_recent and row.withdrawn_by_id is not None and row.invalid_at > now
 
 
 def require_own(constraint: Constraint, by: Emitter) -> None:
@@ -330,6 +359,16 @@ def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> N
             return
     row.save(force_insert=before is None, force_update=before is not None)
     _record(row, Verb.CONSTRAINED, emitter.user, now, before=before)
+
+
+def _require_room(target: Target, kind: EmitterKind, now: datetime) -> None:
+    """Each kind of emitter has room of its own: nobody keeps a grid operator from dimming."""
+    standing = Constraint.objects.filter(
+        withdrawn_at=None, invalid_at__gt=now, emitter_kind=kind, **_target_fields(target)
+    )
+    if standing.count() > MOST_STANDING:
+        reason = _("At most %d constraints stand at a time.") % MOST_STANDING
+        raise UnableToConstrain("constraints", reason)
 
 
 def _as_pure(row: Constraint, *, number: int | None = None) -> resolver.Constraint:
