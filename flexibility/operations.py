@@ -270,18 +270,15 @@ def record_published(*, revisions: Mapping[UUID, int], now: datetime) -> set[UUI
     Of two that are sent at the same time the older may arrive last: who sent it learns so here,
     and sends the newest again.
     """
-    outdated = set()
     with transaction.atomic():
         rows = GatewaySchedule.objects.select_for_update().filter(pk__in=list(revisions))
         # In the order of `resolving.hold_systems`.
-        for row in rows.order_by("pk"):
-            sent = revisions[row.pk]
-            if sent > row.published_revision:
-                row.published_revision, row.published_at = sent, now
-                row.save(update_fields=["published_revision", "published_at"])
-            if sent < row.revision:
-                outdated.add(row.pk)
-    return outdated
+        held = list(rows.order_by("pk"))
+        newer = [row for row in held if revisions[row.pk] > row.published_revision]
+        for row in newer:
+            row.published_revision, row.published_at = revisions[row.pk], now
+        GatewaySchedule.objects.bulk_update(newer, ["published_revision", "published_at"])
+    return {row.pk for row in held if revisions[row.pk] < row.revision}
 
 
 def record_acknowledgement(
