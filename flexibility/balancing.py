@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Min, Q
+from django.db.models import Min, Q, QuerySet
 
 from flexibility.allotment import Limit, Measured, PhaseWatts, Strategy, Tally
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, Share, SharedLimit
@@ -43,10 +43,9 @@ def next_due(*, now: datetime) -> datetime | None:
     return coming.aggregate(next=Min("due_at"))["next"]
 
 
-def due_systems(*, now: datetime) -> list[UUID]:
-    """The systems with a limit that is due."""
-    due = SharedLimit.objects.valid(now).filter(due_at__lte=now)
-    return sorted(set(due.values_list("cluster__system", flat=True)))
+def due_limits(*, now: datetime) -> QuerySet[SharedLimit]:
+    """The limits that are to be divided now."""
+    return SharedLimit.objects.valid(now).filter(due_at__lte=now)
 
 
 def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
@@ -60,7 +59,7 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
     limits = list(standing.select_related("cluster").order_by("created_at", "pk"))
     if not limits:
         return set()
-    rows = list(Constraint.objects.filter(limit__in=limits).select_related("appliance", "share"))
+    rows = list(Constraint.objects.filter(limit__in=limits).select_related("share"))
     valid = [limit for limit in limits if limit.valid_at <= now]
     divided = _divided(valid, rows, now) if valid else {}
     return _save_shares(valid, rows, divided, now)
@@ -254,7 +253,7 @@ _TOLD = (
     "why_max",
 )
 _STATE = (*_TOLD, "wide_min_w", "wide_max_w")
-_SHARE = ("min_w", "max_w", "priority", "emitter_id", "valid_at", "invalid_at", "withdrawn_at")
+_SHARE = ("min_w", "max_w", "priority", "emitter", "valid_at", "invalid_at", "withdrawn_at")
 
 
 def _save_shares(
@@ -269,19 +268,18 @@ def _save_shares(
     shares, states, systems = [], [], set()
     for system, division in divided.items():
         for (limit, taker), kept in division.shares.items():
-            row = known.pop((limit, taker), None)
-            share = _as_row(by_key[limit], taker, kept, row, now)
-            if row is None or _values(row, _SHARE) != _values(share, _SHARE):
-                shares.append(share)
+            row = known.pop((limit, taker), None) or _new_row(by_key[limit], taker)
+            if _change(row, _share(row, by_key[limit], kept, now)):
+                shares.append(row)
                 systems.add(system)
-            if row is None or _values(row.share, _STATE) != _values(share.share, _STATE):
-                states.append(share.share)
+            if _change(row.share, _state(kept)):
+                states.append(row.share)
     systems |= _end([row for row in known.values() if row.withdrawn_at is None], now)
     Constraint.objects.bulk_create(
         shares,
         update_conflicts=True,
         unique_fields=["limit", "appliance"],
-        update_fields=[name.removesuffix("_id") for name in _SHARE],
+        update_fields=_SHARE,
     )
     Share.objects.bulk_create(
         states, update_conflicts=True, unique_fields=["constraint"], update_fields=_STATE
@@ -294,31 +292,41 @@ def _save_shares(
     return systems
 
 
-def _as_row(
-    limit: SharedLimit, taker: str, kept: Kept, row: Constraint | None, now: datetime
-) -> Constraint:
-    is_new = row is None or row.withdrawn_at is not None or row.invalid_at <= now
-    share = Constraint(
+def _new_row(limit: SharedLimit, taker: str) -> Constraint:
+    row = Constraint(
         created_at=limit.created_at,
         appliance_id=UUID(taker),
         limit=limit,
         emitter_kind=EmitterKind.CLUSTER_LIMIT.value,
-        emitter_id=limit.emitter_id,
-        priority=limit.priority,
-        min_w=kept.span.min_w,
-        max_w=kept.span.max_w,
-        valid_at=now if is_new else row.valid_at,
-        invalid_at=limit.invalid_at or _lasting(None if is_new else row.invalid_at, now),
     )
-    if row is not None:
-        share.pk = row.pk
-    share.share = Share(
-        constraint=share,
-        wide_min_w=kept.wide.min_w,
-        wide_max_w=kept.wide.max_w,
-        **{name: getattr(kept, name) for name in _TOLD},
-    )
-    return share
+    row.share = Share(constraint=row)
+    return row
+
+
+def _share(row: Constraint, limit: SharedLimit, kept: Kept, now: datetime) -> dict[str, Any]:
+    is_new = row.withdrawn_at is not None or row.invalid_at is None or row.invalid_at <= now
+    return {
+        "min_w": kept.span.min_w,
+        "max_w": kept.span.max_w,
+        "priority": limit.priority,
+        "emitter_id": limit.emitter_id,
+        "valid_at": now if is_new else row.valid_at,
+        "invalid_at": limit.invalid_at or _lasting(None if is_new else row.invalid_at, now),
+        "withdrawn_at": None,
+    }
+
+
+def _state(kept: Kept) -> dict[str, Any]:
+    wide = {"wide_min_w": kept.wide.min_w, "wide_max_w": kept.wide.max_w}
+    return wide | {name: getattr(kept, name) for name in _TOLD}
+
+
+def _change(row: Constraint | Share, values: Mapping[str, Any]) -> bool:
+    """Set these values; whether any is another one."""
+    is_other = any(getattr(row, name) != value for name, value in values.items())
+    for name, value in values.items() if is_other else ():
+        setattr(row, name, value)
+    return is_other
 
 
 def _lasting(before: datetime | None, now: datetime) -> datetime:
@@ -328,13 +336,11 @@ def _lasting(before: datetime | None, now: datetime) -> datetime:
 
 
 def _end(rows: Sequence[Constraint], now: datetime) -> set[UUID]:
-    if rows:
-        Constraint.objects.filter(pk__in=[row.pk for row in rows]).update(withdrawn_at=now)
-    return {row.appliance.system_id for row in rows}
-
-
-def _values(row: Constraint | Share, names: Iterable[str]) -> list[Any]:
-    return [getattr(row, name) for name in names]
+    if not rows:
+        return set()
+    Constraint.objects.filter(pk__in=[row.pk for row in rows]).update(withdrawn_at=now)
+    concerned = Appliance.objects.filter(pk__in=[row.appliance_id for row in rows])
+    return set(concerned.values_list("system", flat=True))
 
 
 def _as_json(tally: Tally) -> dict[str, Any]:

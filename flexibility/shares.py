@@ -252,24 +252,21 @@ def _known(
     kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
     held = _held(taker, kept, now)
     is_unsure = _is_unsure(taker, kept, now)
-    oldest = min(rule.created_at for rule in chain)
     stronger = resolve(
-        (
-            one
-            for one in (*taker.constraints, *earlier)
-            if (one.priority, one.created_at) > (chain[0].priority, oldest)
-        ),
-        at=now,
+        (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=now
     ).boundary
     driver = [one for one in taker.constraints if one.emitter is EmitterKind.DRIVER]
     physical = _or_rated(resolve(driver, at=now).boundary, taker.rated)
-    every = resolve((*taker.constraints, *earlier), at=now).boundary
-    own = physical if is_unsure else _or_rated(_to_be_had(every, stronger), taker.rated)
+    own = physical
+    if not is_unsure:
+        every = resolve((*taker.constraints, *earlier), at=now).boundary
+        own = _or_rated(_to_be_had(every, stronger), taker.rated)
+    own = _with_orders(own, stronger)
     member = Member(
         taker.key,
         chain[0].key,
-        min_w=_unless_weak(own.min_w, stronger.min_w, 1),
-        max_w=_unless_weak(own.max_w, stronger.max_w, -1),
+        min_w=own.min_w,
+        max_w=own.max_w,
         can_pause=stronger.can_pause,
         set_point_w=stronger.set_point_w,
         phases=taker.phases,
@@ -284,6 +281,12 @@ def _known(
         last=_last(kept, chain, taker),
     )
     return _Known(taker, chain, member, kept, held.narrowed(physical))
+
+
+def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:
+    """Whether it outweighs any of these limits, which are of one priority."""
+    oldest = min(rule.created_at for rule in chain)
+    return (one.priority, one.created_at) > (chain[0].priority, oldest)
 
 
 def _is_unsure(taker: Taker, kept: Kept | None, now: datetime) -> bool:
@@ -324,12 +327,14 @@ def _or_rated(boundary: Boundary | Span, rated: Span) -> Span:
     )
 
 
-def _unless_weak(bound_w: float | None, strong_w: float | None, sign: int) -> float | None:
-    """A bound; where it orders to draw (`sign` 1) or to feed in (-1), only a stronger one's."""
-    if bound_w is None or bound_w * sign <= 0:
-        return bound_w
-    strong_w = max(0.0, (strong_w or 0.0) * sign) * sign
-    return min(bound_w, strong_w) if sign > 0 else max(bound_w, strong_w)
+def _with_orders(own: Span, stronger: Boundary) -> Span:
+    """A bound beyond 0 is an order to draw or to feed in, and counts if it is a stronger one's."""
+    is_to_draw = (stronger.min_w or 0.0) > 0
+    is_to_feed = (stronger.max_w or 0.0) < 0
+    return Span(
+        stronger.min_w if is_to_draw else own.min_w and min(own.min_w, 0.0),
+        stronger.max_w if is_to_feed else own.max_w and max(own.max_w, 0.0),
+    )
 
 
 def _order(taker: Taker, chain: tuple[Rule, ...]) -> int:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 
-from flexibility.balancing import due_systems, next_due
+from flexibility.balancing import due_limits, next_due
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.resolving import RENEWED_AT, balance_systems, resolve_systems
 from inventory.models import System
@@ -42,12 +42,11 @@ def balance_due(*, now: datetime) -> bool:
     Returns whether there were any that nobody else works on.
     """
     with transaction.atomic():
+        due = due_limits(now=now).values_list("cluster__system", flat=True)
         free = System.objects.select_for_update(no_key=True, skip_locked=True)
-        due = due_systems(now=now)
-        held = free.filter(pk__in=due).order_by("key").values_list("pk", flat=True)
-        claimed = set(held[:BALANCED_AT_ONCE])
-        # Another one may have had it while this one came.
-        systems = claimed.intersection(due_systems(now=now))
+        held = free.filter(pk__in=set(due)).order_by("key").values_list("pk", flat=True)
+        # Another one may have had them while this one came.
+        systems = set(due.filter(cluster__system__in=list(held[:BALANCED_AT_ONCE])))
         if systems:
             balance_systems(systems=systems, now=now)
     return bool(systems)

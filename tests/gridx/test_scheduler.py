@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from flexibility.emitters import emitter_of
+from flexibility.limits import LimitDraft, set_limit
 from flexibility.models import Flexibility, ResolvedBoundary, SystemMark
 from flexibility.operations import Draft, set_constraints
 from gridx import clock, scheduler
@@ -101,6 +102,16 @@ def test_who_joins_a_cluster_gets_its_constraints_at_once(cast, running):
     move_appliance(appliance=cast.evcs, cluster=cluster, by=None, now=clock.now())
     until(Flexibility.objects.filter(pk=cast.evcs.pk, max_w=11_000).exists)
     until(lambda: not SystemMark.objects.exists())
+
+
+def test_limits_are_divided_as_soon_as_they_begin(cast, running, hinted):
+    running()
+    cluster = Cluster.objects.create(system=cast.lindenweg, name="Garage")
+    begin = clock.now() + timedelta(seconds=2)
+    draft = LimitDraft(max_w=11_000, valid_at=begin, invalid_at=begin + timedelta(hours=1))
+    set_limit(cluster=cluster, draft=draft, by=emitter_of(cast.fleet), now=clock.now())
+    until(lambda: "gridx.tasks.balance_limits" in hinted)
+    assert timedelta(0) <= clock.now() - begin < timedelta(seconds=1)
 
 
 def holders() -> int:
