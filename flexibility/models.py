@@ -18,6 +18,7 @@ from accounts.access import ScopedQuerySet
 from accounts.models import User
 from flexibility.allotment import Strategy
 from flexibility.charging import Mode
+from flexibility.dimming import Mode as DimmingMode
 from flexibility.resolver import PHYSICAL, EmitterKind
 from inventory.models import Appliance, Cluster, Gateway, OfSystemQuerySet, System, SystemPool
 
@@ -101,6 +102,15 @@ class Constraint(models.Model):
         editable=False,
         related_name="+",
         verbose_name=_("charging policy"),
+    )
+    # The dimming of the whole system of which this is a part.
+    dimming = models.ForeignKey(
+        "Dimming",
+        on_delete=models.CASCADE,
+        null=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("dimming"),
     )
     # What a gateway says of an appliance replaces what it said of it before.
     from_gateway = models.BooleanField(_("said by the gateway"), default=False)
@@ -583,3 +593,103 @@ class ChargingState(models.Model):
 
     def __str__(self) -> str:
         return str(self.appliance)
+
+
+class DimmingSetting(models.Model):
+    """How a system is dimmed under § 14a EnWG; directly where nothing is set."""
+
+    system = models.OneToOneField(
+        System, on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    mode = models.CharField(
+        _("mode"),
+        max_length=8,
+        choices=[
+            (DimmingMode.DIRECT.value, _("each appliance by itself")),
+            (DimmingMode.EMS.value, _("one sum for all")),
+        ],
+        default=DimmingMode.DIRECT.value,
+    )
+
+    objects = OfSystemQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("dimming mode")
+        verbose_name_plural = _("dimming modes")
+
+    def __str__(self) -> str:
+        return f"{self.system}: {self.get_mode_display()}"
+
+
+class Dimming(models.Model):
+    """A grid operator's signal to a whole system: from when until when it takes less.
+
+    What each appliance may draw meanwhile are constraints of their own, tied together by it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    system = models.ForeignKey(
+        System, on_delete=models.PROTECT, related_name="+", verbose_name=_("system")
+    )
+    mode = models.CharField(
+        _("mode"), max_length=8, choices=DimmingSetting._meta.get_field("mode").choices
+    )
+    valid_at = models.DateTimeField(_("valid from"))
+    invalid_at = models.DateTimeField(_("valid until"))
+    emitter = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="+", verbose_name=_("grid operator")
+    )
+    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True)
+
+    objects = OfSystemQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("dimming")
+        verbose_name_plural = _("dimmings")
+        indexes = [models.Index(fields=["system", "valid_at"], name="dimming_of_system")]
+        constraints = [
+            models.CheckConstraint(
+                name="dimming_validity", condition=Q(valid_at__lt=F("invalid_at"))
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.system}: {self.valid_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it is, or was, over."""
+        return min(self.invalid_at, self.withdrawn_at or self.invalid_at)
+
+
+class DimmingProofQuerySet(OfSystemQuerySet):
+    account_path = "dimming__system__account__path"
+    system_path = "dimming__system"
+
+
+class DimmingProof(models.Model):
+    """What was measured of one appliance during a dimming: kept when the readings are gone.
+
+    `reaction_s`: until its power was, and stayed, within the limit; null where it never was.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    dimming = models.ForeignKey(Dimming, on_delete=models.CASCADE, related_name="proofs")
+    appliance = models.ForeignKey(Appliance, on_delete=models.PROTECT, related_name="+")
+    limit_w = models.FloatField(_("limit"))
+    reaction_s = models.FloatField(_("reaction time"), null=True)
+    highest_w = models.FloatField(_("highest power since"), null=True)
+    measured_share = models.FloatField(_("share of the time measured"))
+
+    objects = DimmingProofQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("proof of a dimming")
+        verbose_name_plural = _("proofs of dimmings")
+        constraints = [
+            models.UniqueConstraint(fields=["dimming", "appliance"], name="dimming_proof_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dimming}: {self.appliance}"
