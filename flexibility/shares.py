@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
 from flexibility.allotment import (
-    Allotment,
     Last,
     Limit,
     Measured,
@@ -125,6 +124,10 @@ class Taker:
     kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
+# Limits that are divided together, and by cluster those that bound what is in it.
+_Group = tuple[list[Rule], Mapping[str, tuple[Rule, ...]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Division:
     """Shares by limit and taker, and what was found of each limit."""
@@ -145,10 +148,26 @@ def divide_limits(
 
     `meter` is what its grid connection measures now, None where that is not known.
     """
-    found = Division()
+    groups = [(group, _chains(group, parents)) for group in _groups(rules)]
+    found, is_falling = _divide(groups, takers, meter, now, may_rise=True)
+    if is_falling:
+        # All groups wait for each other: a rise in one can be an order in the next.
+        found, _ = _divide(groups, takers, meter, now, may_rise=False)
+    return found
+
+
+def _divide(
+    groups: Sequence[_Group],
+    takers: Sequence[Taker],
+    meter: Measured | None,
+    now: datetime,
+    *,
+    may_rise: bool,
+) -> tuple[Division, bool]:
+    """Divide group after group; returns the division, and whether any share falls in it."""
+    found, is_falling = Division(), False
     earlier: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
-    for group in _groups(rules):
-        chains = _chains(group, parents)
+    for group, chains in groups:
         known = [
             _known(one, chains[one.cluster], earlier[one.key], now)
             for one in takers
@@ -156,11 +175,14 @@ def divide_limits(
         ]
         nodes = _nodes(chains, known, meter)
         allotment = allot(nodes=nodes, members=[one.member for one in known], pace=PACE, now=now)
-        for one, kept in _kept(known, allotment, now):
+        for one in known:
+            target = allotment.shares[one.taker.key]
+            is_falling |= _falls(one, target)
+            kept = _told(one, target, now, may_rise=may_rise)
             found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
             earlier[one.taker.key] += (_as_constraint(one.chain[0], kept.span),)
         found.tallies.update((key, node.tallies) for key, node in allotment.nodes.items())
-    return found
+    return found, is_falling
 
 
 # Limits ------------------------------------------------------------------------------------------
@@ -356,40 +378,32 @@ def _last(kept: Kept | None, chain: tuple[Rule, ...], taker: Taker) -> Last | No
 # Shares ------------------------------------------------------------------------------------------
 
 
-def _kept(
-    known: Sequence[_Known], allotment: Allotment, now: datetime
-) -> Iterable[tuple[_Known, Kept]]:
-    """The shares as they are to be told: those that rise wait for those that fall."""
-    targets = {one.taker.key: allotment.shares[one.taker.key] for one in known}
-    sure = [(one.held, _span(targets[one.taker.key])) for one in known if not one.member.is_stale]
-    wait_min = any(_or_inf(held.min_w, -1) < _or_inf(to.min_w, -1) for held, to in sure)
-    wait_max = any(_or_inf(held.max_w) > _or_inf(to.max_w) for held, to in sure)
-    for one in known:
-        target = targets[one.taker.key]
-        ceiling = OPEN
-        if not one.member.is_stale:
-            ceiling = Span(
-                one.held.min_w if wait_min else None, one.held.max_w if wait_max else None
-            )
-        yield one, _told(one, target, ceiling, now)
+def _falls(one: _Known, target: Allotted) -> bool:
+    """Whether it is to have less than it may be keeping to; of one that is unsure that counts."""
+    held, to = one.held, _span(target)
+    falls_max = _or_inf(held.max_w) > _or_inf(to.max_w)
+    falls_min = _or_inf(held.min_w, -1) < _or_inf(to.min_w, -1)
+    return (falls_max or falls_min) and not one.member.is_stale
 
 
-def _told(one: _Known, target: Allotted, ceiling: Span, now: datetime) -> Kept:
-    before = one.kept
-    span = _span(target).narrowed(ceiling)
+def _told(one: _Known, target: Allotted, now: datetime, *, may_rise: bool) -> Kept:
+    """The share as it is to be told, and what turns, ramps and gateways make of it."""
+    before, is_confirmed = one.kept, one.taker.is_confirmed
+    held, span = _held(one.taker, before, now), _span(target)
+    if not may_rise and not one.member.is_stale:
+        span = span.narrowed(held.widened(_must(one.member)))
     waits = span != _span(target)
     if before is not None:
         span = Span(
             _or_before(span.min_w, before.span.min_w, -1),
             _or_before(span.max_w, before.span.max_w, 1),
-        )
-    is_same = before is not None and before.span == span
-    is_done = is_same and one.taker.is_confirmed
+        ).widened(_must(one.member))
+    is_done = is_confirmed and before is not None and before.span == span
     turn = before if waits and before is not None and before.paused_since else target
-    since = None if before is None or one.taker.is_confirmed else before.unconfirmed_since
+    since = None if before is None or is_confirmed else before.unconfirmed_since
     return Kept(
         span=span,
-        wide=span if is_done else _held(one.taker, before, now).widened(span),
+        wide=span if is_done else held.widened(span),
         paused_since=turn.paused_since,
         running_since=turn.running_since,
         asks_since=((before and before.asks_since) or now) if one.taker.draws else None,
@@ -397,6 +411,14 @@ def _told(one: _Known, target: Allotted, ceiling: Span, now: datetime) -> Kept:
         why_min=target.lower.why.value,
         why_max=Why.RAMPING.value if waits else target.upper.why.value,
     )
+
+
+def _must(member: Member) -> Span:
+    """What it cannot do without: a share that contradicts it would bound nothing at all."""
+    ordered = [member.set_point_w or 0.0]
+    if not member.can_pause:
+        ordered += [max(member.min_w or 0.0, 0.0), min(member.max_w or 0.0, 0.0)]
+    return Span(min(0.0, *ordered), max(0.0, *ordered))
 
 
 def _or_before(to_w: float | None, was_w: float | None, sign: int) -> float | None:
