@@ -6,7 +6,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from accounts import api as accounts
 from accounts.oauth_api import TokenView
 from flexibility import api as flexibility
+from flexibility import dimmings_api as dimmings
 from flexibility import groups_api as groups
+from flexibility import limits_api as limits
 from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
@@ -72,6 +74,12 @@ urlpatterns = [
         flexibility.ImportPowerLimit.as_view(),
         name="api_import_power_limit",
     ),
+    path(
+        "systems/<uuid:system_id>/dimmings",
+        dimmings.SystemDimmings.as_view(),
+        name="api_system_dimmings",
+    ),
+    path("dimmings/<uuid:dimming_id>", dimmings.DimmingDetail.as_view(), name="api_dimming"),
     path("gateways", inventory.GatewayList.as_view(), name="api_gateways"),
     path("gateways/<uuid:gateway_id>", inventory.GatewayDetail.as_view(), name="api_gateway"),
     path(
@@ -120,6 +128,11 @@ urlpatterns = [
         "clusters/<uuid:cluster_id>/constraints",
         flexibility.ClusterConstraints.as_view(),
         name="api_cluster_constraints",
+    ),
+    path(
+        "clusters/<uuid:cluster_id>/limit",
+        limits.ClusterLimit.as_view(),
+        name="api_cluster_limit",
     ),
     path("systempools", groups.PoolList.as_view(), name="api_pools"),
     path("systempools/<uuid:pool_id>", groups.PoolDetail.as_view(), name="api_pool"),

@@ -22,6 +22,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 5.0},
     },
+    "keep proofs of dimmings": {
+        "task": "gridx.tasks.keep_proofs",
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
+    },
     "send due mails": {
         "task": "accounts.tasks.send_due_mails",
         "schedule": 10.0,

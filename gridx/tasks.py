@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from flexibility import dimmings
 from flexibility.policies import ask_due_policies
 from flexibility.sweeping import balance_due
 from gridx import clock
@@ -26,6 +27,13 @@ def ask_policies() -> None:
 def balance_limits() -> None:
     """Divide the shared limits that are due by the newest readings."""
     while balance_due(now=clock.now()):
+        pass
+
+
+@shared_task
+def keep_proofs() -> None:
+    """Keep what was measured during dimmings that are over."""
+    while dimmings.keep_proofs(now=clock.now()):
         pass
 
 

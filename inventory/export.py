@@ -110,7 +110,7 @@ def inventory_csv(rows: QuerySet, section: Section) -> Iterator[str]:
     yield writer.writerow([column.replace(".", "_") for column in columns])
     values = rows.values_list(*(column.replace(".", "__") for column in columns))
     for row in values.iterator(chunk_size=2000):
-        yield writer.writerow([_cell(value) for value in row])
+        yield writer.writerow([cell(value) for value in row])
 
 
 async def in_parts(lines: Iterator[str], *, size: int = 500) -> AsyncIterator[str]:
@@ -123,7 +123,8 @@ async def in_parts(lines: Iterator[str], *, size: int = 500) -> AsyncIterator[st
         yield part
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A value as it may stand in a file that people open with a spreadsheet."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str) and value.startswith(FORMULA_STARTS):

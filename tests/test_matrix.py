@@ -29,7 +29,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern
 
 from accounts.models import User
-from flexibility.emitters import emitter_of
+from flexibility.dimmings import dim_system
+from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
 from gridx import clock
 from gridx.asgi import application
@@ -205,6 +206,16 @@ API = [
         data={"maxImportTotal": 11_000},
     ),
     Line("api_import_power_limit", (204, 204, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    # Only a grid operator's token dims.
+    Line("api_system_dimmings", API_SEEN),
+    Line(
+        "api_system_dimmings",
+        (FORBIDDEN, FORBIDDEN, 404, 404, FORBIDDEN, FORBIDDEN),
+        "post",
+        data=LIMIT,
+    ),
+    Line("api_dimming", API_SEEN),
+    Line("api_dimming", (FORBIDDEN, FORBIDDEN, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
     # Clusters
     Line("api_clusters", API_SIGNED_IN),
     Line("api_clusters", (FORBIDDEN, 422, 422, FORBIDDEN, FORBIDDEN, FORBIDDEN), "post"),
@@ -257,6 +268,12 @@ def things(cast: Cast, now) -> dict:
     limit = set_import_limit(
         meter=cast.grid_meter, max_w=11_000, emitter=emitter_of(cast.mara), now=clock.now()
     )
+    dimming = dim_system(
+        system=cast.lindenweg,
+        emitter=emitter_of(cast.grid_operator, scopes={DIMMING}),
+        invalid_at=clock.now() + timedelta(hours=1),
+        now=clock.now(),
+    )
     helper = User.objects.create(
         email="second@south.example", account=cast.south, role="grid_operator"
     )
@@ -269,6 +286,7 @@ def things(cast: Cast, now) -> dict:
         "appliance_id": cast.pv.pk,
         "cluster_id": cluster.pk,
         "constraint_id": limit.pk,
+        "dimming_id": dimming.pk,
         "pool_id": cast.pool.pk,
         "assignment_id": assignment.pk,
         "uidb64": "nobody",
