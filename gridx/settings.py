@@ -292,6 +292,7 @@ SPECTACULAR_SETTINGS = {
         "EmitterKindEnum": "flexibility.wire.EMITTER_KINDS",
         "ConstraintStateEnum": "flexibility.wire.STATES",
         "DeliveryEnum": "flexibility.wire.DELIVERIES",
+        "ShareReasonEnum": "flexibility.limits_api.WHYS",
     },
     "DESCRIPTION": (
         "Accounts, systems, gateways and appliances, with what they measure and what is asked of"

@@ -233,6 +233,10 @@ API = [
     Line("api_cluster_flexibilities", API_SEEN),
     Line("api_cluster_constraints", API_SEEN),
     Line("api_cluster_constraints", (201, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT),
+    # The cluster has none.
+    Line("api_cluster_limit", (404, 404, 404, 404, 404, FORBIDDEN)),
+    Line("api_cluster_limit", (200, 200, 404, 404, FORBIDDEN, FORBIDDEN), "put", data=LIMIT),
+    Line("api_cluster_limit", (204, 204, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
     # Pools
     Line("api_pools", API_SIGNED_IN),
     Line(
