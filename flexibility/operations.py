@@ -188,9 +188,9 @@ def may_restore(row: Constraint, *, now: datetime) -> bool:
 def require_own(constraint: Constraint, by: Emitter) -> None:
     """Let pass who may change this constraint. Raises PermissionDenied."""
     is_staff = by.kind is EmitterKind.OPERATOR
-    if constraint.emitter_kind == EmitterKind.DRIVER or not (
-        is_staff or constraint.emitter_kind == by.kind
-    ):
+    # A share goes with its limit, and what an appliance can do is not for people to say.
+    is_nobodys = constraint.emitter_kind in (EmitterKind.DRIVER, EmitterKind.CLUSTER_LIMIT)
+    if is_nobodys or not (is_staff or constraint.emitter_kind == by.kind):
         raise PermissionDenied
 
 

@@ -474,6 +474,13 @@ def test_an_id_belongs_to_one_limit(garage, cast):
         assert caught.value.field == "id"
 
 
+def test_a_share_goes_with_its_limit_and_in_no_other_way(garage, cast, now):
+    garage.limit(15_000)
+    row = Constraint.objects.filter(limit__isnull=False).first()
+    with pytest.raises(PermissionDenied):
+        withdraw_constraint(constraint=row, by=emitter_of(cast.staff), now=now)
+
+
 def test_what_held_when_is_kept(garage, cast, now):
     limit = garage.limit(15_000)
     garage.confirm()
