@@ -28,6 +28,7 @@ from inventory.export import Echo, cell
 from inventory.inventory_api import CsvRenderer
 from inventory.models import System
 
+MODES = [str(mode) for mode in Mode]
 # The columns of the proof as a file; powers in W, positive into the appliance.
 COLUMNS = (
     "dimming_id",
@@ -49,7 +50,7 @@ class DimmingSerializer(NamedSerializer):
 
     id = serializers.UUIDField(read_only=True)
     system_id = serializers.UUIDField(read_only=True)
-    mode = serializers.ChoiceField([str(mode) for mode in Mode], read_only=True)
+    mode = serializers.ChoiceField(MODES, read_only=True)
     valid_at = InstantField(required=False, allow_null=True, help_text="By default now.")
     invalid_at = InstantField(help_text="At most 400 days ahead.")
     ended_at = InstantField(read_only=True, help_text="When it is, or was, over.")

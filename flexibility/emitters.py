@@ -54,6 +54,17 @@ def emitter_of(user: User, *, scopes: Collection[str] = (), home: System | None 
     return Emitter(EmitterKind.LOCAL_USER if is_local else EmitterKind.ACCOUNT_USER, user)
 
 
+def kind_of(user: User) -> EmitterKind:
+    """As what kind of emitter a user acts; `emitter_of` says whether they may."""
+    if user.is_staff:
+        return EmitterKind.OPERATOR
+    kinds = {
+        Role.GRID_OPERATOR: EmitterKind.GRID_OPERATOR,
+        Role.RESIDENT: EmitterKind.LOCAL_USER,
+    }
+    return kinds.get(user.role, EmitterKind.ACCOUNT_USER)
+
+
 def _lives_at(user: User, home: System) -> bool:
     return user.account_id == home.account_id and user.account.is_customer
 

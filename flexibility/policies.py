@@ -20,7 +20,7 @@ from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility import charging
 from flexibility.charging import Answer, Demand, Departure, Mode, Reading, Site, State, Station
-from flexibility.emitters import Emitter, UnableToConstrain, ceiling, priority_of
+from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
 from flexibility.operations import account_of
 from flexibility.resolver import EmitterKind
@@ -73,11 +73,16 @@ def set_policy(
     )
     with transaction.atomic():
         systems = hold_systems(_systems_of(target))
-        # One a target: a second one of the same rank would only be the last word anyway.
         before = ChargingPolicy.objects.filter(
-            withdrawn_at=None, priority=policy.priority, **_target_fields(target)
+            withdrawn_at=None, **_target_fields(target)
+        ).select_related("emitter")
+        # One a target: a second one of the same rank would only be the last word anyway.
+        replaced = [
+            one.pk for one in before if one.priority == policy.priority or _is_of(one, emitter.kind)
+        ]
+        ChargingPolicy.objects.filter(pk__in=replaced).update(
+            withdrawn_at=now, withdrawn_by=emitter.user
         )
-        before.update(withdrawn_at=now, withdrawn_by=emitter.user)
         policy.save(force_insert=True)
         _record(policy, Verb.CONSTRAINED, emitter.user, now)
         for system in systems:
@@ -103,6 +108,34 @@ def withdraw_policy(*, policy: ChargingPolicy, by: Emitter, now: datetime) -> Ch
             for system in systems:
                 apply_policies(system=system, now=now)
     return policy
+
+
+def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:
+    """The policies set on an appliance, a cluster or a system itself, the strongest first."""
+    return (
+        ChargingPolicy.objects.filter(
+            Q(invalid_at=None) | Q(invalid_at__gt=now), withdrawn_at=None, **_target_fields(target)
+        )
+        .select_related("appliance", "cluster", "system", "emitter")
+        .order_by("-priority", "-created_at", "pk")
+    )
+
+
+def withdraw_own_policies(*, target: Target, by: Emitter, now: datetime) -> None:
+    """End what this kind of emitter set on a target itself; of staff, what anybody did."""
+    standing = ChargingPolicy.objects.filter(withdrawn_at=None, **_target_fields(target))
+    with transaction.atomic():
+        for policy in standing.select_related("emitter", "appliance", "cluster", "system"):
+            if by.kind is EmitterKind.OPERATOR or _is_of(policy, by.kind):
+                withdraw_policy(policy=policy, by=by, now=now)
+
+
+def policy_asking(*, station: Appliance, now: datetime) -> ChargingPolicy | None:
+    """The policy that asks at a station now, wherever it was set."""
+    lasts = Q(policy__invalid_at=None) | Q(policy__invalid_at__gt=now)
+    states = ChargingState.objects.filter(lasts, pk=station.pk, policy__withdrawn_at=None)
+    state = states.select_related("policy__emitter").first()
+    return None if state is None else state.policy
 
 
 def due_policies(*, now: datetime) -> QuerySet[ChargingPolicy]:
@@ -402,8 +435,14 @@ def _check(draft: PolicyDraft, now: datetime) -> None:
     if draft.departs_at is not None and draft.departs_at <= now:
         raise UnableToConstrain("departs_at", _("It would be over already."))
     begins = draft.valid_at or now
+    if draft.departs_at is not None and draft.departs_at <= begins:
+        raise UnableToConstrain("departs_at", _("It ends before it begins."))
     if draft.invalid_at is not None and draft.invalid_at <= max(begins, now):
         raise UnableToConstrain("invalid_at", _("It would be over already."))
+
+
+def _is_of(policy: ChargingPolicy, kind: EmitterKind) -> bool:
+    return policy.emitter is not None and kind_of(policy.emitter) == kind
 
 
 def _priority(emitter: Emitter, asked: int | None) -> int:

@@ -9,6 +9,7 @@ from flexibility import api as flexibility
 from flexibility import dimmings_api as dimmings
 from flexibility import groups_api as groups
 from flexibility import limits_api as limits
+from flexibility import policies_api as policies
 from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
@@ -75,6 +76,11 @@ urlpatterns = [
         name="api_import_power_limit",
     ),
     path(
+        "systems/<uuid:system_id>/charging-policy",
+        policies.SystemPolicy.as_view(),
+        name="api_system_policy",
+    ),
+    path(
         "systems/<uuid:system_id>/dimmings",
         dimmings.SystemDimmings.as_view(),
         name="api_system_dimmings",
@@ -108,6 +114,11 @@ urlpatterns = [
         name="api_appliance_constraints",
     ),
     path(
+        "appliances/<uuid:appliance_id>/charging-policy",
+        policies.AppliancePolicy.as_view(),
+        name="api_appliance_policy",
+    ),
+    path(
         "constraints/<uuid:constraint_id>",
         flexibility.ConstraintDetail.as_view(),
         name="api_constraint",
@@ -128,6 +139,11 @@ urlpatterns = [
         "clusters/<uuid:cluster_id>/constraints",
         flexibility.ClusterConstraints.as_view(),
         name="api_cluster_constraints",
+    ),
+    path(
+        "clusters/<uuid:cluster_id>/charging-policy",
+        policies.ClusterPolicy.as_view(),
+        name="api_cluster_policy",
     ),
     path(
         "clusters/<uuid:cluster_id>/limit",

@@ -293,6 +293,8 @@ SPECTACULAR_SETTINGS = {
         "ConstraintStateEnum": "flexibility.wire.STATES",
         "DeliveryEnum": "flexibility.wire.DELIVERIES",
         "ShareReasonEnum": "flexibility.limits_api.WHYS",
+        "ChargingModeEnum": "flexibility.policies_wire.MODES",
+        "DimmingModeEnum": "flexibility.dimmings_api.MODES",
     },
     "DESCRIPTION": (
         "Accounts, systems, gateways and appliances, with what they measure and what is asked of"

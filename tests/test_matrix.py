@@ -29,9 +29,11 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern
 
 from accounts.models import User
+from flexibility.charging import Mode
 from flexibility.dimmings import dim_system
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
+from flexibility.policies import PolicyDraft, set_policy
 from gridx import clock
 from gridx.asgi import application
 from gridx.pages.routing import websocket_urlpatterns
@@ -206,6 +208,26 @@ API = [
         data={"maxImportTotal": 11_000},
     ),
     Line("api_import_power_limit", (204, 204, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    # Charging policies; those of `things` are Mara's own.
+    *(
+        line
+        for name, about in (
+            ("api_appliance_policy", {"appliance_id": "evcs"}),
+            ("api_cluster_policy", {}),
+            ("api_system_policy", {}),
+        )
+        for line in (
+            Line(name, API_SEEN, about=about),
+            Line(
+                name,
+                (200, 200, 404, 404, FORBIDDEN, FORBIDDEN),
+                "put",
+                about=about,
+                data={"mode": "off"},
+            ),
+            Line(name, (204, 204, 404, 404, FORBIDDEN, FORBIDDEN), "delete", about=about),
+        )
+    ),
     # Only a grid operator's token dims.
     Line("api_system_dimmings", API_SEEN),
     Line(
@@ -268,7 +290,7 @@ SOCKETS = {"system_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403)}
 def things(cast: Cast, now) -> dict:
     """What the addresses are about, by the name of their argument."""
     cluster = Cluster.objects.create(system=cast.lindenweg, name="Garage")
-    Appliance.objects.filter(pk=cast.pv.pk).update(cluster=cluster)
+    Appliance.objects.filter(pk__in=[cast.pv.pk, cast.evcs.pk]).update(cluster=cluster)
     limit = set_import_limit(
         meter=cast.grid_meter, max_w=11_000, emitter=emitter_of(cast.mara), now=clock.now()
     )
@@ -278,6 +300,13 @@ def things(cast: Cast, now) -> dict:
         invalid_at=clock.now() + timedelta(hours=1),
         now=clock.now(),
     )
+    for target in (cast.lindenweg, cluster):
+        set_policy(
+            target=target,
+            draft=PolicyDraft(mode=Mode.SURPLUS),
+            emitter=emitter_of(cast.mara),
+            now=clock.now(),
+        )
     helper = User.objects.create(
         email="second@south.example", account=cast.south, role="grid_operator"
     )

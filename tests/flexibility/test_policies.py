@@ -10,7 +10,13 @@ from flexibility.charging import Mode
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
 from flexibility.operations import Draft, set_constraints
-from flexibility.policies import PolicyDraft, ask_due_policies, set_policy, withdraw_policy
+from flexibility.policies import (
+    PolicyDraft,
+    ask_due_policies,
+    set_policy,
+    withdraw_own_policies,
+    withdraw_policy,
+)
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster
 from measurements.models import LatestReading
@@ -154,19 +160,32 @@ def test_stations_of_a_cluster_share_one_surplus(house, now):
 
 
 def test_withdrawing_leaves_the_station_to_itself(house):
-    policy = house.set(Mode.OFF)
+    policy = house.set(Mode.OFF, priority=3_000)
     with pytest.raises(PermissionDenied):
-        withdraw_policy(
-            policy=house.set(Mode.OFF, priority=3_000),
-            by=emitter_of(house.cast.mara),
-            now=house.now,
-        )
-    for one in ChargingPolicy.objects.filter(withdrawn_at=None):
-        withdraw_policy(policy=one, by=emitter_of(house.cast.fleet), now=house.now)
+        withdraw_policy(policy=policy, by=emitter_of(house.cast.mara), now=house.now)
+    withdraw_policy(policy=policy, by=emitter_of(house.cast.fleet), now=house.now)
     assert house.station().set_point_w is None
     assert not ChargingState.objects.exists()
-    assert AuditEntry.objects.filter(verb="constraint_withdrawn").count() == 2
-    assert policy.mode == "off"
+    assert AuditEntry.objects.filter(verb="constraint_withdrawn").count() == 1
+
+
+def test_each_kind_of_emitter_has_one_a_target(house):
+    for user, priority in (
+        (house.cast.fleet, 3_000),
+        (house.cast.mara, 2_000),
+        (house.cast.admin, 1_500),
+    ):
+        house.set(Mode.OFF, user=user, priority=priority)
+    standing = ChargingPolicy.objects.filter(withdrawn_at=None).order_by("-priority")
+    assert [one.emitter for one in standing] == [house.cast.mara, house.cast.admin]
+    withdraw_own_policies(
+        target=house.cast.lindenweg, by=emitter_of(house.cast.mara), now=house.now
+    )
+    assert [one.emitter for one in standing.all()] == [house.cast.admin]
+    withdraw_own_policies(
+        target=house.cast.lindenweg, by=emitter_of(house.cast.staff), now=house.now
+    )
+    assert not standing.all().exists()
 
 
 def test_a_policy_ends_by_itself(house):
@@ -188,6 +207,15 @@ def test_a_policy_that_nobody_asks_any_more_lets_go_of_the_station(house):
         ({"mode": Mode.DEPARTURE, "departs_at": HOUR}, "energy_wh"),
         ({"mode": Mode.DEPARTURE, "departs_at": -HOUR, "energy_wh": 1_000}, "departs_at"),
         ({"mode": Mode.DEPARTURE, "departs_at": HOUR, "energy_wh": -1}, "energy_wh"),
+        (
+            {
+                "mode": Mode.DEPARTURE,
+                "valid_at": 2 * HOUR,
+                "departs_at": HOUR,
+                "energy_wh": 1_000,
+            },
+            "departs_at",
+        ),
         ({"mode": Mode.SURPLUS, "energy_wh": 1_000}, "energy_wh"),
         ({"mode": Mode.SURPLUS, "invalid_at": -HOUR}, "invalid_at"),
         ({"mode": Mode.SURPLUS, "priority": 10_000}, "priority"),
