@@ -166,6 +166,7 @@ def restore_constraint(*, constraint: Constraint, by: Emitter, now: datetime) ->
     """
     require_own(constraint, by)
     with transaction.atomic():
+        _hold(constraint.target)
         row = Constraint.objects.select_for_update(of=("self",)).get(pk=constraint.pk)
         if row.withdrawn_at is None:
             return row

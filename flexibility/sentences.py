@@ -1,0 +1,417 @@
+"""What constraints ask and what remains of them, in words for people.
+
+Powers are said as they are shown: of what produces, by what it gives (`Side.sign`).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
+
+from flexibility import words
+from flexibility.bars import sides
+from flexibility.emitters import ceiling, default_priority
+from flexibility.models import Constraint
+from flexibility.queries import Span
+from flexibility.resolver import Boundary, EmitterKind
+from inventory.kinds import ApplianceKind
+from measurements.formats import NBSP, number
+
+USE, STORE, GIVE, ANY = "use", "store", "give", "any"
+_FAMILIES = {
+    ApplianceKind.PV_INVERTER: GIVE,
+    ApplianceKind.BATTERY: STORE,
+    ApplianceKind.HYBRID_INVERTER: STORE,
+}
+_BECAUSE = {
+    EmitterKind.DRIVER: gettext_lazy("because it can do no other"),
+    EmitterKind.FUSE: gettext_lazy("because of a fuse"),
+    EmitterKind.GRID_OPERATOR: gettext_lazy("because the grid operator asks for it"),
+    EmitterKind.OPERATOR: gettext_lazy("because staff set it"),
+    EmitterKind.ACCOUNT_USER: gettext_lazy("because the fleet manager set it"),
+    EmitterKind.CLUSTER_LIMIT: gettext_lazy("because of a limit that it shares"),
+    EmitterKind.LOCAL_USER: gettext_lazy("because the resident set it"),
+    EmitterKind.CHARGING_POLICY: gettext_lazy("because of a charging policy"),
+}
+# Beside a bar: short.
+EMITTERS: dict[str, str | Promise] = {
+    EmitterKind.DRIVER: pgettext_lazy("emitter", "physical"),
+    EmitterKind.FUSE: pgettext_lazy("emitter", "fuse"),
+    EmitterKind.GRID_OPERATOR: pgettext_lazy("emitter", "grid operator"),
+    EmitterKind.OPERATOR: pgettext_lazy("emitter", "staff"),
+    EmitterKind.ACCOUNT_USER: pgettext_lazy("emitter", "fleet"),
+    EmitterKind.CLUSTER_LIMIT: pgettext_lazy("emitter", "shared limit"),
+    EmitterKind.LOCAL_USER: pgettext_lazy("emitter", "resident"),
+    EmitterKind.CHARGING_POLICY: pgettext_lazy("emitter", "policy"),
+}
+# What a side of the boundary says: of each family for powers above, at and below 0.
+_GREATEST = {
+    USE: (
+        gettext_lazy("May use at most %(power)s"),
+        gettext_lazy("Must not use any power"),
+        gettext_lazy("Must give back at least %(power)s"),
+    ),
+    STORE: (
+        gettext_lazy("May charge with at most %(power)s"),
+        gettext_lazy("Must not charge"),
+        gettext_lazy("Must discharge with at least %(power)s"),
+    ),
+    GIVE: (
+        gettext_lazy("May produce at most %(power)s"),
+        gettext_lazy("Must not produce"),
+        gettext_lazy("Must draw at least %(power)s"),
+    ),
+}
+_LEAST = {
+    USE: (
+        gettext_lazy("Must use at least %(power)s"),
+        gettext_lazy("Must not give back any power"),
+        gettext_lazy("May give back at most %(power)s"),
+    ),
+    STORE: (
+        gettext_lazy("Must charge with at least %(power)s"),
+        gettext_lazy("Must not discharge"),
+        gettext_lazy("May discharge with at most %(power)s"),
+    ),
+    GIVE: (
+        gettext_lazy("Must produce at least %(power)s"),
+        gettext_lazy("Must not draw any power"),
+        gettext_lazy("May draw at most %(power)s"),
+    ),
+}
+_POINT = {
+    USE: (
+        gettext_lazy("Is to use %(power)s"),
+        gettext_lazy("Is to pause"),
+        gettext_lazy("Is to give back %(power)s"),
+    ),
+    STORE: (
+        gettext_lazy("Is to charge with %(power)s"),
+        gettext_lazy("Is to rest"),
+        gettext_lazy("Is to discharge with %(power)s"),
+    ),
+    GIVE: (
+        gettext_lazy("Is to produce %(power)s"),
+        gettext_lazy("Is not to produce"),
+        gettext_lazy("Is to draw %(power)s"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """From which side an appliance is looked at: what it takes, or (`sign` −1) what it gives."""
+
+    family: str
+
+    @property
+    def sign(self) -> int:
+        return -1 if self.family == GIVE else 1
+
+    def part(self, name: str) -> str:
+        """Which part of a boundary (`min_w`, `max_w`) is meant by the least or the greatest."""
+        if self.sign > 0:
+            return name
+        return {"min_w": "max_w", "max_w": "min_w"}.get(name, name)
+
+
+def side_of(kind: str) -> Side:
+    """The side from which this kind of appliance is looked at."""
+    return Side(_FAMILIES.get(ApplianceKind(kind), USE))
+
+
+# Amounts and instants ----------------------------------------------------------------------------
+
+
+def kilowatts(watts: float) -> str:
+    """A power as it is set: "11 kW", "4.14 kW"."""
+    return f"{digits(watts)}{NBSP}kW"
+
+
+def digits(watts: float) -> str:
+    """The same without its unit."""
+    value = round(watts / 1000, 3) + 0
+    decimals = next(one for one in range(4) if round(value, one) == value)
+    return number(value, decimals)
+
+
+def moment(at: datetime, *, now: datetime, zone: ZoneInfo) -> str:
+    """An instant in the zone: "18:00", "tomorrow, 06:00", "Thu 26 Nov, 18:00"."""
+    local, today = at.astimezone(zone), now.astimezone(zone).date()
+    clock = _clock(local)
+    if local.date() == today:
+        return clock
+    if local.date() == today + timedelta(days=1):
+        return _("tomorrow, %(clock)s") % {"clock": clock}
+    if local.date() == today - timedelta(days=1):
+        return _("yesterday, %(clock)s") % {"clock": clock}
+    # Translators: as in "Thu 26 Nov"; Django's date format characters
+    day = date_format(local.date(), pgettext("date format", "D j M"))
+    if local.year != now.astimezone(zone).year:
+        day = f"{day} {local.year}"
+    return f"{day}, {clock}"
+
+
+def _clock(local: datetime) -> str:
+    """The time of day; where the clock shows it twice that day, with the zone's abbreviation."""
+    is_twice = local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset()
+    return f"{local:%H:%M} {local.tzname()}" if is_twice else f"{local:%H:%M}"
+
+
+# What a constraint asks for ----------------------------------------------------------------------
+
+
+def asked(one: Mapping[str, Any] | Constraint, side: Side) -> str:
+    """ "at most 11 kW", "4.14 kW to 22 kW, or off", "7 kW, or as close as allowed"."""
+    low, high, point, closest, pausable = _values(one, side)
+    said = []
+    if low is not None and high is not None:
+        span = {"low": kilowatts(low), "high": kilowatts(high)}
+        said.append(kilowatts(low) if low == high else _("%(low)s to %(high)s") % span)
+    elif high is not None:
+        said.append(_("at most %(power)s") % {"power": kilowatts(high)})
+    elif low is not None:
+        said.append(_("at least %(power)s") % {"power": kilowatts(low)})
+    if pausable:
+        said.append(_("or off"))
+    if point is not None:
+        exact = _("%(power)s, or as close as allowed") if closest else _("exactly %(power)s")
+        said.append(exact % {"power": kilowatts(point)})
+    said += _energy(_get(one, "min_wh"), _get(one, "max_wh"))
+    return ", ".join(said) or _("anything")
+
+
+def asked_briefly(one: Mapping[str, Any] | Constraint, side: Side) -> str:
+    """The same for a bar: "≤ 11 kW"."""
+    low, high, point, closest, pausable = _values(one, side)
+    if point is not None:
+        return f"{'≈' if closest else '='} {kilowatts(point)}"
+    if low is None and high is None:
+        found = _energy(_get(one, "min_wh"), _get(one, "max_wh"))
+        return ", ".join(found) or _("anything")
+    if low is None:
+        return f"≤ {kilowatts(high)}"
+    if high is None:
+        return f"≥ {kilowatts(low)}"
+    found = f"{digits(low)} … {kilowatts(high)}"
+    return f"{found} {_('or off')}" if pausable else found
+
+
+def _values(one: Mapping[str, Any] | Constraint, side: Side) -> tuple:
+    boundary = Boundary(_get(one, "min_w"), _get(one, "max_w"), _get(one, "set_point_w"))
+    return *sides(boundary, side.sign), _get(one, "closest"), _get(one, "pausable")
+
+
+def _get(one: Mapping[str, Any] | Constraint, name: str) -> Any:
+    return one.get(name) if isinstance(one, Mapping) else getattr(one, name)
+
+
+def _energy(low: float | None, high: float | None) -> list[str]:
+    def amount(wh: float) -> str:
+        return f"{digits(wh)}{NBSP}kWh"
+
+    if low is not None and high is not None:
+        return [_("%(low)s to %(high)s") % {"low": amount(low), "high": amount(high)}]
+    if high is not None:
+        return [_("at most %(power)s") % {"power": amount(high)}]
+    return [] if low is None else [_("at least %(power)s") % {"power": amount(low)}]
+
+
+# What holds --------------------------------------------------------------------------------------
+
+
+def allowed(boundary: Boundary, side: Side) -> str:
+    """A boundary in few words: "4.14 kW to 22 kW, or off", "exactly 7 kW", "no limit"."""
+    low, high, point = sides(boundary, side.sign)
+    if point is not None and point != 0:
+        return _("exactly %(power)s") % {"power": kilowatts(point)}
+    if point == 0:
+        return _("off")
+    if low is None and high is None:
+        return _("no limit")
+    if low == high == 0:
+        return _("off")
+    values = {"min_w": boundary.min_w, "max_w": boundary.max_w, "pausable": boundary.can_pause}
+    return asked(values, side)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What holds and why, and what comes then (empty where nothing changes soon)."""
+
+    says: str
+    then: str
+
+
+def statement(
+    spans: Sequence[Span],
+    side: Side,
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    own: Collection[str] = (),
+) -> Statement:
+    """What holds in the first of consecutive spans: "May use at most 11 kW until 18:00, …".
+
+    `own`: the ids of the constraints that the reader has set.
+    """
+    clauses = [_clause(spans, part, side, now, zone, own) for part in _worth_saying(spans[0], side)]
+    says = "; ".join(clauses) + "." if clauses else _left_alone(spans[0].boundary, side)
+    then = ""
+    after = next(
+        (one for one in spans if allowed(one.boundary, side) != allowed(spans[0].boundary, side)),
+        None,
+    )
+    if after is not None:
+        then = _("From %(when)s: %(what)s.") % {
+            "when": moment(after.from_at, now=now, zone=zone),
+            "what": allowed(after.boundary, side),
+        }
+    return Statement(says, then)
+
+
+def _worth_saying(span: Span, side: Side) -> list[str]:
+    """The parts of the boundary that somebody decides; what it can do by itself is no news."""
+    if span.boundary.set_point_w is not None:
+        return ["set_point_w"]
+    parts = [
+        part
+        for part in (side.part("max_w"), side.part("min_w"))
+        if _emitter(span, part) not in (None, EmitterKind.DRIVER)
+    ]
+    if span.boundary.min_w == span.boundary.max_w == 0:
+        return parts[:1] or ["max_w"]
+    return parts
+
+
+def _clause(
+    spans: Sequence[Span],
+    part: str,
+    side: Side,
+    now: datetime,
+    zone: ZoneInfo,
+    own: Collection[str],
+) -> str:
+    first = spans[0]
+    boundary = first.boundary
+    watts = getattr(boundary, part) * side.sign
+    table = _POINT if part == "set_point_w" else _GREATEST
+    if part == side.part("min_w"):
+        table = _LEAST
+    is_off = part != "set_point_w" and boundary.min_w == boundary.max_w == 0
+    phrases = _POINT if is_off else table
+    phrase = phrases[side.family][0 if watts > 0 else 1 if watts == 0 else 2]
+    said = str(phrase) % {"power": kilowatts(abs(watts))}
+    until = _until(spans, part)
+    if until is not None:
+        said = _("%(what)s until %(when)s") % {
+            "what": said,
+            "when": moment(until, now=now, zone=zone),
+        }
+    emitter = _emitter(first, part)
+    if emitter is None:
+        return said
+    is_own = first.deciders[part] in own
+    return f"{said}, {_('because you set it') if is_own else _BECAUSE[emitter]}"
+
+
+def _until(spans: Sequence[Span], part: str) -> datetime | None:
+    """Until when a part stays as it is; None where that is not known."""
+    value = getattr(spans[0].boundary, part)
+    for span in spans[1:]:
+        if getattr(span.boundary, part) != value:
+            return span.from_at
+    decider = _decider(spans[-1], part)
+    end = decider and decider.get("invalid_at")
+    return datetime.fromisoformat(end) if end else None
+
+
+def _left_alone(boundary: Boundary, side: Side) -> str:
+    if boundary.min_w is None and boundary.max_w is None:
+        return _("Nobody has set a limit, and what it can do is not known.")
+    return _("Nobody limits it: it may do what it can, %(what)s.") % {
+        "what": allowed(boundary, side)
+    }
+
+
+def _decider(span: Span, part: str) -> Mapping[str, Any] | None:
+    identity = span.deciders.get(part)
+    return next((one for one in span.inputs if one["id"] == identity), None)
+
+
+def _emitter(span: Span, part: str) -> EmitterKind | None:
+    decider = _decider(span, part)
+    return None if decider is None else EmitterKind(decider["emitter"])
+
+
+def outlook(spans: Sequence[Span], side: Side, *, now: datetime, zone: ZoneInfo) -> str:
+    """What the timeline shows from now on, in a sentence."""
+    coming = [span for span in spans if span.until_at > now]
+    steps = [allowed(one.boundary, side) for one in coming]
+    changes = [
+        (one.from_at, after)
+        for one, before, after in zip(coming[1:], steps, steps[1:], strict=False)
+        if before != after
+    ]
+    if not changes:
+        return _("As far as is known nothing changes: %(what)s.") % {"what": steps[0]}
+    shown = [
+        _("from %(when)s %(what)s") % {"when": moment(at, now=now, zone=zone), "what": what}
+        for at, what in changes[:3]
+    ]
+    more = len(changes) - len(shown)
+    if more:
+        shown.append(_("and %(n)d further changes") % {"n": more})
+    return _("Now %(what)s; %(changes)s.") % {"what": steps[0], "changes": "; ".join(shown)}
+
+
+# Priorities --------------------------------------------------------------------------------------
+
+
+def priority_words(kind: str, priority: int) -> str:
+    """What a priority means: "3,000, the usual one"."""
+    if kind == EmitterKind.DRIVER:
+        return _("physical")
+    if kind == EmitterKind.CLUSTER_LIMIT:
+        return number(priority, 0)
+    usual = default_priority(EmitterKind(kind))
+    if priority == usual:
+        meaning = _("the usual one")
+    else:
+        meaning = _("above the usual one") if priority > usual else _("below the usual one")
+    return f"{number(priority, 0)}, {meaning}"
+
+
+def priority_choices(kind: EmitterKind) -> list[tuple[int, str]]:
+    """What somebody of this kind may choose, the usual one first, in words."""
+    usual, most = default_priority(kind), ceiling(kind)
+    others = sorted(
+        (default_priority(one), one)
+        for one in EmitterKind
+        if one not in (kind, EmitterKind.DRIVER, EmitterKind.CLUSTER_LIMIT)
+    )
+    weaker = [one for one in others if one[0] < usual]
+    choices = [(usual, _usual_words(weaker, [one for one in others if one[0] > most]))]
+    if most > usual:
+        choices.append((most, _("As strong as I may: it wins over the usual ones of my kind")))
+    choices += [
+        (weight - 1, _("Weaker: it gives way to %(who)s") % {"who": words.EMITTERS[one]})
+        for weight, one in reversed(weaker)
+        if weight > 0
+    ]
+    return [(value, f"{text} ({number(value, 0)})") for value, text in choices]
+
+
+def _usual_words(weaker: Sequence[tuple], stronger: Sequence[tuple]) -> str:
+    if weaker and stronger:
+        return _("Usual: above %(below)s, below %(above)s") % {
+            "below": words.EMITTERS[weaker[-1][1]],
+            "above": words.EMITTERS[stronger[0][1]],
+        }
+    return _("Usual")

@@ -1,0 +1,193 @@
+"""What constraints ask, and what holds and why, in the words that people read."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import translation
+
+from flexibility.queries import Span
+from flexibility.resolver import Boundary, EmitterKind
+from flexibility.sentences import (
+    Side,
+    allowed,
+    asked,
+    asked_briefly,
+    kilowatts,
+    moment,
+    outlook,
+    priority_choices,
+    priority_words,
+    side_of,
+    statement,
+)
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOON = datetime(2026, 6, 15, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+TAKES, STORES, GIVES = Side("use"), Side("store"), Side("give")
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def one(identity, emitter, **values):
+    power = {"outcome": "binding", "conflicts_with": []}
+    return {"id": identity, "emitter": emitter, "priority": 1, "power": power, **values}
+
+
+DRIVER = one("d", "driver", min_w=4_140, max_w=22_000, pausable=True)
+
+
+def span(begin, end, *inputs, deciders=None, **boundary):
+    times = NOON + begin * HOUR, NOON + end * HOUR
+    return Span(*times, Boundary(**boundary), deciders or {}, inputs)
+
+
+@pytest.mark.parametrize(
+    ("watts", "text"),
+    [
+        (11_000, "11 kW"),
+        (4_140, "4.14 kW"),
+        (4_200.0, "4.2 kW"),
+        (0, "0 kW"),
+        (-0.0, "0 kW"),
+        (-2_500, "−2.5 kW"),
+        (1_234.5678, "1.235 kW"),
+    ],
+)
+def test_powers_are_written_as_they_are_set(watts, text):
+    assert plain(kilowatts(watts)) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "long", "short"),
+    [
+        ({"max_w": 11_000}, "at most 11 kW", "≤ 11 kW"),
+        ({"min_w": 4_000}, "at least 4 kW", "≥ 4 kW"),
+        ({"min_w": 0, "max_w": 7_000}, "0 kW to 7 kW", "0 … 7 kW"),
+        ({"set_point_w": 7_000}, "exactly 7 kW", "= 7 kW"),
+        ({"set_point_w": 7_000, "closest": True}, "7 kW, or as close as allowed", "≈ 7 kW"),
+        (
+            {"min_w": 4_140, "max_w": 22_000, "pausable": True},
+            "4.14 kW to 22 kW, or off",
+            "4.14 … 22 kW or off",
+        ),
+        ({"max_wh": 8_000}, "at most 8 kWh", "at most 8 kWh"),
+        ({"pausable": True}, "or off", "anything"),
+    ],
+)
+def test_what_is_asked_is_said_long_and_short(values, long, short):
+    assert plain(asked(values, TAKES)) == long
+    assert plain(asked_briefly(values, TAKES)) == short
+
+
+def test_what_produces_is_spoken_of_by_what_it_gives():
+    assert side_of("pv_inverter") == GIVES
+    assert plain(asked({"min_w": -7_000}, GIVES)) == "at most 7 kW"
+    assert plain(allowed(Boundary(min_w=-7_000, max_w=0), GIVES)) == "0 kW to 7 kW"
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (NOON + 6 * HOUR, "18:00"),
+        (NOON + 20 * HOUR, "tomorrow, 08:00"),
+        (NOON - 24 * HOUR, "yesterday, 12:00"),
+        (NOON + 72 * HOUR, "Thu 18 Jun, 12:00"),
+        (datetime(2027, 1, 4, 11, tzinfo=UTC), "Mon 4 Jan 2027, 12:00"),
+        (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "Sun 25 Oct, 02:30 CET"),
+    ],
+)
+def test_instants_are_those_of_the_systems_clock(at, text):
+    assert moment(at, now=NOON, zone=BERLIN) == text
+
+
+def says(*spans, side=TAKES, own=()):
+    found = statement(spans, side, now=NOON, zone=BERLIN, own=own)
+    return plain(f"{found.says} {found.then}".strip())
+
+
+def test_a_limit_says_until_when_and_who_set_it_and_what_comes_then():
+    limit = one("f", "account_user", max_w=11_000)
+    spans = (
+        span(0, 6, DRIVER, limit, deciders={"max_w": "f"}, min_w=4_140, max_w=11_000),
+        span(6, 48, DRIVER, deciders={"max_w": "d"}, min_w=4_140, max_w=22_000, can_pause=True),
+    )
+    assert says(*spans) == (
+        "May use at most 11 kW until 18:00, because the fleet manager set it."
+        " From 18:00: 4.14 kW to 22 kW, or off."
+    )
+    assert "because you set it" in says(*spans, own={"f"})
+
+
+def test_without_anybodys_limit_it_may_do_what_it_can():
+    free = span(0, 48, DRIVER, deciders={"max_w": "d", "min_w": "d"}, min_w=0, max_w=22_000)
+    assert says(free) == "Nobody limits it: it may do what it can, 0 kW to 22 kW."
+    assert says(span(0, 48)) == "Nobody has set a limit, and what it can do is not known."
+
+
+def test_beyond_the_horizon_a_limit_holds_as_long_as_its_constraint_is_valid():
+    end = (NOON + 96 * HOUR).isoformat()
+    limit = one("f", "grid_operator", max_w=4_200, invalid_at=end)
+    told = says(span(0, 48, limit, deciders={"max_w": "f"}, max_w=4_200))
+    assert told == (
+        "May use at most 4.2 kW until Fri 19 Jun, 12:00, because the grid operator asks for it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "boundary", "part", "text"),
+    [
+        (STORES, {"min_w": -2_000, "max_w": 5_000}, "min_w", "May discharge with at most 2 kW"),
+        (STORES, {"min_w": -5_000, "max_w": 0}, "max_w", "Must not charge"),
+        (STORES, {"min_w": 1_000, "max_w": 5_000}, "min_w", "Must charge with at least 1 kW"),
+        (GIVES, {"min_w": -7_000, "max_w": 0}, "min_w", "May produce at most 7 kW"),
+        (GIVES, {"min_w": 0, "max_w": 0}, "min_w", "Is not to produce"),
+        (TAKES, {"min_w": 0, "max_w": 0}, "max_w", "Is to pause"),
+        (TAKES, {"min_w": 6_000, "max_w": 9_000}, "min_w", "Must use at least 6 kW"),
+        (TAKES, {"set_point_w": 7_000}, "set_point_w", "Is to use 7 kW"),
+        (STORES, {"set_point_w": -3_000}, "set_point_w", "Is to discharge with 3 kW"),
+    ],
+)
+def test_each_kind_of_appliance_has_its_own_verbs(side, boundary, part, text):
+    asking = one("x", "local_user")
+    told = says(span(0, 48, asking, deciders={part: "x"}, **boundary), side=side)
+    assert told == f"{text}, because the resident set it."
+
+
+def test_an_appliance_that_only_its_own_limits_switch_off_is_said_to_be_off():
+    off = span(0, 48, DRIVER, deciders={"max_w": "d"}, min_w=0, max_w=0)
+    assert says(off) == "Is to pause, because it can do no other."
+
+
+def test_the_outlook_tells_the_next_changes():
+    spans = [span(hour, hour + 1, max_w=1_000 * (1 + hour)) for hour in range(6)]
+    told = plain(outlook(spans, TAKES, now=NOON, zone=BERLIN))
+    assert told.startswith("Now at most 1 kW; from 13:00 at most 2 kW; ")
+    assert told.endswith("and 2 further changes.")
+    still = plain(outlook(spans[:1], TAKES, now=NOON, zone=BERLIN))
+    assert still == "As far as is known nothing changes: at most 1 kW."
+
+
+def test_priorities_mean_who_gives_way_to_whom():
+    choices = priority_choices(EmitterKind.ACCOUNT_USER)
+    assert [value for value, _text in choices] == [3_000, 9_999, 1_999, 999]
+    assert choices[0][1] == "Usual: above the resident, below staff (3,000)"
+    assert choices[2][1] == "Weaker: it gives way to the resident (1,999)"
+    assert [value for value, _text in priority_choices(EmitterKind.LOCAL_USER)] == [
+        2_000,
+        2_999,
+        999,
+    ]
+    assert priority_words("driver", 2_147_483_647) == "physical"
+    assert priority_words("account_user", 3_001) == "3,001, above the usual one"
+
+
+def test_german_sentences_are_german():
+    limit = one("f", "account_user", max_w=11_500)
+    with translation.override("de"):
+        told = says(span(0, 6, limit, deciders={"max_w": "f"}, max_w=11_500), span(6, 48))
+    assert "11,5 kW" in told
+    assert "Flotten" in told
