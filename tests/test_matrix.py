@@ -130,6 +130,15 @@ PAGES = [
     Line("assignment_end", ACTED, "post"),
     Line("appliance_edit", NAMED),
     Line("appliance_edit", NAMED, "post"),
+    # The appliance is the roof; the constraint is Mara's own.
+    Line("appliance", SEEN),
+    Line("appliance_constrain", NAMED),
+    Line("appliance_constrain", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
+    Line("cluster_flexibility", SEEN),
+    Line("cluster_constrain", NAMED),
+    Line("cluster_constrain", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
+    Line("constraint_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
+    Line("constraint_restore", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("gateway_detail", SEEN),
     Line("gateway_edit", NAMED),
     Line("gateway_edit", (302, 302, 404, 404, 403, SIGN_IN), "post", data={"name": "Cellar"}),
@@ -149,6 +158,9 @@ PAGES = [
     Line("pool_create", MANAGED, "post"),
     # The pool is of North, above Mara.
     Line("pool_detail", (404, 200, 404, 404, 200, SIGN_IN)),
+    Line("pool_flexibility", (404, 200, 404, 404, 200, SIGN_IN)),
+    Line("pool_constrain", (404, 200, 404, 404, 403, SIGN_IN)),
+    Line("pool_constrain", (404, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
     Line("pool_edit", (404, 200, 404, 404, 403, SIGN_IN)),
     Line("pool_edit", (404, 200, 404, 404, 403, SIGN_IN), "post"),
     Line("pool_add", (404, 200, 404, 404, 403, SIGN_IN), "post"),
@@ -283,7 +295,12 @@ API = [
 ]
 
 # Sockets: OPEN, or the code that they are closed with.
-SOCKETS = {"system_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403)}
+SOCKETS = {
+    "system_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403),
+    "appliance_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403),
+}
+# What a socket's address is about.
+SHOWN = {"system_socket": "lindenweg", "appliance_socket": "evcs"}
 
 
 @pytest.fixture
@@ -489,7 +506,7 @@ async def test_each_visitor_gets_the_socket_or_the_code_that_the_table_says(name
     cast = await sync_to_async(make_cast)()
     # A resolver of its own: sockets are not in the URLconf of the pages.
     pattern = URLResolver(RegexPattern(r"^"), [_sockets()[name]])
-    path = "/" + pattern.reverse(name, cast.lindenweg.pk)
+    path = "/" + pattern.reverse(name, getattr(cast, SHOWN[name]).pk)
     found = [await _opening(path, person) for person in _people(cast).values()]
     assert dict(zip(VISITORS, found, strict=True)) == dict(
         zip(VISITORS, SOCKETS[name], strict=True)

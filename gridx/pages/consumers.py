@@ -1,4 +1,4 @@
-"""Sockets of the pages: a system's live fragments, rendered on the server.
+"""Sockets of the pages: live fragments of a system or an appliance, rendered on the server.
 
 The door is the same as the page's: who is not signed in is closed with 4403, who may not see the
 system with 4404, always after the handshake, because browsers hide the code of one that fails.
@@ -11,6 +11,8 @@ import time
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from channels.auth import get_user
 from channels.db import database_sync_to_async
@@ -19,8 +21,9 @@ from django.utils import timezone, translation
 
 from accounts.models import User
 from gridx import clock
+from gridx.pages import appliance
 from gridx.pages.fragments import figures_mark, render_live
-from inventory.models import System
+from inventory.models import Appliance, System
 from measurements.announce import group_of
 
 logger = logging.getLogger(__name__)
@@ -45,20 +48,19 @@ class Closed(Exception):
         self.code = code
 
 
-class SystemConsumer(AsyncWebsocketConsumer):
-    """Pushes a system's fragments as soon as it has news."""
+class LiveConsumer(AsyncWebsocketConsumer):
+    """Pushes fragments of a page as soon as its system has news."""
 
     async def connect(self) -> None:
         self._pushing: asyncio.Task | None = None
         await self.accept()
         self._news = asyncio.Event()
-        self._mark: tuple[float, str] | None = None
-        self._group = group_of(self.scope["url_route"]["kwargs"]["system_id"])
         try:
-            await self._admit()
+            _user, thing = await self._admit()
         except Closed as refusal:
             await self._end(refusal.code)
             return
+        self._group = group_of(self.system_id(thing))
         await self.channel_layer.group_add(self._group, self.channel_name)
         # First of all what happened since the page was rendered, or the connection was lost.
         self._news.set()
@@ -80,8 +82,8 @@ class SystemConsumer(AsyncWebsocketConsumer):
                     async with asyncio.timeout(CHECK_S):
                         await self._news.wait()
                 self._news.clear()
-                user, system = await self._admit()
-                html = await self._render(user, system)
+                user, thing = await self._admit()
+                html = await self._render(user, thing)
                 try:
                     await self.send(text_data=html)
                 except LEFT:
@@ -99,29 +101,59 @@ class SystemConsumer(AsyncWebsocketConsumer):
         with suppress(*LEFT):
             await self.close(code)
 
-    async def _admit(self) -> tuple[User, System]:
-        """The user and the system, through the gate; Closed where it may not be seen (any more)."""
+    async def _admit(self) -> tuple[User, Any]:
+        """The user and what the page is about, through the gate; Closed where it may not be seen
+        (any more)."""
         session = self.scope["session"]
         # A session of its own each time: somebody may have signed out or been deactivated.
         fresh = type(session._wrapped)(session.session_key)
         user = await get_user({**self.scope, "session": fresh})
         if not user.is_authenticated:
             raise Closed(SIGNED_OUT)
-        system = await self._find(user)
-        if system is None:
+        thing = await database_sync_to_async(self.find)(user)
+        if thing is None:
             raise Closed(NOT_FOUND)
-        return user, system
+        return user, thing
 
     @database_sync_to_async
-    def _find(self, user: User) -> System | None:
+    def _render(self, user: User, thing: Any) -> str:
+        with translation.override(_language(self.scope)), timezone.override(self.zone(thing)):
+            return self.render(user, thing)
+
+    def find(self, user: User) -> Any:
+        """What the page is about, if the user sees it."""
+        raise NotImplementedError
+
+    def system_id(self, thing: Any) -> UUID:
+        """Whose news matter to it."""
+        raise NotImplementedError
+
+    def zone(self, thing: Any) -> ZoneInfo:
+        """The zone of its times."""
+        raise NotImplementedError
+
+    def render(self, user: User, thing: Any) -> str:
+        """Its fragments as they are now."""
+        raise NotImplementedError
+
+
+class SystemConsumer(LiveConsumer):
+    """The page of a system."""
+
+    _mark: tuple[float, str] | None = None
+
+    def find(self, user: User) -> System | None:
         visible = System.objects.visible_to(user).select_related("gateway")
         return visible.filter(pk=self.scope["url_route"]["kwargs"]["system_id"]).first()
 
-    @database_sync_to_async
-    def _render(self, user: User, system: System) -> str:
-        now = clock.now()
-        with translation.override(_language(self.scope)), timezone.override(system.zone):
-            return render_live(system, user=user, mark=self._mark_of(system), now=now)
+    def system_id(self, thing: System) -> UUID:
+        return thing.pk
+
+    def zone(self, thing: System) -> ZoneInfo:
+        return thing.zone
+
+    def render(self, user: User, thing: System) -> str:
+        return render_live(thing, user=user, mark=self._mark_of(thing), now=clock.now())
 
     def _mark_of(self, system: System) -> str:
         """The mark of today's figures, renewed every `CHECK_S`: pages then fetch them anew."""
@@ -129,6 +161,25 @@ class SystemConsumer(AsyncWebsocketConsumer):
         if self._mark is None or at - self._mark[0] >= CHECK_S:
             self._mark = (at, figures_mark(system, now=clock.now()))
         return self._mark[1]
+
+
+class ApplianceConsumer(LiveConsumer):
+    """The page of an appliance."""
+
+    def find(self, user: User) -> Appliance | None:
+        visible = Appliance.objects.visible_to(user).select_related(
+            "system__account", "system__gateway", "gateway"
+        )
+        return visible.filter(pk=self.scope["url_route"]["kwargs"]["appliance_id"]).first()
+
+    def system_id(self, thing: Appliance) -> UUID:
+        return thing.system_id
+
+    def zone(self, thing: Appliance) -> ZoneInfo:
+        return thing.system.zone
+
+    def render(self, user: User, thing: Appliance) -> str:
+        return appliance.render_live(thing, user=user, now=clock.now())
 
 
 class NoSuchSocket(AsyncWebsocketConsumer):

@@ -24,6 +24,7 @@ class NavItem:
     current: bool = False
 
 
+_SYSTEM_PAGES = ("home", "system", "appliance", "appliance_constrain")
 _ACCOUNT_PAGES = (
     "account_tree",
     "account_detail",
@@ -45,9 +46,13 @@ _INVENTORY_PAGES = (
     "appliance_edit",
     "cluster_create",
     "cluster_edit",
+    "cluster_flexibility",
+    "cluster_constrain",
     "pool_create",
     "pool_detail",
     "pool_edit",
+    "pool_flexibility",
+    "pool_constrain",
     "gateway_detail",
     "gateway_edit",
 )
@@ -75,7 +80,7 @@ def show_in_navigation(request: HttpRequest, system: System) -> None:
 
 
 def _of_resident(request: HttpRequest) -> list[NavItem]:
-    home = NavItem(_("Home"), reverse("home"), "home", ("home", "system"))
+    home = NavItem(_("Home"), reverse("home"), "home", _SYSTEM_PAGES)
     if getattr(request, "shown_system", None) is None:
         return [home]
     return [
@@ -87,7 +92,7 @@ def _of_resident(request: HttpRequest) -> list[NavItem]:
 
 def _of_manager(request: HttpRequest) -> list[NavItem]:
     items = [
-        NavItem(_("Systems"), reverse("home"), "layout-grid", ("home", "system")),
+        NavItem(_("Systems"), reverse("home"), "layout-grid", _SYSTEM_PAGES),
         NavItem(_("Inventory"), reverse("inventory"), "list-details", _INVENTORY_PAGES),
     ]
     if may(request.user, Action.MANAGE_INVENTORY):

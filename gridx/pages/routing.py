@@ -2,9 +2,14 @@
 
 from django.urls import path, re_path
 
-from gridx.pages.consumers import NoSuchSocket, SystemConsumer
+from gridx.pages.consumers import ApplianceConsumer, NoSuchSocket, SystemConsumer
 
 websocket_urlpatterns = [
     path("ws/systems/<uuid:system_id>", SystemConsumer.as_asgi(), name="system_socket"),
+    path(
+        "ws/appliances/<uuid:appliance_id>",
+        ApplianceConsumer.as_asgi(),
+        name="appliance_socket",
+    ),
     re_path(r"", NoSuchSocket.as_asgi()),
 ]

@@ -27,6 +27,21 @@
     setTimeout(() => (label.textContent = before), 2000);
   });
 
+  // <div data-gone-after="10"> leaves the page after so many seconds, but not while pointed at.
+  const seen = new WeakMap();
+  setInterval(() => {
+    for (const part of document.querySelectorAll("[data-gone-after]")) {
+      if (!seen.has(part)) seen.set(part, performance.now());
+      const isOver = performance.now() - seen.get(part) > 1000 * Number(part.dataset.goneAfter);
+      if (isOver && !part.matches(":hover")) part.remove();
+    }
+  }, 500);
+
+  // What can be undone has just been done: those who show constraints fetch them anew.
+  document.addEventListener("htmx:load", ({ detail }) => {
+    if (detail.elt.id === "undo") htmx.trigger(document.body, "gridx:constraints");
+  });
+
   // <select data-submit>, <input type="date" data-submit>: a choice is enough to go there.
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit]") && event.target.value) {

@@ -1,0 +1,297 @@
+"""Clusters and pools: what their appliances may do together, and what is asked of all of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET
+
+from accounts.fragments import render_page_or_part
+from accounts.models import User
+from flexibility import words
+from flexibility.api import may_be_named
+from flexibility.emitters import Emitter
+from flexibility.queries import (
+    Delivery,
+    Explained,
+    Now,
+    State,
+    constraints_on,
+    flexibilities_of,
+    state_of,
+)
+from flexibility.resolver import EmitterKind, OutcomeKind
+from flexibility.sentences import ANY, Side, allowed, kilowatts, side_of
+from flexibility.standing import members_of
+from gridx import clock
+from gridx.pages.appliance import (
+    IN_TRANSIT,
+    Tag,
+    delivery_tag,
+    emitter_or_none,
+    group_url,
+    may_withdraw,
+    tag_of,
+    title_of,
+    undo_of,
+    uuid_or_none,
+    when_of,
+    who_set,
+)
+from gridx.pages.appliances import LOOKS
+from gridx.pages.timeline import priority_line
+from inventory.kinds import CONTROLLABLE, ApplianceKind
+from inventory.models import Appliance, Cluster, SystemPool
+from measurements.formats import power
+
+# So many members are shown and summed up one by one.
+MOST_MEMBERS = 400
+PART = "pages/_group.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One appliance of a group, as the list shows it."""
+
+    appliance: Appliance
+    icon: str
+    tone: str
+    power: str
+    allowed: str
+    delivery: Tag | None
+    is_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """All members together: "0 kW to 88 kW", and how much of that is certain."""
+
+    count: int
+    stale: int
+    open: int
+    says: str
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLine:
+    """A constraint of the group, and how many follow it; `troubled` names those that cannot."""
+
+    id: UUID
+    emitter: str
+    tag: Tag
+    title: str
+    who: str
+    priority: str
+    when: str
+    kinds: str
+    following: str
+    troubled: tuple[tuple[Appliance, str], ...]
+    may_withdraw: bool
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def cluster_flexibility(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
+    """What the appliances of a cluster may do, and what is asked of each of them."""
+    return _show(request, visible_cluster(request, cluster_id))
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def pool_flexibility(request: HttpRequest, pool_id: UUID) -> HttpResponse:
+    """The same of a pool."""
+    return _show(request, visible_pool(request, pool_id))
+
+
+def visible_cluster(request: HttpRequest, cluster_id: UUID) -> Cluster:
+    visible = Cluster.objects.visible_to(request.user).select_related("system__account")
+    return get_object_or_404(visible, pk=cluster_id)
+
+
+def visible_pool(request: HttpRequest, pool_id: UUID) -> SystemPool:
+    visible = SystemPool.objects.visible_to(request.user).select_related("account")
+    return get_object_or_404(visible, pk=pool_id)
+
+
+def zone_of(group: Cluster | SystemPool) -> ZoneInfo:
+    return group.system.zone if isinstance(group, Cluster) else group.zone
+
+
+def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
+    now = clock.now()
+    with timezone.override(zone_of(group)):
+        context = group_context(group, user=request.user, now=now)
+        context["undo"] = undo_of(uuid_or_none(request.GET.get("undo")), user=request.user, now=now)
+        return render_page_or_part(request, "pages/group.html", PART, context, target="group")
+
+
+def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> dict[str, Any]:
+    """The context of a group's page."""
+    found, is_cut = _flexibilities(group, now)
+    emitter = emitter_or_none(user)
+    is_cluster = isinstance(group, Cluster)
+    zone = zone_of(group)
+    asked = [one for one in found if _is_asked(one)]
+    return {
+        "group": group,
+        "system": group.system if is_cluster else None,
+        "is_cluster": is_cluster,
+        "url": group_url(group),
+        "back_url": (
+            reverse("system_inventory", args=[group.system_id])
+            if is_cluster
+            else reverse("pool_detail", args=[group.pk])
+        ),
+        "short": _short(found, is_cut),
+        "members": [_member(one, now, zone) for one in found],
+        "constraints": _lines(group, found, user=user, emitter=emitter, now=now),
+        "deliveries": _deliveries(asked, now, zone),
+        "is_in_transit": any(one.delivery in IN_TRANSIT for one in asked),
+        "constrain_url": constrain_url(group) if emitter and found else "",
+        "now": now,
+    }
+
+
+def constrain_url(group: Cluster | SystemPool) -> str:
+    name = "cluster_constrain" if isinstance(group, Cluster) else "pool_constrain"
+    return reverse(name, args=[group.pk])
+
+
+def short_of(group: Cluster | SystemPool, *, now: datetime) -> Short:
+    """All members of a group in short."""
+    return _short(*_flexibilities(group, now))
+
+
+def _flexibilities(group: Cluster | SystemPool, now: datetime) -> tuple[list[Now], bool]:
+    rows = members_of(group).filter(kind__in=CONTROLLABLE).select_related("system")
+    appliances = list(rows.order_by("system__name", "name", "key")[: MOST_MEMBERS + 1])
+    found = flexibilities_of(appliances=appliances[:MOST_MEMBERS], now=now)
+    return found, len(appliances) > MOST_MEMBERS
+
+
+def _short(found: Sequence[Now], is_cut: bool) -> Short:
+    low = sum(_least(one) for one in found)
+    high = sum(one.span.boundary.max_w or 0 for one in found)
+    unlimited = sum(
+        one.span.boundary.min_w is None or one.span.boundary.max_w is None for one in found
+    )
+    says = _("%(low)s to %(high)s") % {"low": kilowatts(low), "high": kilowatts(high)}
+    return Short(
+        count=len(found),
+        stale=sum(one.is_stale for one in found),
+        open=unlimited,
+        says=says,
+        is_cut=is_cut,
+    )
+
+
+def _least(one: Now) -> float:
+    boundary = one.span.boundary
+    if boundary.set_point_w is None and boundary.can_pause:
+        return min(boundary.min_w or 0, 0)
+    return boundary.min_w or 0
+
+
+def _is_asked(one: Now) -> bool:
+    return any(each.row.emitter_kind != EmitterKind.DRIVER for each in one.constraints)
+
+
+def _member(one: Now, now: datetime, zone: ZoneInfo) -> Member:
+    icon, tone = LOOKS[ApplianceKind(one.appliance.kind)]
+    side = side_of(one.appliance.kind)
+    power_w = None if one.is_stale or one.reading is None else one.reading.power_w
+    return Member(
+        appliance=one.appliance,
+        icon=icon,
+        tone=tone,
+        power="–" if power_w is None else str(power(side.sign * power_w + 0)),
+        allowed=allowed(one.span.boundary, side),
+        delivery=delivery_tag(one, now=now, zone=zone),
+        is_stale=one.is_stale,
+    )
+
+
+def _deliveries(asked: Sequence[Now], now: datetime, zone: ZoneInfo) -> list[Tag]:
+    """How many of those that are asked something are how far."""
+    counts = Counter(one.delivery for one in asked if one.delivery is not Delivery.NONE)
+    found = []
+    for delivery, count in counts.items():
+        example = next(one for one in asked if one.delivery is delivery)
+        tag = delivery_tag(example, now=now, zone=zone)
+        if tag is not None:
+            found.append(Tag(tag.tone, f"{count} {tag.label}"))
+    return found
+
+
+def _lines(
+    group: Cluster | SystemPool,
+    found: Sequence[Now],
+    *,
+    user: User,
+    emitter: Emitter | None,
+    now: datetime,
+) -> list[GroupLine]:
+    rows = list(constraints_on(group, states=[State.ACTIVE, State.SCHEDULED], now=now))
+    people = may_be_named(user, rows)
+    by_id: dict[UUID, list[tuple[Appliance, Explained]]] = {}
+    for one in found:
+        for each in one.constraints:
+            by_id.setdefault(each.row.pk, []).append((one.appliance, each))
+    side, zone = Side(ANY), zone_of(group)
+    kinds = dict(Appliance._meta.get_field("kind").flatchoices)
+    lines = []
+    for row in sorted(rows, key=lambda row: -row.priority):
+        concerned = by_id.get(row.pk, [])
+        is_scheduled = state_of(row, now=now) is State.SCHEDULED
+        troubled = [
+            (appliance, one.reason)
+            for appliance, one in concerned
+            if any(each["outcome"] == OutcomeKind.DISCARDED for each in one.outcomes.values())
+        ]
+        lines.append(
+            GroupLine(
+                id=row.pk,
+                emitter=row.emitter_kind,
+                tag=(
+                    tag_of(OutcomeKind.SCHEDULED)
+                    if is_scheduled
+                    else Tag("warn" if troubled else "ok", _("in force"))
+                ),
+                title=title_of(row, side),
+                who=who_set(row, user, people),
+                priority=priority_line(row.emitter_kind, row.priority),
+                when=when_of(row, now=now, zone=zone),
+                kinds=words.listed([str(kinds[kind]) for kind in row.kinds]),
+                following=(
+                    ""
+                    if is_scheduled
+                    else ngettext(
+                        "%(n)d of %(all)d appliance follows",
+                        "%(n)d of %(all)d appliances follow",
+                        len(concerned),
+                    )
+                    % {"n": len(concerned) - len(troubled), "all": len(concerned)}
+                ),
+                troubled=tuple(troubled),
+                may_withdraw=may_withdraw(row, emitter),
+            )
+        )
+    return lines

@@ -1,0 +1,175 @@
+"""An appliance's timeline: what was asked of it and what remained, as pictures, table, sentence."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from flexibility import bars, words
+from flexibility.bars import Measured, Picture
+from flexibility.queries import Span, timeline_of
+from flexibility.resolving import HORIZON
+from flexibility.sentences import (
+    EMITTERS,
+    Side,
+    allowed,
+    asked,
+    asked_briefly,
+    digits,
+    moment,
+    outlook,
+    priority_words,
+    side_of,
+)
+from inventory.models import Appliance
+from measurements.formats import number
+from measurements.models import ApplianceSlot
+from measurements.resolutions import SLOT
+
+PAST = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A constraint as the pictures name it."""
+
+    title: str
+    lane: str
+    emitter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: when, what was allowed, who decided it."""
+
+    from_at: datetime
+    until_at: datetime
+    when: str
+    what: str
+    by: str
+    is_now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What the fragment shows. `entries` by the ids of constraints."""
+
+    pictures: tuple[Picture, ...]
+    entries: Mapping[str, Entry]
+    rows: tuple[Row, ...]
+    summary: str
+    now: str
+    zone: str
+    has_measured: bool
+    has_before: bool
+
+
+def spans_around(appliance: Appliance, *, now: datetime) -> list[Span]:
+    """A day back as it was known then, and two days ahead."""
+    return timeline_of(appliance=appliance, from_at=now - PAST, until_at=now + HORIZON, now=now)
+
+
+def timeline_context(
+    appliance: Appliance,
+    spans: Sequence[Span],
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    before: Sequence[Span] = (),
+    new: Collection[str] = (),
+    chosen: str | None = None,
+    shapes: Sequence[bars.Shape] = (bars.WIDE, bars.MIDDLE, bars.NARROW),
+) -> Timeline:
+    """The timeline of consecutive spans; `before` is the same time without those that are new."""
+    side = side_of(appliance.kind)
+    inputs = {one["id"]: one for span in (*before, *spans) for one in span.inputs}
+    entries = {identity: _entry(one, side, identity in new) for identity, one in inputs.items()}
+    measured = _measured(appliance, spans[0].from_at, now)
+    drawn = bars.Words(
+        power=digits,
+        day=_day_name,
+        asked={identity: asked_briefly(one, side) for identity, one in inputs.items()},
+    )
+    pictures = tuple(
+        bars.draw(
+            spans,
+            now=now,
+            zone=zone,
+            words=drawn,
+            shape=shape,
+            sign=side.sign,
+            before=before,
+            measured=measured,
+            limits_w=(appliance.min_power_w, appliance.max_power_w),
+            new=new,
+            chosen=chosen,
+        )
+        for shape in shapes
+    )
+    return Timeline(
+        pictures=pictures,
+        entries=entries,
+        rows=tuple(_rows(spans, side, now, zone)),
+        summary=outlook(spans, side, now=now, zone=zone),
+        now=moment(now, now=now, zone=zone),
+        zone=zone.key,
+        has_measured=bool(measured),
+        has_before=bool(before),
+    )
+
+
+def _entry(one: Mapping[str, Any], side: Side, is_new: bool) -> Entry:
+    title = f"{words.EMITTERS[one['emitter']]}: {asked(one, side)}"
+    lane = _("new") if is_new else str(EMITTERS[one["emitter"]])
+    if one["emitter"] != bars.DRIVER:
+        lane = f"{lane} · {number(one['priority'], 0)}"
+    return Entry(title[:1].upper() + title[1:], lane, one["emitter"])
+
+
+def _rows(spans: Sequence[Span], side: Side, now: datetime, zone: ZoneInfo) -> list[Row]:
+    rows: list[Row] = []
+    for span in spans:
+        what, by = allowed(span.boundary, side), _deciders(span)
+        start = span.from_at
+        if rows and (rows[-1].what, rows[-1].by) == (what, by):
+            start = rows.pop().from_at
+        when = f"{moment(start, now=now, zone=zone)} – {moment(span.until_at, now=now, zone=zone)}"
+        is_now = start <= now < span.until_at
+        rows.append(Row(start, span.until_at, when, what, by, is_now))
+    return rows
+
+
+def _deciders(span: Span) -> str:
+    kinds = {one["id"]: one["emitter"] for one in span.inputs}
+    named = [words.EMITTERS[kinds[one]] for one in span.deciders.values() if one in kinds]
+    return words.listed(list(dict.fromkeys(map(str, named))))
+
+
+def _measured(appliance: Appliance, from_at: datetime, until_at: datetime) -> list[Measured]:
+    slots = ApplianceSlot.objects.filter(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        start__gte=from_at,
+        start__lt=until_at,
+    ).order_by("start")
+    hours = SLOT / timedelta(hours=1)
+    return [
+        Measured(start, start + SLOT, ((taken or 0) - (given or 0)) / 1000 / hours)
+        for start, taken, given in slots.values_list("start", "import_mwh", "export_mwh")
+        if taken is not None or given is not None
+    ]
+
+
+def _day_name(day: date) -> str:
+    # Translators: as in "Thu 26 Nov"; Django's date format characters
+    return date_format(day, pgettext("date format", "D j M"))
+
+
+def priority_line(kind: str, priority: int) -> str:
+    """ "priority 3,000, the usual one" """
+    return _("priority %(priority)s") % {"priority": priority_words(kind, priority)}

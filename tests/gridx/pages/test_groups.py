@@ -1,0 +1,99 @@
+"""Clusters and pools: what their appliances may do together, and what is asked of all of them."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from flexibility.emitters import Emitter
+from flexibility.resolver import EmitterKind
+from inventory.models import Cluster
+from inventory.operations import move_appliance
+from tests.cast import Cast
+
+
+@pytest.fixture
+def garage(driven: Cast, at_noon) -> Cluster:
+    """A cluster with the charging station and the battery in it."""
+    found = Cluster.objects.create(system=driven.lindenweg, name="Garage")
+    for appliance in (driven.evcs, driven.battery):
+        move_appliance(appliance=appliance, cluster=found, by=None, now=at_noon)
+    return found
+
+
+def read(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def flexibility(group) -> str:
+    name = "cluster" if isinstance(group, Cluster) else "pool"
+    return reverse(f"{name}_flexibility", args=[group.pk])
+
+
+def test_the_sum_of_all_counts_a_pause_as_nothing(client: Client, driven: Cast, garage: Cluster):
+    client.force_login(driven.fleet)
+    html = read(client, flexibility(garage))
+    assert "−5 kW to 27 kW" in html
+    assert "4.14 kW to 22 kW, or off" in html
+
+
+def test_a_groups_constraint_says_who_follows_and_who_does_not(
+    client: Client, driven: Cast, garage: Cluster, limit
+):
+    limit(target=garage, max_w=4_000)
+    limit(min_w=6_000, emitter=Emitter(EmitterKind.GRID_OPERATOR))
+    client.force_login(driven.fleet)
+    html = read(client, flexibility(garage))
+    assert "The fleet manager: at most 4 kW" in html
+    assert "1 of 2 appliances follow" in html
+    assert "Car</a>: It gives way to the grid operator" in html
+    assert "2 pending" in html
+
+
+def test_those_without_news_are_counted(client: Client, driven: Cast, garage: Cluster, monkeypatch):
+    client.force_login(driven.fleet)
+    assert '<b class="warn">' not in read(client, flexibility(garage))
+    driven.gateway.__class__.objects.update(contacted_at=None)
+    assert '<b class="warn">2</b>' in read(client, flexibility(garage))
+
+
+def test_pages_of_the_inventory_show_it_in_short_and_lead_to_it(
+    client: Client, driven: Cast, garage: Cluster
+):
+    client.force_login(driven.admin)
+    for group, page in (
+        (driven.pool, reverse("pool_detail", args=[driven.pool.pk])),
+        (garage, reverse("cluster_edit", args=[garage.pk])),
+    ):
+        html = read(client, page)
+        assert "Together they may use" in html
+        assert f'href="{flexibility(group)}"' in html
+        name = "cluster" if group is garage else "pool"
+        assert f'href="{reverse(f"{name}_constrain", args=[group.pk])}"' in html
+    for page in (
+        reverse("system_inventory", args=[driven.lindenweg.pk]),
+        reverse("inventory") + "?show=clusters",
+    ):
+        assert f'href="{flexibility(garage)}"' in read(client, page)
+
+
+def test_who_may_only_look_is_offered_nothing_to_set(client: Client, driven: Cast, garage: Cluster):
+    client.force_login(driven.viewer)
+    for page in (flexibility(garage), reverse("pool_detail", args=[driven.pool.pk])):
+        assert "Set a constraint" not in read(client, page)
+
+
+def test_the_part_alone_is_sent_to_htmx(client: Client, driven: Cast, garage: Cluster):
+    client.force_login(driven.fleet)
+    response = client.get(flexibility(garage), headers={"HX-Request": "true", "HX-Target": "group"})
+    assert response.content.decode().lstrip().startswith('<div class="content-stack" id="group"')
+
+
+def test_a_group_costs_a_fixed_number_of_queries(
+    client: Client, driven: Cast, garage: Cluster, django_assert_max_num_queries
+):
+    client.force_login(driven.fleet)
+    read(client, flexibility(garage))
+    with django_assert_max_num_queries(25):
+        read(client, flexibility(garage))
