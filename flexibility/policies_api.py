@@ -22,6 +22,7 @@ from flexibility.api import (
     visible_cluster,
 )
 from flexibility.emitters import UnableToConstrain
+from flexibility.ev_configuration import Configuration, configuration_of, configure
 from flexibility.models import ChargingPolicy, ChargingState
 from flexibility.policies import (
     Target,
@@ -32,10 +33,14 @@ from flexibility.policies import (
 )
 from flexibility.policies_wire import (
     ChargingPolicySerializer,
+    EvConfigurationSerializer,
+    configuration_refusal,
     policy_draft_of,
     policy_refusal,
+    wish_of,
 )
 from gridx import clock
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System
 
 
@@ -143,3 +148,83 @@ class SystemPolicy(PolicyOn):
     def get_target(self) -> System:
         visible = System.objects.visible_to(self.request.user).select_related("account")
         return get_object_or_404(visible, pk=self.kwargs["system_id"])
+
+
+# The wire's own words for it ---------------------------------------------------------------------
+
+CONFIGURED = {**REFUSALS, 422: ErrorSerializer}
+
+
+class EvConfiguration(generics.GenericAPIView):
+    """A charging station's configuration: the policy that asks there."""
+
+    serializer_class = EvConfigurationSerializer
+    parser_classes = (NumbersParser,)
+
+    def get_station(self) -> Appliance:
+        stations = Appliance.objects.visible_to(self.request.user).filter(
+            kind=ApplianceKind.EV_CHARGING_STATION, removed_at=None
+        )
+        return get_object_or_404(
+            stations.select_related("system__account"),
+            pk=self.kwargs["appliance_id"],
+            gateway=self.kwargs["gateway_id"],
+        )
+
+    def get_configuration(self, station: Appliance) -> Configuration:
+        found = configuration_of(station=station, now=clock.now())
+        if found is None:
+            raise NotFound("There is no configuration.")
+        return found
+
+    @extend_schema(
+        tags=["ev_configuration"], responses={200: EvConfigurationSerializer, **REFUSALS}
+    )
+    def get(self, request: Request, gateway_id, appliance_id) -> Response:
+        """What asks at the station now, wherever it was set, and what it does there."""
+        found = self.get_configuration(self.get_station())
+        return Response(EvConfigurationSerializer(found).data)
+
+    @extend_schema(
+        tags=["ev_configuration"], responses={201: EvConfigurationSerializer, **CONFIGURED}
+    )
+    def post(self, request: Request, gateway_id, appliance_id) -> Response:
+        """Sets the station's configuration, in place of what the caller's kind of emitter set.
+
+        By default it charges at full power.
+        """
+        return self.configure(self.get_station(), before=None, status=201)
+
+    @extend_schema(
+        tags=["ev_configuration"], responses={200: EvConfigurationSerializer, **CONFIGURED}
+    )
+    def patch(self, request: Request, gateway_id, appliance_id) -> Response:
+        """Changes what is sent, and keeps the rest of what GET tells.
+
+        Switched on again, it charges as it did before it was switched off.
+        """
+        station = self.get_station()
+        caller(request)
+        return self.configure(station, before=self.get_configuration(station), status=200)
+
+    @extend_schema(tags=["ev_configuration"], responses={204: None, **REFUSALS})
+    def delete(self, request: Request, gateway_id, appliance_id) -> Response:
+        """Withdraws what the caller's kind of emitter set on the station, if anything."""
+        station, emitter = self.get_station(), caller(request)
+        withdraw_own_policies(target=station, by=emitter, now=clock.now())
+        return Response(status=204)
+
+    def configure(
+        self, station: Appliance, *, before: Configuration | None, status: int
+    ) -> Response:
+        emitter = caller(self.request)
+        fields = EvConfigurationSerializer(data=self.request.data)
+        fields.is_valid(raise_exception=True)
+        wish = wish_of(fields.validated_data)
+        try:
+            found = configure(
+                station=station, wish=wish, emitter=emitter, now=clock.now(), before=before
+            )
+        except UnableToConstrain as error:
+            raise configuration_refusal(error) from error
+        return Response(EvConfigurationSerializer(found).data, status=status)

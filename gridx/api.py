@@ -99,6 +99,11 @@ urlpatterns = [
         name="api_appliance",
     ),
     path(
+        "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>/ev/configuration",
+        policies.EvConfiguration.as_view(),
+        name="api_ev_configuration",
+    ),
+    path(
         "appliances/<uuid:appliance_id>/flexibility",
         flexibility.ApplianceFlexibility.as_view(),
         name="api_flexibility",

@@ -240,6 +240,16 @@ API = [
             Line(name, (204, 204, 404, 404, FORBIDDEN, FORBIDDEN), "delete", about=about),
         )
     ),
+    Line("api_ev_configuration", API_SEEN, about={"appliance_id": "evcs"}),
+    *(
+        Line(
+            "api_ev_configuration",
+            (status, status, 404, 404, FORBIDDEN, FORBIDDEN),
+            method,
+            about={"appliance_id": "evcs"},
+        )
+        for method, status in (("post", 201), ("patch", 200), ("delete", 204))
+    ),
     # Only a grid operator's token dims.
     Line("api_system_dimmings", API_SEEN),
     Line(
