@@ -18,7 +18,7 @@ from flexibility import words
 from flexibility.bars import sides
 from flexibility.emitters import ceiling, default_priority
 from flexibility.models import Constraint
-from flexibility.queries import Span
+from flexibility.queries import Explained, Span
 from flexibility.resolver import Boundary, EmitterKind
 from inventory.kinds import ApplianceKind
 from measurements.formats import NBSP, number
@@ -362,13 +362,25 @@ def outlook(spans: Sequence[Span], side: Side, *, now: datetime, zone: ZoneInfo)
     if not changes:
         return _("As far as is known nothing changes: %(what)s.") % {"what": steps[0]}
     shown = [
-        _("from %(when)s %(what)s") % {"when": moment(at, now=now, zone=zone), "what": what}
+        _("from %(when)s: %(what)s") % {"when": moment(at, now=now, zone=zone), "what": what}
         for at, what in changes[:3]
     ]
     more = len(changes) - len(shown)
     if more:
         shown.append(_("and %(n)d further changes") % {"n": more})
     return _("Now %(what)s; %(changes)s.") % {"what": steps[0], "changes": "; ".join(shown)}
+
+
+def reason_of(
+    one: Explained, others: Sequence[Explained], deciders: Mapping[str, str], side: Side
+) -> str:
+    """Why a constraint has its outcome; of what produces, the greatest power is our least."""
+    if side.sign > 0:
+        return one.reason
+    named = {side.part(part): decider for part, decider in deciders.items()}
+    names = {str(each.row.pk): str(words.EMITTERS[each.row.emitter_kind]) for each in others}
+    told = (words.reason(str(one.row.pk), each, named, names) for each in one.outcomes.values())
+    return " ".join(dict.fromkeys(told))
 
 
 # Priorities --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zlib import crc32
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -40,7 +41,17 @@ from flexibility.queries import (
 )
 from flexibility.resolver import EmitterKind, OutcomeKind
 from flexibility.resolving import HORIZON
-from flexibility.sentences import ANY, Side, allowed, asked, kilowatts, moment, side_of, statement
+from flexibility.sentences import (
+    ANY,
+    Side,
+    allowed,
+    asked,
+    kilowatts,
+    moment,
+    reason_of,
+    side_of,
+    statement,
+)
 from gridx import clock
 from gridx.pages.appliances import Card, cards_of
 from gridx.pages.flow import gateway_of, seen_of
@@ -208,7 +219,7 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         "delivery": delivery_tag(flexibility, now=now, zone=zone),
         "is_in_transit": flexibility.delivery in IN_TRANSIT,
         "constraints": constraint_lines(
-            flexibility.constraints, side, user=user, emitter=emitter, now=now, zone=zone
+            flexibility, side, user=user, emitter=emitter, now=now, zone=zone
         ),
         "mark": _mark(flexibility, now),
         "may_constrain": may_constrain(found, emitter),
@@ -328,7 +339,7 @@ def _figures(flexibility: Now, card: Card | None, side: Side) -> list[Figure]:
     return figures
 
 
-def delivery_tag(flexibility: Now, *, now: datetime, zone) -> Tag | None:
+def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | None:
     """How far the gateway is; None where there is nothing for it to keep to."""
     kept = flexibility.kept
     if kept is not None and kept.applied_fail_safe:
@@ -351,15 +362,16 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone) -> Tag | None:
 
 
 def constraint_lines(
-    constraints: Sequence[Explained],
+    flexibility: Now,
     side: Side,
     *,
     user: User,
     emitter: Emitter | None,
     now: datetime,
-    zone,
+    zone: ZoneInfo,
 ) -> list[ConstraintLine]:
     """The list, in words; names of people only where the user sees them elsewhere too."""
+    constraints, deciders = flexibility.constraints, flexibility.span.deciders
     people = may_be_named(user, [one.row for one in constraints])
     groups = _groups_in_sight(user, [one.row for one in constraints])
     lines = []
@@ -375,7 +387,7 @@ def constraint_lines(
                 who=who_set(row, user, people),
                 priority=priority_line(row.emitter_kind, row.priority),
                 when=when_of(row, now=now, zone=zone),
-                reason=one.reason,
+                reason=reason_of(one, constraints, deciders, side),
                 group=str(group) if group else "" if row.appliance_id else _("a group"),
                 group_url=group_url(group) if group else "",
                 may_withdraw=row.appliance_id is not None and may_withdraw(row, emitter),
@@ -401,7 +413,7 @@ def title_of(row: Constraint, side: Side) -> str:
     return title[:1].upper() + title[1:]
 
 
-def when_of(row: Constraint, *, now: datetime, zone) -> str:
+def when_of(row: Constraint, *, now: datetime, zone: ZoneInfo) -> str:
     """ "until 18:00", "from tomorrow, 06:00 until tomorrow, 08:00", "until it changes" """
     if row.invalid_at is None:
         return _("until it changes")
@@ -460,7 +472,8 @@ def why_of(
                 continue
             asking = next(each for each in one.span.inputs if each["id"] == str(chosen))
             title = f"{words.EMITTERS[asking['emitter']]}: {asked(asking, side)}"
-            _join(lines, one.span, OutcomeKind(outcome_of(asking)), explained.reason)
+            reason = reason_of(explained, one.constraints, one.span.deciders, side)
+            _join(lines, one.span, OutcomeKind(outcome_of(asking)), reason)
     return {
         "title": title[:1].upper() + title[1:],
         "lines": [
@@ -486,7 +499,7 @@ def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:
         lines.append((span.from_at, span.until_at, kind, reason, span))
 
 
-def _span_words(start: datetime, end: datetime, *, now: datetime, zone) -> str:
+def _span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
     return f"{moment(start, now=now, zone=zone)} – {moment(end, now=now, zone=zone)}"
 
 

@@ -34,6 +34,7 @@ from flexibility.operations import (
     withdraw_constraint,
 )
 from flexibility.queries import Preview, preview
+from flexibility.resolver import Boundary
 from flexibility.sentences import (
     ANY,
     GIVE,
@@ -76,6 +77,7 @@ class MemberEffect:
     label: str
     reasons: tuple[Line, ...]
     losses: tuple[Line, ...]
+    switches_off: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +311,14 @@ def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo
             for refusal in effect.refusals[:MOST_LINES]
         ),
         losses=tuple(_loss(loss, side, now, zone) for loss in effect.losses[:MOST_LINES]),
+        switches_off=any(
+            _is_off(change.after) and not _is_off(change.before) for change in effect.changes
+        ),
     )
+
+
+def _is_off(boundary: Boundary) -> bool:
+    return boundary.set_point_w == 0 or boundary.min_w == boundary.max_w == 0
 
 
 def _loss(loss: Loss, side: Side, now: datetime, zone: ZoneInfo) -> Line:
@@ -350,18 +359,24 @@ def _summary(
     if row is None:
         return ""
     follow = sum(one.state in ("follows", "bent") for one in effects)
+    off = sum(one.switches_off for one in effects)
     if len(effects) == 1:
-        return {
+        told = {
             "follows": _("It will be kept to."),
             "bent": _("It will be kept to as closely as is allowed."),
             "partly": _("It can be kept to for a part of the time only."),
             "not": _("It cannot be kept to: something stronger leaves it no room."),
         }[effects[0].state]
-    return ngettext(
+        return f"{told} {_('It switches off for that.')}" if off else told
+    told = ngettext(
         "%(follow)d of %(all)d appliance can follow.",
         "%(follow)d of %(all)d appliances can follow.",
         len(effects),
     ) % {"follow": follow, "all": len(effects)}
+    if not off:
+        return told
+    switches = ngettext("%(n)d switches off for that.", "%(n)d switch off for that.", off)
+    return f"{told} {switches % {'n': off}}"
 
 
 # Withdrawing -------------------------------------------------------------------------------------

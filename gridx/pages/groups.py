@@ -34,7 +34,7 @@ from flexibility.queries import (
     state_of,
 )
 from flexibility.resolver import EmitterKind, OutcomeKind
-from flexibility.sentences import ANY, Side, allowed, kilowatts, side_of
+from flexibility.sentences import ANY, Side, allowed, side_of
 from flexibility.standing import members_of
 from gridx import clock
 from gridx.pages.appliance import (
@@ -193,7 +193,7 @@ def _short(found: Sequence[Now], is_cut: bool) -> Short:
     unlimited = sum(
         one.span.boundary.min_w is None or one.span.boundary.max_w is None for one in found
     )
-    says = _("%(low)s to %(high)s") % {"low": kilowatts(low), "high": kilowatts(high)}
+    says = _("%(low)s to %(high)s") % {"low": power(low), "high": power(high)}
     return Short(
         count=len(found),
         stale=sum(one.is_stale for one in found),

@@ -165,7 +165,7 @@ def test_an_appliance_that_only_its_own_limits_switch_off_is_said_to_be_off():
 def test_the_outlook_tells_the_next_changes():
     spans = [span(hour, hour + 1, max_w=1_000 * (1 + hour)) for hour in range(6)]
     told = plain(outlook(spans, TAKES, now=NOON, zone=BERLIN))
-    assert told.startswith("Now at most 1 kW; from 13:00 at most 2 kW; ")
+    assert told.startswith("Now at most 1 kW; from 13:00: at most 2 kW; ")
     assert told.endswith("and 2 further changes.")
     still = plain(outlook(spans[:1], TAKES, now=NOON, zone=BERLIN))
     assert still == "As far as is known nothing changes: at most 1 kW."

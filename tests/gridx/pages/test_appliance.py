@@ -68,6 +68,7 @@ def test_open_sides_say_that_there_is_no_limit_and_never_zero(fleet: Client, dri
     assert "May produce at most 7 kW" in html
     facts = dict(re.findall(r"<dt>([^<]*)</dt>\s*<dd><b>([^<]*)</b>", html))
     assert (facts["At least"], facts["At most"], facts["Set point"]) == ("no limit", "7 kW", "–")
+    assert "It decides the greatest power." in html
 
 
 def test_a_bent_set_point_is_shown_with_both_values(fleet: Client, driven: Cast, limit):
@@ -210,7 +211,7 @@ def test_the_timeline_is_drawn_told_and_written_as_a_table(fleet: Client, driven
     row = limit(max_w=11_000)
     html = page(fleet, driven.evcs)
     assert re.search(r'<rect class="binding"', html)
-    assert "Now 4.14 kW to 11 kW, or off; from 18:00 4.14 kW to 22 kW, or off." in html
+    assert "Now 4.14 kW to 11 kW, or off; from 18:00: 4.14 kW to 22 kW, or off." in html
     table = html[html.index("timeline-summary-table") :]
     assert "the fleet manager" in table
     assert f'href="?constraint={row.pk}#why"' in html

@@ -110,6 +110,15 @@ def test_while_typing_nothing_is_saved(fleet: Client, driven: Cast):
     assert "new · 3,000" in html
 
 
+def test_what_has_to_pause_for_it_is_told(fleet: Client, driven: Cast):
+    assert "It will be kept to. It switches off for that." in tried(
+        fleet, driven.evcs, greatest="3"
+    )
+    kinds = ["battery", "ev_charging_station"]
+    html = tried(fleet, driven.pool, greatest="3", kinds=kinds)
+    assert "2 of 2 appliances can follow. 1 switches off for that." in html
+
+
 def test_an_untouched_form_shows_how_things_are_and_blames_nobody(fleet: Client, driven: Cast):
     for html in (fleet.get(editor(driven.evcs)).content.decode(), tried(fleet, driven.evcs)):
         assert "As it is now" in html

@@ -34,7 +34,7 @@ def flexibility(group) -> str:
 def test_the_sum_of_all_counts_a_pause_as_nothing(client: Client, driven: Cast, garage: Cluster):
     client.force_login(driven.fleet)
     html = read(client, flexibility(garage))
-    assert "−5 kW to 27 kW" in html
+    assert "−5.00 kW to 27.0 kW" in html
     assert "4.14 kW to 22 kW, or off" in html
 
 
