@@ -1,4 +1,7 @@
-"""Celery tasks of the project: what leaves for gateways. Rows are the truth, tasks only hints."""
+"""Celery tasks of the project: what is due, and what leaves for gateways.
+
+Rows are the truth, tasks only hints.
+"""
 
 from celery import shared_task
 
