@@ -11,7 +11,7 @@ Spans are read from attributes and mappings (`queries.Span`); powers are W, turn
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from math import ceil, floor, log10
@@ -20,6 +20,10 @@ from zoneinfo import ZoneInfo
 
 # A picture with more lanes than this is no picture: those that decide nothing are left out.
 MOST_LANES = 14
+# Of more in one lane, as a charging policy makes many, neighbours are drawn as one.
+MOST_BARS = 40
+# More spans than this are thinned to what can be told apart.
+MOST_SPANS = 400
 DRIVER = "driver"
 # What an outcome is worth, where power and energy have different ones.
 _WORTH = ("binding", "discarded", "redundant")
@@ -270,6 +274,30 @@ def _turned(watts: float | None) -> float | None:
     return None if watts is None else -watts + 0
 
 
+def thinned(spans: Sequence[Any]) -> list[Any]:
+    """Consecutive spans; of too many, short ones are joined, and the longest stands for them."""
+    if len(spans) <= MOST_SPANS:
+        return list(spans)
+    least = 2 * (spans[-1].until_at - spans[0].from_at) / MOST_SPANS
+    found: list[Any] = []
+    short: list[Any] = []
+    for span in spans:
+        is_long = span.until_at - span.from_at >= least
+        if short and (is_long or span.until_at - short[0].from_at >= 2 * least):
+            found.append(_joined(short))
+            short = []
+        if is_long:
+            found.append(span)
+        else:
+            short.append(span)
+    return [*found, _joined(short)] if short else found
+
+
+def _joined(spans: Sequence[Any]) -> Any:
+    longest = max(spans, key=lambda span: span.until_at - span.from_at)
+    return replace(longest, from_at=spans[0].from_at, until_at=spans[-1].until_at)
+
+
 # Bars --------------------------------------------------------------------------------------------
 
 
@@ -326,6 +354,7 @@ def _packed(
             lanes.append([stretch])
         else:
             lane.append(stretch)
+    lanes = [_gathered(lane) for lane in lanes]
     if len(lanes) <= MOST_LANES:
         return lanes, 0
 
@@ -337,6 +366,26 @@ def _packed(
     kept = set(order[:MOST_LANES])
     left_out = sum(len(lane) for number, lane in enumerate(lanes) if number not in kept)
     return [lane for number, lane in enumerate(lanes) if number in kept], left_out
+
+
+def _gathered(lane: list[_Stretch]) -> list[_Stretch]:
+    """A lane of at most MOST_BARS: neighbours become one, named by the one that lasts longest."""
+    if len(lane) <= MOST_BARS:
+        return lane
+    ordered = sorted(lane, key=lambda one: one.from_at)
+    size = ceil(len(ordered) / MOST_BARS)
+    return [_as_one(ordered[at : at + size]) for at in range(0, len(ordered), size)]
+
+
+def _as_one(stretches: Sequence[_Stretch]) -> _Stretch:
+    longest = max(stretches, key=lambda one: one.until_at - one.from_at)
+    cuts: list[tuple[datetime, datetime, str]] = []
+    for start, end, outcome in (cut for one in stretches for cut in one.cuts):
+        if cuts and cuts[-1][1:] == (start, outcome):
+            cuts[-1] = (cuts[-1][0], end, outcome)
+        else:
+            cuts.append((start, end, outcome))
+    return replace(longest, cuts=tuple(cuts))
 
 
 def _has_room(lane: list[_Stretch], one: _Stretch, new: Collection[str]) -> bool:

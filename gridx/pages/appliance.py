@@ -28,7 +28,7 @@ from flexibility import words
 from flexibility.api import may_be_named
 from flexibility.bars import outcome_of, sides
 from flexibility.emitters import Emitter, emitter_of
-from flexibility.models import Constraint
+from flexibility.models import Constraint, GatewaySchedule
 from flexibility.operations import may_restore, require_own
 from flexibility.queries import (
     Delivery,
@@ -218,6 +218,7 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         "statement": statement(ahead, side, now=now, zone=zone, own=own),
         "delivery": delivery_tag(flexibility, now=now, zone=zone),
         "is_in_transit": flexibility.delivery in IN_TRANSIT,
+        "left_alone": _left_alone(found, flexibility, now=now),
         "constraints": constraint_lines(
             flexibility, side, user=user, emitter=emitter, now=now, zone=zone
         ),
@@ -345,8 +346,7 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | No
     if kept is not None and kept.applied_fail_safe:
         detail = _("The gateway has no valid schedule and keeps to its safe limit.")
         return Tag("warn", _("fail-safe"), detail)
-    is_asked = any(one.row.emitter_kind != EmitterKind.DRIVER for one in flexibility.constraints)
-    if flexibility.delivery is Delivery.NONE or not is_asked:
+    if flexibility.delivery is Delivery.NONE or not _is_asked(flexibility):
         return None
     tone, label, detail = _DELIVERIES[flexibility.delivery]
     if flexibility.delivery is Delivery.REFUSED and kept is not None:
@@ -356,6 +356,25 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | No
         since = {"when": moment(kept.applied_at, now=now, zone=zone)}
         return Tag(tone, str(label), _("Confirmed by the gateway: %(when)s.") % since)
     return Tag(tone, str(label), str(detail))
+
+
+def _left_alone(found: Appliance, flexibility: Now, *, now: datetime) -> str:
+    """For how long a gateway that is out of reach goes on by what it was told."""
+    gateway = found.gateway
+    if gateway is None or gateway.online or not _is_asked(flexibility):
+        return ""
+    schedule = GatewaySchedule.objects.filter(pk=gateway.pk).first()
+    if schedule is None or not schedule.acknowledged_revision:
+        return ""
+    if schedule.until_at <= now:
+        return _("Its schedule is over: consumers keep to their safe limit.")
+    until = {"when": moment(schedule.until_at, now=now, zone=found.system.zone)}
+    return _("Without contact it keeps to its schedule until %(when)s.") % until
+
+
+def _is_asked(flexibility: Now) -> bool:
+    """Whether anybody but its own driver asks something of it."""
+    return any(one.row.emitter_kind != EmitterKind.DRIVER for one in flexibility.constraints)
 
 
 # Constraints -------------------------------------------------------------------------------------

@@ -67,11 +67,13 @@ class Timeline:
     zone: str
     has_measured: bool
     has_before: bool
+    left_out: int
 
 
 def spans_around(appliance: Appliance, *, now: datetime) -> list[Span]:
-    """A day back as it was known then, and two days ahead."""
-    return timeline_of(appliance=appliance, from_at=now - PAST, until_at=now + HORIZON, now=now)
+    """A day back as it was known then, and two days ahead, as fine as it can be shown."""
+    spans = timeline_of(appliance=appliance, from_at=now - PAST, until_at=now + HORIZON, now=now)
+    return bars.thinned(spans)
 
 
 def timeline_context(
@@ -120,6 +122,7 @@ def timeline_context(
         zone=zone.key,
         has_measured=bool(measured),
         has_before=bool(before),
+        left_out=pictures[0].left_out,
     )
 
 

@@ -16,7 +16,7 @@ from flexibility.operations import (
 )
 from flexibility.resolver import EmitterKind
 from gridx.pages.appliance import render_live
-from inventory.models import Appliance, Cluster
+from inventory.models import Appliance, Cluster, Gateway
 from inventory.operations import move_appliance
 from tests.cast import Cast
 from tests.household import measure
@@ -132,6 +132,19 @@ def test_a_schedule_is_seen_arriving(
     assert delivery() == "fail-safe"
 
 
+def test_out_of_reach_a_gateway_goes_on_by_its_schedule_and_the_page_says_how_long(
+    fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
+):
+    limit(max_w=11_000)
+    GatewaySchedule.objects.update(acknowledged_revision=1)
+    assert "Without contact" not in page(fleet, driven.evcs)
+    Gateway.objects.update(online=False)
+    told = "Without contact it keeps to its schedule until Wed 17 Jun, 12:00."
+    assert told in page(fleet, driven.evcs)
+    GatewaySchedule.objects.update(until_at=at_noon)
+    assert "keep to their safe limit" in page(fleet, driven.evcs)
+
+
 # What is asked of it -----------------------------------------------------------------------------
 
 
@@ -219,6 +232,16 @@ def test_the_timeline_is_drawn_told_and_written_as_a_table(fleet: Client, driven
         assert f'class="bars {shape}"' in html
 
 
+def test_constraints_that_decide_nothing_do_not_crowd_the_picture_and_are_counted(
+    fleet: Client, driven: Cast, limit
+):
+    for priority in range(3_001, 3_020):
+        limit(max_w=30_000, priority=priority)
+    html = page(fleet, driven.evcs)
+    assert "further constraints decide nothing here and are not drawn." in html
+    assert html.count('id="constraint-') == 20
+
+
 def test_the_past_is_told_as_it_was_known_then(
     fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
 ):
@@ -276,7 +299,7 @@ def test_the_mark_changes_with_the_constraints(fleet: Client, driven: Cast, limi
 
 def test_home_and_inventory_lead_to_it(client: Client, driven: Cast):
     client.force_login(driven.admin)
-    link = f'href="{reverse("appliance", args=[driven.evcs.pk])}"'
+    link = f'href="{reverse("appliance", args=[driven.battery.pk])}"'
     for address in (
         reverse("system", args=[driven.lindenweg.pk]),
         reverse("system_inventory", args=[driven.lindenweg.pk]),
