@@ -19,7 +19,18 @@ from django.utils.translation import gettext as _
 from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility import charging
-from flexibility.charging import Answer, Demand, Departure, Mode, Reading, Site, State, Station
+from flexibility.charging import (
+    Answer,
+    Demand,
+    Departure,
+    Mode,
+    Plan,
+    Reading,
+    Site,
+    State,
+    Station,
+    plan_departure,
+)
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
 from flexibility.operations import account_of
@@ -58,7 +69,7 @@ def set_policy(
     Raises UnableToConstrain, naming the field.
     """
     _check(draft, now)
-    if not _stations_of(target).exists():
+    if not stations_of(target).exists():
         raise UnableToConstrain("target", _("There is no charging station."))
     policy = ChargingPolicy(
         created_at=now,
@@ -110,6 +121,20 @@ def withdraw_policy(*, policy: ChargingPolicy, by: Emitter, now: datetime) -> Ch
     return policy
 
 
+def policies_of(*, station: Appliance, now: datetime) -> list[ChargingPolicy]:
+    """The policies that concern a station now, the one that asks first."""
+    rows = _standing_policies(station.system_id, now).select_related(
+        "appliance", "cluster", "system", "emitter"
+    )
+    return [
+        row
+        for row in rows
+        if row.system_id is not None
+        or row.appliance_id == station.pk
+        or (row.cluster_id is not None and stations_of(row.cluster).filter(pk=station.pk).exists())
+    ]
+
+
 def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:
     """The policies set on an appliance, a cluster or a system itself, the strongest first."""
     return (
@@ -118,6 +143,57 @@ def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:
         )
         .select_related("appliance", "cluster", "system", "emitter")
         .order_by("-priority", "-created_at", "pk")
+    )
+
+
+def station_of(appliance: Appliance) -> Station:
+    """A charging station with its physical limits, as policies know them."""
+    return _Site(appliance.system_id, [appliance]).station(appliance.pk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a policy that is not set yet would ask of a station.
+
+    `plan` is a departure's. `stronger` is the policy that would go on asking in its place.
+    """
+
+    station: Station
+    answer: Answer
+    plan: Plan | None
+    stronger: ChargingPolicy | None
+
+
+def try_policy(
+    *,
+    appliance: Appliance,
+    draft: PolicyDraft,
+    emitter: Emitter,
+    now: datetime,
+    most_w: float | None = None,
+) -> Trial:
+    """What a policy would do, were it set now; nothing is kept.
+
+    `most_w` is what others leave the station, which a departure has to reckon with.
+    Raises UnableToConstrain as `set_policy` does.
+    """
+    _check(draft, now)
+    priority = _priority(emitter, draft.priority)
+    site = _Site(appliance.system_id, [appliance])
+    station = site.station(appliance.pk)
+    if most_w is not None and most_w >= station.min_w:
+        station = replace(station, max_w=min(station.max_w, most_w))
+    departure = None
+    if draft.mode is Mode.DEPARTURE:
+        departure = Departure(draft.energy_wh, draft.departs_at)
+    demand = Demand(station=station, mode=draft.mode, departure=departure)
+    [answer] = charging.ask([demand], site.site, now=now)
+    others = (one for one in policies_of(station=appliance, now=now) if one.priority > priority)
+    return Trial(
+        station=station,
+        answer=answer,
+        plan=departure and plan_departure(departure, station, now=now),
+        stronger=next(others, None),
     )
 
 
@@ -161,7 +237,7 @@ def apply_policies(*, system: UUID, now: datetime) -> None:
     """Ask the policies of a system's stations, and keep what they ask for as constraints."""
     with transaction.atomic():
         hold_systems([system])
-        stations = list(_stations_of(System(pk=system)).select_related("system"))
+        stations = list(stations_of(System(pk=system)).select_related("system"))
         policies = _policy_of_each(system, stations, now)
         standing = {
             row.appliance_id: row
@@ -245,20 +321,23 @@ class _Site:
         return Reading(reading.power_at or reading.at, reading.power_w)
 
 
+def _standing_policies(system: UUID, now: datetime) -> QuerySet[ChargingPolicy]:
+    """The policies of a system, its clusters and its stations, the one that weighs most first."""
+    return ChargingPolicy.objects.filter(
+        Q(invalid_at=None) | Q(invalid_at__gt=now),
+        Q(system=system) | Q(cluster__system=system) | Q(appliance__system=system),
+        withdrawn_at=None,
+        valid_at__lte=now,
+    ).order_by("-priority", "-created_at", "pk")
+
+
 def _policy_of_each(
     system: UUID, stations: Sequence[Appliance], now: datetime
 ) -> dict[UUID, ChargingPolicy]:
     """By station the policy that asks: of those that concern it the one that weighs most."""
-    rows = list(
-        ChargingPolicy.objects.filter(
-            Q(invalid_at=None) | Q(invalid_at__gt=now),
-            Q(system=system) | Q(cluster__system=system) | Q(appliance__system=system),
-            withdrawn_at=None,
-            valid_at__lte=now,
-        ).order_by("-priority", "-created_at", "pk")
-    )
+    rows = list(_standing_policies(system, now))
     members = {
-        row.pk: set(_stations_of(row.target).values_list("pk", flat=True))
+        row.pk: set(stations_of(row.target).values_list("pk", flat=True))
         for row in rows
         if row.cluster_id is not None
     }
@@ -455,7 +534,7 @@ def _priority(emitter: Emitter, asked: int | None) -> int:
     return priority
 
 
-def _stations_of(target: Target):
+def stations_of(target: Target) -> QuerySet[Appliance]:
     """The charging stations that a policy on this target is for."""
     if isinstance(target, System):
         appliances = Appliance.objects.filter(system=target.pk, removed_at=None)
