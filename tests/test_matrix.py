@@ -33,6 +33,7 @@ from flexibility.charging import Mode
 from flexibility.dimmings import dim_system
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
+from flexibility.models import ChargingPolicy
 from flexibility.policies import PolicyDraft, set_policy
 from gridx import clock
 from gridx.asgi import application
@@ -52,6 +53,7 @@ SEEN = (200, 200, 404, 404, 200, SIGN_IN)
 MANAGED = (403, 200, 404, 404, 403, SIGN_IN)
 ACTED = (403, 302, 404, 404, 403, SIGN_IN)
 NAMED = (200, 200, 404, 404, 403, SIGN_IN)
+CONSTRAINED = (302, 302, 404, 404, 403, SIGN_IN)
 SIGNED_IN = (200, 200, 200, 200, 200, SIGN_IN)
 PUBLIC = (200, 200, 200, 200, 200, 200)
 
@@ -76,6 +78,8 @@ class Line:
     data: dict = field(default_factory=dict)
     query: str = ""
 
+
+CAR = {"appliance_id": "evcs"}
 
 PAGES = [
     Line("sign_in", (302, 302, 302, 302, 302, 200)),
@@ -114,6 +118,18 @@ PAGES = [
     # Systems, with their measurements
     Line("system", SEEN),
     Line("history_file", SEEN),
+    # The car at the charging station, and how stations charge
+    Line("car", SEEN, about=CAR),
+    Line("car", (404, 404, 404, 404, 404, SIGN_IN)),  # no charging station
+    Line("car_policy", CONSTRAINED, "post", about=CAR, data={"mode": "surplus"}),
+    Line("car_charge_now", CONSTRAINED, "post", about=CAR, data={"until": "1h"}),
+    Line("car_stop", CONSTRAINED, "post", about=CAR),
+    Line("system_policy", NAMED),
+    Line("system_policy", CONSTRAINED, "post", data={"mode": "off", "priority": 1000}),
+    Line("cluster_policy", NAMED),
+    # Nothing is chosen.
+    Line("cluster_policy", (422, 422, 404, 404, 403, SIGN_IN), "post"),
+    Line("charging_policy_end", CONSTRAINED, "post"),
     # Inventory
     Line("inventory", SIGNED_IN),
     Line("inventory_file", SIGNED_IN),
@@ -308,9 +324,10 @@ API = [
 SOCKETS = {
     "system_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403),
     "appliance_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403),
+    "car_socket": (OPEN, OPEN, 4404, 4404, OPEN, 4403),
 }
 # What a socket's address is about.
-SHOWN = {"system_socket": "lindenweg", "appliance_socket": "evcs"}
+SHOWN = {"system_socket": "lindenweg", "appliance_socket": "evcs", "car_socket": "evcs"}
 
 
 @pytest.fixture
@@ -346,6 +363,7 @@ def things(cast: Cast, now) -> dict:
         "appliance_id": cast.pv.pk,
         "cluster_id": cluster.pk,
         "constraint_id": limit.pk,
+        "policy_id": ChargingPolicy.objects.get(system=cast.lindenweg).pk,
         "dimming_id": dimming.pk,
         "pool_id": cast.pool.pk,
         "assignment_id": assignment.pk,

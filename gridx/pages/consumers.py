@@ -21,8 +21,9 @@ from django.utils import timezone, translation
 
 from accounts.models import User
 from gridx import clock
-from gridx.pages import appliance
+from gridx.pages import appliance, car
 from gridx.pages.fragments import figures_mark, render_live
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, System
 from measurements.announce import group_of
 
@@ -180,6 +181,18 @@ class ApplianceConsumer(LiveConsumer):
 
     def render(self, user: User, thing: Appliance) -> str:
         return appliance.render_live(thing, user=user, now=clock.now())
+
+
+class CarConsumer(ApplianceConsumer):
+    """The page of a charging station, for who drives the car."""
+
+    def find(self, user: User) -> Appliance | None:
+        found = super().find(user)
+        is_station = found is not None and found.kind == ApplianceKind.EV_CHARGING_STATION
+        return found if is_station else None
+
+    def render(self, user: User, thing: Appliance) -> str:
+        return car.render_live(thing, user=user, now=clock.now())
 
 
 class NoSuchSocket(AsyncWebsocketConsumer):

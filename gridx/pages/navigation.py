@@ -24,7 +24,15 @@ class NavItem:
     current: bool = False
 
 
-_SYSTEM_PAGES = ("home", "system", "appliance", "appliance_constrain")
+_SYSTEM_PAGES = (
+    "home",
+    "system",
+    "appliance",
+    "appliance_constrain",
+    "car",
+    "car_policy",
+    "car_charge_now",
+)
 _ACCOUNT_PAGES = (
     "account_tree",
     "account_detail",
@@ -48,6 +56,8 @@ _INVENTORY_PAGES = (
     "cluster_edit",
     "cluster_flexibility",
     "cluster_constrain",
+    "cluster_policy",
+    "system_policy",
     "pool_create",
     "pool_detail",
     "pool_edit",

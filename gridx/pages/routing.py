@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from gridx.pages.consumers import ApplianceConsumer, NoSuchSocket, SystemConsumer
+from gridx.pages.consumers import ApplianceConsumer, CarConsumer, NoSuchSocket, SystemConsumer
 
 websocket_urlpatterns = [
     path("ws/systems/<uuid:system_id>", SystemConsumer.as_asgi(), name="system_socket"),
@@ -11,5 +11,6 @@ websocket_urlpatterns = [
         ApplianceConsumer.as_asgi(),
         name="appliance_socket",
     ),
+    path("ws/cars/<uuid:appliance_id>", CarConsumer.as_asgi(), name="car_socket"),
     re_path(r"", NoSuchSocket.as_asgi()),
 ]

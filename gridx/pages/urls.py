@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gridx.pages import appliance, constraints, groups, home
+from gridx.pages import appliance, car, constraints, groups, home, policies
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -40,4 +40,13 @@ urlpatterns = [
         constraints.constraint_restore,
         name="constraint_restore",
     ),
+    path("cars/<uuid:appliance_id>", car.car, name="car"),
+    path("cars/<uuid:appliance_id>/policy", car.car_policy, name="car_policy"),
+    path("cars/<uuid:appliance_id>/charge-now", car.car_charge_now, name="car_charge_now"),
+    path("cars/<uuid:appliance_id>/stop", car.car_stop, name="car_stop"),
+    path(
+        "clusters/<uuid:cluster_id>/charging-policy", policies.cluster_policy, name="cluster_policy"
+    ),
+    path("systems/<uuid:system_id>/charging-policy", policies.system_policy, name="system_policy"),
+    path("charging-policies/<uuid:policy_id>/end", policies.policy_end, name="charging_policy_end"),
 ]
