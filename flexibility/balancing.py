@@ -17,7 +17,7 @@ from flexibility.models import Constraint, Flexibility, GatewaySchedule, Share, 
 from flexibility.resolver import EmitterKind
 from flexibility.shares import Division, Kept, Rule, Span, Taker, divide_limits
 from flexibility.standing import as_pure, standing_constraints
-from inventory.kinds import CONTROLLABLE, ApplianceKind
+from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, Gateway, System
 from measurements.models import LatestReading
 from measurements.queries import ApplianceNow, live_of_systems
@@ -28,7 +28,6 @@ EVERY = timedelta(seconds=10)
 LASTING = timedelta(days=400)
 LASTING_LEFT = timedelta(days=200)
 
-UNPLUGGED = 0
 NOMINAL_V = 230.0
 # What flows on a phase that is not in use.
 _IDLE_A = 1.0
@@ -197,7 +196,7 @@ class _Links:
 def _draws(one: ApplianceNow) -> bool:
     """Whether it asks for power: all do, but charging stations without a car."""
     reading = one.reading
-    return reading is None or reading.plug_state != UNPLUGGED or (one.power_w or 0.0) > 0
+    return reading is None or reading.plug_state != Plug.UNPLUGGED or (one.power_w or 0.0) > 0
 
 
 def _currents_a(reading: LatestReading | None) -> tuple[float, float, float] | None:

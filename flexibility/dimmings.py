@@ -17,7 +17,7 @@ from accounts.audit import Verb, record_change
 from flexibility import dimming
 from flexibility.dimming import Consumer, Evidence, evidence
 from flexibility.emitters import Emitter, UnableToConstrain, default_priority
-from flexibility.models import Constraint, Dimming, DimmingProof, DimmingSetting
+from flexibility.models import Constraint, Dimming, DimmingProof
 from flexibility.operations import LONGEST_VALIDITY
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
@@ -40,12 +40,6 @@ class Proved:
     measured_share: float
 
 
-def mode_of(system: System) -> dimming.Mode:
-    """How the system is dimmed."""
-    setting = DimmingSetting.objects.filter(system=system).first()
-    return dimming.Mode(setting.mode) if setting else dimming.Mode.DIRECT
-
-
 def dim_system(
     *,
     system: System,
@@ -54,7 +48,7 @@ def dim_system(
     now: datetime,
     valid_at: datetime | None = None,
 ) -> Dimming:
-    """Have the system's controllable consumers draw no more than § 14a leaves them.
+    """Have each of the system's controllable consumers draw no more than § 14a leaves it.
 
     Raises UnableToConstrain, naming the field; PermissionDenied for who is no grid operator.
     """
@@ -73,7 +67,6 @@ def dim_system(
         found = Dimming.objects.create(
             created_at=now,
             system=system,
-            mode=mode_of(system).value,
             valid_at=valid_at,
             invalid_at=invalid_at,
             emitter=emitter.user,

@@ -18,7 +18,6 @@ from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.wire import ErrorSerializer, NamedSerializer
 from accounts.wire_fields import InstantField
 from flexibility.api import NumbersParser, caller
-from flexibility.dimming import Mode
 from flexibility.dimmings import Proved, dim_system, end_dimming, proof_of
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
@@ -28,7 +27,6 @@ from inventory.export import Echo, cell
 from inventory.inventory_api import CsvRenderer
 from inventory.models import System
 
-MODES = [str(mode) for mode in Mode]
 # The columns of the proof as a file; powers in W, positive into the appliance.
 COLUMNS = (
     "dimming_id",
@@ -50,7 +48,6 @@ class DimmingSerializer(NamedSerializer):
 
     id = serializers.UUIDField(read_only=True)
     system_id = serializers.UUIDField(read_only=True)
-    mode = serializers.ChoiceField(MODES, read_only=True)
     valid_at = InstantField(required=False, allow_null=True, help_text="By default now.")
     invalid_at = InstantField(help_text="At most 400 days ahead.")
     ended_at = InstantField(read_only=True, help_text="When it is, or was, over.")

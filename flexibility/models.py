@@ -18,7 +18,6 @@ from accounts.access import ScopedQuerySet
 from accounts.models import User
 from flexibility.allotment import Strategy
 from flexibility.charging import Mode
-from flexibility.dimming import Mode as DimmingMode
 from flexibility.resolver import PHYSICAL, EmitterKind
 from inventory.models import Appliance, Cluster, Gateway, OfSystemQuerySet, System, SystemPool
 
@@ -595,32 +594,6 @@ class ChargingState(models.Model):
         return str(self.appliance)
 
 
-class DimmingSetting(models.Model):
-    """How a system is dimmed under § 14a EnWG; directly where nothing is set."""
-
-    system = models.OneToOneField(
-        System, on_delete=models.CASCADE, primary_key=True, related_name="+"
-    )
-    mode = models.CharField(
-        _("mode"),
-        max_length=8,
-        choices=[
-            (DimmingMode.DIRECT.value, _("each appliance by itself")),
-            (DimmingMode.EMS.value, _("one sum for all")),
-        ],
-        default=DimmingMode.DIRECT.value,
-    )
-
-    objects = OfSystemQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("dimming mode")
-        verbose_name_plural = _("dimming modes")
-
-    def __str__(self) -> str:
-        return f"{self.system}: {self.get_mode_display()}"
-
-
 class Dimming(models.Model):
     """A grid operator's signal to a whole system: from when until when it takes less.
 
@@ -631,9 +604,6 @@ class Dimming(models.Model):
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     system = models.ForeignKey(
         System, on_delete=models.PROTECT, related_name="+", verbose_name=_("system")
-    )
-    mode = models.CharField(
-        _("mode"), max_length=8, choices=DimmingSetting._meta.get_field("mode").choices
     )
     valid_at = models.DateTimeField(_("valid from"))
     invalid_at = models.DateTimeField(_("valid until"))

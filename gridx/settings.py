@@ -294,7 +294,6 @@ SPECTACULAR_SETTINGS = {
         "DeliveryEnum": "flexibility.wire.DELIVERIES",
         "ShareReasonEnum": "flexibility.limits_api.WHYS",
         "ChargingModeEnum": "flexibility.policies_wire.MODES",
-        "DimmingModeEnum": "flexibility.dimmings_api.MODES",
     },
     "DESCRIPTION": (
         "Accounts, systems, gateways and appliances, with what they measure and what is asked of"

@@ -16,37 +16,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="DimmingSetting",
-            fields=[
-                (
-                    "system",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        primary_key=True,
-                        related_name="+",
-                        serialize=False,
-                        to="inventory.system",
-                    ),
-                ),
-                (
-                    "mode",
-                    models.CharField(
-                        choices=[
-                            ("direct", "each appliance by itself"),
-                            ("ems", "one sum for all"),
-                        ],
-                        default="direct",
-                        max_length=8,
-                        verbose_name="mode",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "dimming mode",
-                "verbose_name_plural": "dimming modes",
-            },
-        ),
-        migrations.CreateModel(
             name="Dimming",
             fields=[
                 (
@@ -62,17 +31,6 @@ class Migration(migrations.Migration):
                     "created_at",
                     models.DateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="created"
-                    ),
-                ),
-                (
-                    "mode",
-                    models.CharField(
-                        choices=[
-                            ("direct", "each appliance by itself"),
-                            ("ems", "one sum for all"),
-                        ],
-                        max_length=8,
-                        verbose_name="mode",
                     ),
                 ),
                 ("valid_at", models.DateTimeField(verbose_name="valid from")),
