@@ -131,10 +131,18 @@ def flexibilities_of(*, appliances: Sequence[Appliance], now: datetime) -> list[
 
 
 def timeline_of(
-    *, appliance: Appliance, from_at: datetime, until_at: datetime, now: datetime
+    *,
+    appliance: Appliance,
+    from_at: datetime,
+    until_at: datetime,
+    now: datetime,
+    most_past: int | None = None,
 ) -> list[Span]:
-    """What held and what will: the past as it was known then, from `now` on what stands says."""
-    past = _past(appliance, from_at, min(until_at, now)) if from_at < now else []
+    """What held and what will: the past as it was known then, from `now` on what stands says.
+
+    Of more than `most_past` changes in the past, those are told that held at even distances.
+    """
+    past = _past(appliance, from_at, min(until_at, now), most_past) if from_at < now else []
     start = max(from_at, now)
     rows = standing_constraints([appliance], from_at=start, until_at=until_at)[appliance.pk]
     return past + _spans(rows, from_at=start, until_at=until_at)
@@ -321,13 +329,21 @@ def _span(segment: Segment, rows: list[Constraint]) -> Span:
     )
 
 
-def _past(appliance: Appliance, from_at: datetime, until_at: datetime) -> list[Span]:
+def _past(
+    appliance: Appliance, from_at: datetime, until_at: datetime, most: int | None
+) -> list[Span]:
     """The boundaries that were kept; before the first of them everything was open."""
     kept = ResolvedBoundary.objects.filter(
         system_key=appliance.system.key, appliance_key=appliance.key
     )
     before = kept.filter(at__lte=from_at).order_by("-at").first()
-    within = list(kept.filter(at__gt=from_at, at__lt=until_at).order_by("at"))
+    changes = kept.filter(at__gt=from_at, at__lt=until_at).order_by("at")
+    if most is not None and changes.count() > most:
+        step = (until_at - from_at) / most
+        # Of each stretch the last: what held at its end.
+        last = {(at - from_at) // step: at for at in changes.values_list("at", flat=True)}
+        changes = changes.filter(at__in=last.values())
+    within = list(changes)
     rows: list[ResolvedBoundary | None] = [before, *within]
     starts = [from_at, *(row.at for row in within), until_at]
     return [

@@ -32,6 +32,8 @@ from measurements.models import ApplianceSlot
 from measurements.resolutions import SLOT
 
 PAST = timedelta(hours=24)
+# More changes in a day could not be told apart.
+MOST_PAST = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,13 @@ class Timeline:
 
 def spans_around(appliance: Appliance, *, now: datetime) -> list[Span]:
     """A day back as it was known then, and two days ahead, as fine as it can be shown."""
-    spans = timeline_of(appliance=appliance, from_at=now - PAST, until_at=now + HORIZON, now=now)
+    spans = timeline_of(
+        appliance=appliance,
+        from_at=now - PAST,
+        until_at=now + HORIZON,
+        now=now,
+        most_past=MOST_PAST,
+    )
     return bars.thinned(spans)
 
 

@@ -2,13 +2,14 @@
 
 import re
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from flexibility.emitters import DIMMING, Emitter, emitter_of
-from flexibility.models import Flexibility, GatewaySchedule
+from flexibility.models import Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.operations import (
     Applied,
     record_acknowledgement,
@@ -16,6 +17,7 @@ from flexibility.operations import (
 )
 from flexibility.resolver import EmitterKind
 from gridx.pages.appliance import render_live
+from gridx.pages.timeline import MOST_PAST, spans_around
 from inventory.models import Appliance, Cluster, Gateway
 from inventory.operations import move_appliance
 from tests.cast import Cast
@@ -253,6 +255,21 @@ def test_the_past_is_told_as_it_was_known_then(
     assert "The fleet manager: at most 11 kW" in why
     assert "12:00 – 14:00" in why
     assert "It decides the greatest power." in why
+
+
+def test_a_day_of_many_changes_is_told_as_finely_as_it_can_be_shown(
+    fleet: Client, driven: Cast, at_noon: datetime
+):
+    row = ResolvedBoundary.objects.get(appliance_key=driven.evcs.key)
+    for number in range(3 * MOST_PAST):
+        row.at, row.max_w = at_noon - 20 * HOUR + number * timedelta(minutes=1), float(number)
+        row.save(force_insert=True)
+    spans = spans_around(driven.evcs, now=at_noon)
+    assert len(spans) <= MOST_PAST + 3
+    assert (spans[0].from_at, spans[-1].until_at) == (at_noon - 24 * HOUR, at_noon + 48 * HOUR)
+    for one, following in pairwise(spans):
+        assert one.until_at == following.from_at
+    assert spans[-2].boundary.max_w == 22_000
 
 
 def test_measured_power_lies_over_what_was_allowed(fleet: Client, driven: Cast, at_noon: datetime):
