@@ -19,7 +19,15 @@ from accounts.models import User
 from flexibility.allotment import Strategy
 from flexibility.charging import Mode
 from flexibility.resolver import PHYSICAL, EmitterKind
-from inventory.models import Appliance, Cluster, Gateway, OfSystemQuerySet, System, SystemPool
+from inventory.models import (
+    Appliance,
+    Cluster,
+    Gateway,
+    OfSystemQuerySet,
+    System,
+    SystemPool,
+    validate_time_zone,
+)
 
 
 class ConstraintQuerySet(ScopedQuerySet):
@@ -110,6 +118,15 @@ class Constraint(models.Model):
         editable=False,
         related_name="+",
         verbose_name=_("dimming"),
+    )
+    # The series of which it is one occurrence.
+    series = models.ForeignKey(
+        "Series",
+        on_delete=models.CASCADE,
+        null=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("series"),
     )
     # What a gateway says of an appliance replaces what it said of it before.
     from_gateway = models.BooleanField(_("said by the gateway"), default=False)
@@ -203,6 +220,96 @@ class Constraint(models.Model):
     @property
     def target(self) -> Appliance | Cluster | SystemPool:
         return self.appliance or self.cluster or self.pool
+
+
+class SeriesQuerySet(ScopedQuerySet):
+    def visible_to(self, user) -> Self:
+        if user.is_authenticated and user.is_active and user.is_staff:
+            return self
+        return self.filter(
+            Q(appliance__in=Appliance.objects.visible_to(user))
+            | Q(cluster__in=Cluster.objects.visible_to(user))
+            | Q(pool__in=SystemPool.objects.visible_to(user))
+            | Q(system__in=System.objects.visible_to(user))
+        )
+
+
+_SERIES_OF = ("appliance", "cluster", "pool", "system")
+
+
+class Series(models.Model):
+    """Limits at times of the day that come again: each occurrence is a constraint.
+
+    Of a system, `kinds` says which of the appliances that it had are meant; of a cluster or a pool
+    as in `Constraint`. `parts` are what is asked for, each with the times of the day between which
+    it is (`recurrence.Frame`); an empty list of `weekdays` (Monday is 0) is all of them.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(_("changed"), default=timezone.now, editable=False)
+    appliance = models.ForeignKey(
+        Appliance,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("appliance"),
+    )
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.CASCADE, null=True, related_name="+", verbose_name=_("cluster")
+    )
+    pool = models.ForeignKey(
+        SystemPool, on_delete=models.CASCADE, null=True, related_name="+", verbose_name=_("pool")
+    )
+    system = models.ForeignKey(
+        System, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("system")
+    )
+    kinds = ArrayField(models.CharField(max_length=24), default=list, blank=True)
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    from_at = models.DateTimeField(_("from"))
+    until_at = models.DateTimeField(_("until"))
+    time_zone = models.CharField(_("time zone"), max_length=64, validators=[validate_time_zone])
+    weekdays = ArrayField(models.SmallIntegerField(), default=list, blank=True)
+    parts = models.JSONField(_("times of the day"), default=list)
+    priority = models.IntegerField(_("priority"))
+    emitter_kind = models.CharField(
+        _("set by"),
+        max_length=16,
+        choices=Constraint._meta.get_field("emitter_kind").choices,
+    )
+    emitter = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("person")
+    )
+    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True)
+    withdrawn_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("withdrawn by")
+    )
+
+    objects = SeriesQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("series of constraints")
+        verbose_name_plural = _("series of constraints")
+        constraints = [
+            models.CheckConstraint(
+                name="series_one_target",
+                condition=Q(
+                    *(
+                        Q(**{f"{other}__isnull": other != target for other in _SERIES_OF})
+                        for target in _SERIES_OF
+                    ),
+                    _connector=Q.OR,
+                ),
+            ),
+            models.CheckConstraint(name="series_order", condition=Q(from_at__lt=F("until_at"))),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or f"{self.get_emitter_kind_display()}: {self.target}"
+
+    @property
+    def target(self) -> Appliance | Cluster | SystemPool | System:
+        return self.appliance or self.cluster or self.pool or self.system
 
 
 class Resolved(models.Model):

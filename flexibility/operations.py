@@ -360,9 +360,16 @@ def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> N
 
 
 def _require_room(target: Target, kind: EmitterKind, now: datetime) -> None:
-    """Each kind of emitter has room of its own: nobody keeps a grid operator from dimming."""
+    """Each kind of emitter has room of its own: nobody keeps a grid operator from dimming.
+
+    Series have theirs (`flexibility.series`).
+    """
     standing = Constraint.objects.filter(
-        withdrawn_at=None, invalid_at__gt=now, emitter_kind=kind, **_target_fields(target)
+        withdrawn_at=None,
+        invalid_at__gt=now,
+        emitter_kind=kind,
+        series=None,
+        **_target_fields(target),
     )
     if standing.count() > MOST_STANDING:
         reason = _("At most %d constraints stand at a time.") % MOST_STANDING
