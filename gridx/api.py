@@ -10,6 +10,7 @@ from flexibility import dimmings_api as dimmings
 from flexibility import groups_api as groups
 from flexibility import limits_api as limits
 from flexibility import policies_api as policies
+from flexibility import series_api as series
 from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
@@ -79,6 +80,26 @@ urlpatterns = [
         "systems/<uuid:system_id>/charging-policy",
         policies.SystemPolicy.as_view(),
         name="api_system_policy",
+    ),
+    path(
+        "systems/<uuid:system_id>/evcharging-schedules",
+        series.ChargingScheduleList.as_view(),
+        name="api_charging_schedules",
+    ),
+    path(
+        "systems/<uuid:system_id>/evcharging-schedules/<uuid:charging_schedule_id>",
+        series.ChargingScheduleDetail.as_view(),
+        name="api_charging_schedule",
+    ),
+    path(
+        "systems/<uuid:system_id>/power-limit-schedules",
+        series.PowerLimitScheduleList.as_view(),
+        name="api_power_limit_schedules",
+    ),
+    path(
+        "systems/<uuid:system_id>/power-limit-schedules/<uuid:schedule_id>",
+        series.PowerLimitScheduleDetail.as_view(),
+        name="api_power_limit_schedule",
     ),
     path(
         "systems/<uuid:system_id>/dimmings",

@@ -34,10 +34,14 @@ from flexibility.dimmings import dim_system
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
 from flexibility.models import ChargingPolicy
+from flexibility.operations import Draft
 from flexibility.policies import PolicyDraft, set_policy
+from flexibility.series import Part, SeriesDraft, set_series
+from flexibility.series_wire import ALL_DAY
 from gridx import clock
 from gridx.asgi import application
 from gridx.pages.routing import websocket_urlpatterns
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from inventory.operations import assign_system
 from tests.cast import Cast, make_cast
@@ -185,6 +189,11 @@ PAGES = [
 ]
 
 LIMIT = {"maxPower": 4_200, "invalidAt": (clock.now() + timedelta(hours=1)).isoformat()}
+SCHEDULE = {
+    "from": clock.now().isoformat(),
+    "to": (clock.now() + timedelta(hours=1)).isoformat(),
+    "limit": 7_000,
+}
 
 API = [
     Line("api_token", (400,) * 6, "post"),
@@ -266,6 +275,24 @@ API = [
         )
         for method, status in (("post", 201), ("patch", 200), ("delete", 204))
     ),
+    # Schedules; those of `things` are Mara's own.
+    Line("api_charging_schedules", API_SEEN),
+    Line(
+        "api_charging_schedules", (201, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=SCHEDULE
+    ),
+    Line("api_charging_schedule", API_SEEN),
+    Line("api_charging_schedule", (204, FORBIDDEN, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    Line("api_power_limit_schedules", API_SEEN),
+    Line(
+        "api_power_limit_schedules",
+        (201, 201, 404, 404, FORBIDDEN, FORBIDDEN),
+        "post",
+        data=SCHEDULE
+        | {"title": "Noon", "timeframes": [{"from": "00:00", "to": "24:00", "maxPower": 1}]},
+    ),
+    Line("api_power_limit_schedule", API_SEEN),
+    Line("api_power_limit_schedule", (200, FORBIDDEN, 404, 404, FORBIDDEN, FORBIDDEN), "patch"),
+    Line("api_power_limit_schedule", (204, FORBIDDEN, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
     # Only a grid operator's token dims.
     Line("api_system_dimmings", API_SEEN),
     Line(
@@ -351,6 +378,21 @@ def things(cast: Cast, now) -> dict:
             emitter=emitter_of(cast.mara),
             now=clock.now(),
         )
+    charging, importing = (
+        set_series(
+            target=cast.lindenweg,
+            draft=SeriesDraft(
+                parts=(Part(frame=ALL_DAY, asks=Draft(max_w=9_000)),),
+                from_at=clock.now(),
+                until_at=clock.now() + timedelta(hours=1),
+                time_zone="Europe/Berlin",
+                kinds=(kind.value,),
+            ),
+            emitter=emitter_of(cast.mara),
+            now=clock.now(),
+        )
+        for kind in (ApplianceKind.EV_CHARGING_STATION, ApplianceKind.GRID_METER)
+    )
     helper = User.objects.create(
         email="second@south.example", account=cast.south, role="grid_operator"
     )
@@ -365,6 +407,8 @@ def things(cast: Cast, now) -> dict:
         "constraint_id": limit.pk,
         "policy_id": ChargingPolicy.objects.get(system=cast.lindenweg).pk,
         "dimming_id": dimming.pk,
+        "charging_schedule_id": charging.pk,
+        "schedule_id": importing.pk,
         "pool_id": cast.pool.pk,
         "assignment_id": assignment.pk,
         "uidb64": "nobody",
