@@ -68,7 +68,8 @@ def configure(
 
 
 def _configuration(station: Appliance, policy: ChargingPolicy) -> Configuration:
-    state = ChargingState.objects.filter(pk=station.pk, policy=policy).first()
+    states = ChargingState.objects.filter(pk=station.pk, policy=policy)
+    state = states.select_related("appliance__system").first()
     boundary = Flexibility.objects.filter(pk=station.pk).first()
     return Configuration(station, policy, state, boundary and boundary.max_w)
 

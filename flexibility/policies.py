@@ -148,7 +148,13 @@ def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:
 
 def station_of(appliance: Appliance) -> Station:
     """A charging station with its physical limits, as policies know them."""
-    return _Site(appliance.system_id, [appliance]).station(appliance.pk)
+    return known_stations([appliance])[appliance.pk]
+
+
+def known_stations(appliances: Sequence[Appliance]) -> dict[UUID, Station]:
+    """Charging stations of one system, by their id, as policies know them."""
+    site = _Site(appliances[0].system_id, appliances) if appliances else None
+    return {one.pk: site.station(one.pk) for one in appliances}
 
 
 @dataclass(frozen=True, kw_only=True)

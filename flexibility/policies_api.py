@@ -39,6 +39,7 @@ from flexibility.policies_wire import (
     policy_refusal,
     wish_of,
 )
+from flexibility.policy_sentences import reasons
 from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System
@@ -101,12 +102,15 @@ class PolicyOn(generics.GenericAPIView):
         return policies_on(target=target, now=now).first()
 
     def states_of(self, policy: ChargingPolicy) -> QuerySet[ChargingState]:
-        return ChargingState.objects.filter(policy=policy).order_by("appliance__key")
+        states = ChargingState.objects.filter(policy=policy).select_related("appliance__system")
+        return states.order_by("appliance__key")
 
     def to_wire(self, policy: ChargingPolicy) -> dict[str, Any]:
+        states = list(self.states_of(policy))
         context = {
             "people": may_be_named(self.request.user, [policy]),
-            "states": self.states_of(policy),
+            "states": states,
+            "reasons": reasons(states, now=clock.now()),
         }
         return ChargingPolicySerializer(policy, context=context).data
 
@@ -182,8 +186,7 @@ class EvConfiguration(generics.GenericAPIView):
     )
     def get(self, request: Request, gateway_id, appliance_id) -> Response:
         """What asks at the station now, wherever it was set, and what it does there."""
-        found = self.get_configuration(self.get_station())
-        return Response(EvConfigurationSerializer(found).data)
+        return Response(_configuration_to_wire(self.get_configuration(self.get_station())))
 
     @extend_schema(
         tags=["ev_configuration"], responses={201: EvConfigurationSerializer, **CONFIGURED}
@@ -227,4 +230,11 @@ class EvConfiguration(generics.GenericAPIView):
             )
         except UnableToConstrain as error:
             raise configuration_refusal(error) from error
-        return Response(EvConfigurationSerializer(found).data, status=status)
+        return Response(_configuration_to_wire(found), status=status)
+
+
+def _configuration_to_wire(found: Configuration) -> dict[str, Any]:
+    states = [] if found.state is None else [found.state]
+    why = reasons(states, now=clock.now())
+    context = {"reason": why.get(found.station.pk, "")}
+    return EvConfigurationSerializer(found, context=context).data

@@ -1,7 +1,8 @@
 """Charging policies in the words of the wire API: what is taken, sent and described.
 
 Serializers of policies need in their context `people`, the ids of the persons who may be named,
-and `states`, what the policy has its stations do.
+`states`, what the policy has its stations do, and `reasons`, why, by station; that of a station's
+configuration needs its `reason`.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from rest_framework import serializers
 
 from accounts.wire import NamedSerializer, wire_name
 from accounts.wire_fields import FlagField, IdField, InstantField, NumberField, WholeField
-from flexibility import words
 from flexibility.charging import WIRE_MODES, Mode, Why
 from flexibility.emitters import UnableToConstrain, kind_of
 from flexibility.ev_configuration import Configuration, Wish
@@ -80,7 +80,7 @@ class ChargingStationSerializer(NamedSerializer):
     asked_at = InstantField()
 
     def get_reason(self, row: ChargingState) -> str:
-        return words.charging(row.reason["why"])
+        return self.context["reasons"][row.pk]
 
 
 class ChargingPolicySerializer(NamedSerializer):
@@ -127,7 +127,9 @@ class ChargingPolicySerializer(NamedSerializer):
 
     @extend_schema_field(ChargingStationSerializer(many=True))
     def get_stations(self, policy: ChargingPolicy) -> list[dict]:
-        return ChargingStationSerializer(self.context["states"], many=True).data
+        return ChargingStationSerializer(
+            self.context["states"], many=True, context=self.context
+        ).data
 
     def to_representation(self, policy: ChargingPolicy) -> dict[str, Any]:
         wire = super().to_representation(policy)
@@ -230,7 +232,7 @@ class EvConfigurationSerializer(NamedSerializer):
             "appliance_id": found.station.pk,
             "created_at": policy.created_at,
             "updated_at": policy.created_at,
-            "reason": "" if state is None else words.charging(state.reason["why"]),
+            "reason": self.context["reason"],
         }
         if policy.mode != Mode.OFF:
             values["charge_mode"] = WIRE_MODES[Mode(policy.mode)]

@@ -1,8 +1,11 @@
 """What charging policies do and why, in sentences for people."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
@@ -10,8 +13,8 @@ from accounts.access import Role
 from accounts.models import User
 from flexibility.charging import Mode, Plan, Reason, Station, Why
 from flexibility.emitters import ceiling, default_priority
-from flexibility.models import ChargingPolicy, Constraint
-from flexibility.policies import Trial
+from flexibility.models import ChargingPolicy, ChargingState, Constraint
+from flexibility.policies import Trial, known_stations
 from flexibility.resolver import EmitterKind
 from flexibility.sentences import kilowatts, moment
 from measurements.formats import NBSP, number, power
@@ -47,6 +50,20 @@ def because(reason: Reason, station: Station, *, now: datetime, zone: ZoneInfo) 
         ),
     }
     return _because(reason) % values
+
+
+def reasons(states: Sequence[ChargingState], *, now: datetime) -> dict[UUID, str]:
+    """Why policies have the stations of one system do what they do, by station."""
+    stations = known_stations([state.appliance for state in states])
+    return {
+        state.pk: because(
+            msgspec.convert(state.reason, Reason),
+            stations[state.pk],
+            now=now,
+            zone=state.appliance.system.zone,
+        )
+        for state in states
+    }
 
 
 def _because(reason: Reason) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flexibility.charging import Why
 from flexibility.models import Constraint
 from flexibility.resolver import ContradictoryConstraint, OutcomeKind
 
@@ -34,27 +33,6 @@ _STAGES = {
     OutcomeKind.EXPIRED: gettext_lazy("It is over."),
     OutcomeKind.WITHDRAWN: gettext_lazy("It was withdrawn."),
 }
-# What a charging station does under its policy, and why.
-_CHARGING = {
-    Why.FORCED: gettext_lazy("It charges at full power."),
-    Why.OFF: gettext_lazy("It is switched off."),
-    Why.SURPLUS: gettext_lazy("It charges with what the sun leaves over."),
-    Why.STARTING: gettext_lazy("It pauses: the sun is enough, but not for long enough yet."),
-    Why.HOLDING: gettext_lazy("It goes on for a while, although the sun leaves too little over."),
-    Why.TOO_LITTLE: gettext_lazy("It pauses: the sun leaves too little over."),
-    Why.UNKNOWN: gettext_lazy("It pauses: nobody knows what the sun leaves over."),
-    Why.UNPLUGGED: gettext_lazy("It pauses: no vehicle is plugged in."),
-    Why.MINIMUM: gettext_lazy("It charges with the least that it can: the sun leaves no more."),
-    Why.STEADY: gettext_lazy("It charges with what the time until departure needs."),
-    Why.LATE: gettext_lazy("It charges at full power: with less it would be late."),
-    Why.UNREACHABLE: gettext_lazy("It charges at full power, and will be late all the same."),
-    Why.REACHED: gettext_lazy("It pauses: what was asked for is charged."),
-}
-
-
-def charging(why: str) -> str:
-    """What a charging station does under its policy, and why (`charging.Why`)."""
-    return str(_CHARGING[Why(why)])
 
 
 def contradiction(error: ContradictoryConstraint) -> str:

@@ -58,7 +58,7 @@ def test_a_configuration_is_a_policy_of_the_callers_own(driven, path, send, now)
         "applianceID": str(driven.evcs.pk),
         "createdAt": wire(now),
         "updatedAt": wire(now),
-        "reason": "It pauses: nobody knows what the sun leaves over.",
+        "reason": "Pauses: nobody knows what the sun leaves; a meter sends no news.",
         "chargeMode": "SURPLUS_EV",
     }
 
@@ -103,7 +103,7 @@ def test_a_departure_that_is_late_says_when_it_would_be_ready(send, now):
     found = send(chargeMode="DEPARTURE_TIME_EV", departureTimestamp=wire(now + HOUR), **CAR)
     assert found["departureTimestamp"] == wire(now + HOUR)
     assert found["estimatedDepartureTimestamp"].startswith("2026-06-15T11:21:49")
-    assert found["reason"] == "It charges at full power, and will be late all the same."
+    assert found["reason"].startswith("Charges at full power, and even so 8\N{NO-BREAK SPACE}kWh")
 
 
 def test_a_departure_that_is_put_off_needs_only_what_is_left(driven, send, now, monkeypatch):
@@ -120,7 +120,7 @@ def test_a_departure_that_is_put_off_needs_only_what_is_left(driven, send, now, 
 
 def test_switched_on_again_it_charges_as_before(driven, path, send):
     send(chargeMode="SURPLUS_EV")
-    assert send("patch", chargingEnabled=False)["reason"] == "It is switched off."
+    assert send("patch", chargingEnabled=False)["reason"] == "Is switched off."
     assert Flexibility.objects.get(pk=driven.evcs.pk).set_point_w == 0
     assert send("patch", lockEnabled=False)["chargingEnabled"] is False
     assert send("patch", chargingEnabled=True)["chargeMode"] == "SURPLUS_EV"
@@ -222,7 +222,7 @@ def test_only_a_charging_station_of_the_gateway_is_configured(driven, path, now)
 
 def test_it_is_read_by_few_queries(driven, path, send, django_assert_num_queries):
     send()
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(7):
         read(as_(driven.fleet), path)
 
 
