@@ -223,7 +223,8 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
     station, emitter = station_of(found), emitter_or_none(user)
     policies = policies_of(station=found, now=now)
     state = ChargingState.objects.filter(pk=found.pk).first()
-    reason = msgspec.convert(state.reason, Reason) if state and state.reason else None
+    is_asked = state is not None and policies and state.policy_id == policies[0].pk
+    reason = msgspec.convert(state.reason, Reason) if is_asked and state.reason else None
     deciding = flexibility.span.deciders.get("set_point_w")
     charges = [_charge_now(row, user, emitter, now, zone) for row in _charge_now_rows(found, now)]
     first = next((one for one in charges if str(one.id) == deciding), None)
@@ -238,7 +239,7 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         and flexibility.reading.plug_state == Plug.UNPLUGGED,
         "charges": charges,
         "choices": _charge_choices(found, now),
-        "would": "" if emitter is None else _would(found, station, emitter, now, zone),
+        "would": "" if emitter is None or charges else _would(found, station, emitter, now, zone),
     }
     return context
 
@@ -294,7 +295,7 @@ class _Story:
 
     def _wish(self, one: Mapping[str, Any]) -> str:
         values = {"power": kilowatts(one["set_point_w"]), "until": self._until(one)}
-        if one["emitter"] == EmitterKind.LOCAL_USER and self._is_own(one):
+        if self._is_own(one):
             return _("You asked for full power, %(power)s%(until)s.") % values
         told = {
             EmitterKind.LOCAL_USER: _("The resident asked for %(power)s%(until)s."),

@@ -200,6 +200,22 @@ def test_charge_now_is_a_wish_for_full_power_and_can_be_stopped_and_resumed(home
     assert f"Full power until {until}" in home.shown()
 
 
+def test_a_fleet_managers_charge_now_is_theirs(home: Home):
+    home.post("charge-now", home.cast.fleet, until="1h")
+    assert "You asked for full power, 11 kW until" in home.shown(home.cast.fleet)
+    said = home.shown()
+    assert "The fleet manager asked for 11 kW until" in said
+    assert "asked for by the fleet manager" in said
+    assert "Stop" not in said
+
+
+def test_a_push_costs_a_bounded_number_of_queries(home: Home, django_assert_max_num_queries):
+    home.set(Mode.SURPLUS)
+    home.post("charge-now", until="1h")
+    with django_assert_max_num_queries(30):
+        render_live(home.cast.evcs, user=home.cast.mara, now=home.now)
+
+
 def test_charge_now_once_more_only_moves_its_end(home: Home):
     home.post("charge-now", until="1h")
     home.post("charge-now", until="morning")
