@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.audit import Verb, record_change
@@ -221,9 +221,12 @@ def policy_asking(*, station: Appliance, now: datetime) -> ChargingPolicy | None
 
 
 def due_policies(*, now: datetime) -> QuerySet[ChargingPolicy]:
-    """The policies that were not asked for a while."""
+    """The policies that were not asked for a while; one that is over is asked once more."""
     return ChargingPolicy.objects.filter(
-        Q(asked_at=None) | Q(asked_at__lte=now - EVERY), withdrawn_at=None, valid_at__lte=now
+        Q(asked_at=None) | Q(asked_at__lte=now - EVERY),
+        Q(asked_at=None) | Q(invalid_at=None) | Q(asked_at__lt=F("invalid_at")),
+        withdrawn_at=None,
+        valid_at__lte=now,
     )
 
 

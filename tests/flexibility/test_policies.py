@@ -194,6 +194,14 @@ def test_a_policy_ends_by_itself(house):
     assert row.invalid_at == house.now + HOUR
 
 
+def test_a_policy_that_is_over_is_asked_once_more_and_never_again(house):
+    house.set(Mode.SURPLUS, invalid_at=house.now + MINUTE)
+    house.now += 2 * MINUTE
+    assert ask_due_policies(now=house.now) == 1
+    assert not ChargingState.objects.exists()
+    assert ask_due_policies(now=house.now + HOUR) == 0
+
+
 def test_a_policy_that_nobody_asks_any_more_lets_go_of_the_station(house):
     house.set(Mode.SURPLUS)
     [row] = Constraint.objects.filter(policy__isnull=False)
