@@ -34,11 +34,9 @@ urlpatterns = [
     path("gateways/<uuid:gateway_id>/revoke", gateways.gateway_revoke, name="gateway_revoke"),
     path("systems/<uuid:system_id>/clusters/new", groups.cluster_create, name="cluster_create"),
     path("clusters/<uuid:cluster_id>/edit", groups.cluster_edit, name="cluster_edit"),
-    path("clusters/<uuid:cluster_id>/remove", groups.cluster_remove, name="cluster_remove"),
     path("accounts/<uuid:account_id>/pools/new", groups.pool_create, name="pool_create"),
     path("pools/<uuid:pool_id>", groups.pool_detail, name="pool_detail"),
     path("pools/<uuid:pool_id>/edit", groups.pool_edit, name="pool_edit"),
     path("pools/<uuid:pool_id>/add", groups.pool_add, name="pool_add"),
     path("pools/<uuid:pool_id>/drop", groups.pool_drop, name="pool_drop"),
-    path("pools/<uuid:pool_id>/remove", groups.pool_remove, name="pool_remove"),
 ]

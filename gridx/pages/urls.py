@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gridx.pages import appliance, car, constraints, groups, home, policies
+from gridx.pages import appliance, car, constraints, dissolving, groups, home, policies
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -24,6 +24,8 @@ urlpatterns = [
         constraints.cluster_constrain,
         name="cluster_constrain",
     ),
+    path("clusters/<uuid:cluster_id>/remove", dissolving.cluster_remove, name="cluster_remove"),
+    path("pools/<uuid:pool_id>/remove", dissolving.pool_remove, name="pool_remove"),
     path("pools/<uuid:pool_id>/flexibility", groups.pool_flexibility, name="pool_flexibility"),
     path(
         "pools/<uuid:pool_id>/constraints/new",

@@ -64,16 +64,6 @@ def cluster_edit(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
 
 
 @login_required
-@require_POST
-def cluster_remove(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
-    """Dissolve a cluster; what was in it moves up."""
-    cluster = _managed_cluster(request, cluster_id)
-    operations.remove_cluster(cluster=cluster, by=request.user, now=clock.now())
-    messages.success(request, _("%(name)s was dissolved.") % {"name": cluster})
-    return redirect("system_inventory", cluster.system_id)
-
-
-@login_required
 @require_http_methods(["GET", "POST"])
 def pool_create(request: HttpRequest, account_id: UUID) -> HttpResponse:
     """Add a pool of the account."""
@@ -146,17 +136,6 @@ def pool_drop(request: HttpRequest, pool_id: UUID) -> HttpResponse:
         return redirect("pool_detail", pool.pk)
     context = _pool_context(request, pool) | {"drop_form": form}
     return render(request, "inventory/pool_detail.html", context)
-
-
-@login_required
-@require_POST
-def pool_remove(request: HttpRequest, pool_id: UUID) -> HttpResponse:
-    """Dissolve a pool; its systems stay."""
-    pool = _managed_pool(request, pool_id)
-    account_id = pool.account_id
-    operations.remove_pool(pool=pool, by=request.user, now=clock.now())
-    messages.success(request, _("%(name)s was dissolved.") % {"name": pool})
-    return redirect("account_inventory", account_id)
 
 
 def _pool_context(request: HttpRequest, pool: SystemPool) -> dict:

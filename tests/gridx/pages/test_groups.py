@@ -97,3 +97,19 @@ def test_a_group_costs_a_fixed_number_of_queries(
     read(client, flexibility(garage))
     with django_assert_max_num_queries(25):
         read(client, flexibility(garage))
+
+
+@pytest.mark.parametrize("which", ["cluster", "pool"])
+def test_a_group_of_which_something_is_asked_is_not_dissolved(
+    client: Client, driven: Cast, garage: Cluster, limit, which: str
+):
+    group = garage if which == "cluster" else driven.pool
+    row = limit(target=group, max_w=4_000)
+    client.force_login(driven.admin)
+    address = reverse(f"{which}_remove", args=[group.pk])
+    answer = client.post(address, follow=True)
+    assert "withdraw them first" in answer.content.decode()
+    assert type(group).objects.filter(pk=group.pk).exists()
+    row.__class__.objects.filter(pk=row.pk).update(withdrawn_at=row.created_at)
+    assert "was dissolved" in client.post(address, follow=True).content.decode()
+    assert not type(group).objects.filter(pk=group.pk).exists()

@@ -1,0 +1,49 @@
+"""Clusters and pools are dissolved here, above all that may still be asked of them."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from accounts.access import Action, require
+from flexibility.groups import UnableToDissolve, dissolve
+from gridx import clock
+from inventory.models import Cluster, SystemPool
+
+
+@login_required
+@require_POST
+def cluster_remove(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
+    """Dissolve a cluster; what was in it moves up."""
+    visible = Cluster.objects.visible_to(request.user).select_related("system__account")
+    cluster = get_object_or_404(visible, pk=cluster_id)
+    if _is_dissolved(request, cluster):
+        return redirect("system_inventory", cluster.system_id)
+    return redirect("cluster_flexibility", cluster.pk)
+
+
+@login_required
+@require_POST
+def pool_remove(request: HttpRequest, pool_id: UUID) -> HttpResponse:
+    """Dissolve a pool; its systems stay."""
+    visible = SystemPool.objects.visible_to(request.user).select_related("account")
+    pool = get_object_or_404(visible, pk=pool_id)
+    if _is_dissolved(request, pool):
+        return redirect("account_inventory", pool.account_id)
+    return redirect("pool_flexibility", pool.pk)
+
+
+def _is_dissolved(request: HttpRequest, group: Cluster | SystemPool) -> bool:
+    """Dissolve it and say so, or say why not."""
+    require(request.user, Action.MANAGE_GROUPS, group)
+    try:
+        dissolve(group=group, by=request.user, now=clock.now())
+    except UnableToDissolve as error:
+        messages.error(request, str(error))
+        return False
+    messages.success(request, _("%(name)s was dissolved.") % {"name": group})
+    return True
