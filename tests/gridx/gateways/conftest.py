@@ -18,6 +18,7 @@ from gridx.gateways.codec import decode
 from gridx.gateways.consumers import ORDERED, READINGS
 from gridx.gateways.database import DatabaseThreads
 from gridx.gateways.messages import Message
+from gridx.gateways.publisher import Publisher
 from gridx.gateways.running import run_link
 from gridx.gateways.topics import MQTT_STREAM, Channel, mqtt_topic, parse_topic
 from inventory.operations import rotate_secret
@@ -125,7 +126,8 @@ async def in_database(transactional_db) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 async def log(transactional_db) -> AsyncIterator[nats.js.JetStreamContext]:
-    """The broker's log, empty and unknown to any link."""
+    """The broker's log, empty and unknown to any link; no schedule is left of earlier tests."""
+    await _forget_schedules()
     client = await nats.connect(settings.ADDRESSES.nats_url)
     js = client.jetstream()
     with suppress(NotFoundError):
@@ -135,6 +137,17 @@ async def log(transactional_db) -> AsyncIterator[nats.js.JetStreamContext]:
                 await js.delete_consumer(MQTT_STREAM, consumer.durable_name)
     yield js
     await client.close()
+
+
+async def _forget_schedules() -> None:
+    """An empty message takes the place of what the broker retains for the cast's gateways."""
+    publisher = Publisher(
+        mqtt_url=settings.ADDRESSES.mqtt_url, nats_url=settings.ADDRESSES.nats_url
+    )
+    async with publisher._new_client() as client:
+        for serial in ("GX-0001", "GX-0002"):
+            topic = mqtt_topic(serial, Channel.SCHEDULE)
+            await client.publish(topic, b"", qos=1, retain=True)
 
 
 @pytest.fixture
