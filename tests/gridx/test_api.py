@@ -37,6 +37,9 @@ OF_ONE = {
     "api_appliance": {"gateway_id": "gateway", "appliance_id": "battery"},
     "api_system_flexibilities": {"system_id": "lindenweg"},
     "api_system_clusters": {"system_id": "lindenweg"},
+    "api_system_dimmings": {"system_id": "lindenweg"},
+    "api_charging_schedules": {"system_id": "lindenweg"},
+    "api_power_limit_schedules": {"system_id": "lindenweg"},
     "api_flexibility": {"appliance_id": "battery"},
     "api_timeline": {"appliance_id": "battery"},
     "api_appliance_constraints": {"appliance_id": "battery"},
@@ -56,7 +59,15 @@ OF_CALLER = {
 OF_THINGS = {
     "api_constraint",
     "api_import_power_limit",
+    "api_appliance_policy",
+    "api_cluster_policy",
+    "api_system_policy",
+    "api_ev_configuration",
+    "api_charging_schedule",
+    "api_power_limit_schedule",
+    "api_dimming",
     "api_cluster",
+    "api_cluster_limit",
     "api_cluster_member",
     "api_cluster_flexibilities",
     "api_cluster_constraints",
@@ -67,6 +78,9 @@ OF_THINGS = {
 }
 WRITES = {
     ("api_appliance_constraints", "post"),
+    ("api_system_dimmings", "post"),
+    ("api_charging_schedules", "post"),
+    ("api_power_limit_schedules", "post"),
     ("api_clusters", "post"),
     ("api_pools", "post"),
 }
