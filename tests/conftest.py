@@ -19,6 +19,29 @@ hypothesis.settings.load_profile("gridx")
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+# Their tests are quick, each by itself; together they would take most of the quick tests' minute.
+LONG = {
+    "tests/test_admin.py",
+    "tests/test_matrix.py",
+    "tests/flexibility/test_allotment.py",
+    "tests/flexibility/test_api.py",
+    "tests/flexibility/test_groups_api.py",
+    "tests/flexibility/test_limits.py",
+    "tests/gridx/test_api.py",
+    "tests/gridx/gateways/test_dispatch.py",
+    "tests/gridx/pages/test_consumers.py",
+    "tests/gridx/pages/test_home.py",
+    "tests/gridx/services/test_processes.py",
+    "tests/measurements/test_queries.py",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(item.config.rootpath).as_posix() in LONG:
+            item.add_marker(pytest.mark.slow)
+
+
 class QuickHasher(PBKDF2PasswordHasher):
     """The real algorithm, without the time that it takes on purpose."""
 
