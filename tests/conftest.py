@@ -29,10 +29,15 @@ LONG = {
     "tests/flexibility/test_limits.py",
     "tests/gridx/test_api.py",
     "tests/gridx/gateways/test_dispatch.py",
+    "tests/gridx/pages/test_appliance.py",
+    "tests/gridx/pages/test_car.py",
     "tests/gridx/pages/test_consumers.py",
     "tests/gridx/pages/test_home.py",
     "tests/gridx/services/test_processes.py",
+    "tests/inventory/test_pages.py",
+    "tests/measurements/test_importing.py",
     "tests/measurements/test_queries.py",
+    "tests/measurements/test_slots_workers.py",
 }
 
 
