@@ -94,6 +94,25 @@ def save_changes(
     return bool(changes)
 
 
+def stated_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """`{field: [before, after]}`, as JSON, of what is said by either; 0 is a statement."""
+    return {
+        name: [_stated(before.get(name)), _stated(value)]
+        for name, value in after.items()
+        if not (_says_nothing(before.get(name)) and _says_nothing(value))
+    }
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value == []
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_stated(each) for each in value]
+    return value.isoformat() if isinstance(value, datetime) else _as_json(value)
+
+
 def _change_fields(target: models.Model, values: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Set these fields; return what differs, as `{field: [before, after]}` of JSON values."""
     changes = {}

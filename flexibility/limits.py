@@ -3,7 +3,6 @@
 Whatever is changed here is divided and resolved in the same transaction (`flexibility.resolving`).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -17,7 +16,7 @@ from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
 from accounts.access import Action, may
-from accounts.audit import Verb, record_change
+from accounts.audit import Verb, record_change, stated_changes
 from accounts.models import User
 from flexibility.allotment import PhaseWatts, Strategy
 from flexibility.emitters import Emitter, UnableToConstrain, priority_of
@@ -218,12 +217,7 @@ def _values(row: SharedLimit) -> dict[str, Any]:
 def _record(
     row: SharedLimit, verb: str, by: User | None, now: datetime, before: SharedLimit | None = None
 ) -> None:
-    old = {} if before is None else _values(before)
-    changes = {
-        name: [_json(old.get(name)), _json(value)]
-        for name, value in _values(row).items()
-        if not _says_nothing(old.get(name)) or not _says_nothing(value)
-    }
+    changes = stated_changes({} if before is None else _values(before), _values(row))
     record_change(
         verb=verb,
         target=row.cluster,
@@ -231,18 +225,4 @@ def _record(
         by=by,
         now=now,
         changes={"limit": [None, str(row.pk)], **changes},
-    )
-
-
-def _says_nothing(value: Any) -> bool:
-    return value is None or value is False or value == []
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_json(each) for each in value]
-    return (
-        value.isoformat()
-        if isinstance(value, datetime)
-        else (str(value) if isinstance(value, UUID) else value)
     )

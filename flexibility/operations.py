@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from accounts.audit import Verb, record_change
+from accounts.audit import Verb, record_change, stated_changes
 from accounts.models import Account, User
 from flexibility import resolver, words
 from flexibility.emitters import (
@@ -405,12 +405,7 @@ def _values(row: Constraint) -> dict[str, Any]:
 def _record(
     row: Constraint, verb: str, by: User | None, now: datetime, before: Constraint | None = None
 ) -> None:
-    old = _values(before) if before is not None else {}
-    changes = {
-        name: [_json(old.get(name)), _json(value)]
-        for name, value in _values(row).items()
-        if value not in (None, [], False) or old.get(name) not in (None, [], False)
-    }
+    changes = stated_changes({} if before is None else _values(before), _values(row))
     record_change(
         verb=verb,
         target=row.target,
@@ -419,10 +414,6 @@ def _record(
         now=now,
         changes={"constraint": [None, str(row.pk)], **changes},
     )
-
-
-def _json(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def account_of(target: Target) -> Account:

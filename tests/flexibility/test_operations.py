@@ -172,6 +172,13 @@ def test_a_constraint_changes_the_flexibility_and_leaves_its_trace(driven, limit
     assert entry.account == driven.meyers
 
 
+def test_a_limit_of_0_is_in_the_audit_log(driven, limit):
+    limit(max_w=0)
+    [entry] = AuditEntry.objects.filter(verb="constrained")
+    assert entry.changes["max_w"] == [None, 0]
+    assert "min_w" not in entry.changes
+
+
 def test_withdrawing_revives_what_it_had_outweighed(driven, limit, now):
     limit(max_w=6_000)
     strong = limit(min_w=8_000, priority=3_001)
