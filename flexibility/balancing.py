@@ -10,10 +10,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Min, QuerySet
 
 from flexibility.allotment import Limit, Measured, PhaseWatts, Strategy, Tally
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, Share, SharedLimit
+from flexibility.models import (
+    Constraint,
+    Flexibility,
+    GatewaySchedule,
+    Share,
+    SharedLimit,
+    not_over,
+)
 from flexibility.resolver import EmitterKind
 from flexibility.shares import Division, Kept, Rule, Span, Taker, divide_limits
 from flexibility.standing import as_pure, standing_constraints
@@ -36,9 +43,7 @@ _AN_INSTANT = timedelta(microseconds=1)
 
 def next_due(*, now: datetime) -> datetime | None:
     """When the next limit is due after `now`."""
-    coming = SharedLimit.objects.filter(
-        Q(invalid_at=None) | Q(invalid_at__gt=now), withdrawn_at=None, due_at__gt=now
-    )
+    coming = SharedLimit.objects.filter(not_over(now), withdrawn_at=None, due_at__gt=now)
     return coming.aggregate(next=Min("due_at"))["next"]
 
 
@@ -53,7 +58,7 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
     For who holds them (`resolving.hold_systems`). The number of queries is fixed.
     """
     standing = SharedLimit.objects.filter(
-        Q(invalid_at=None) | Q(invalid_at__gt=now), cluster__system__in=systems, withdrawn_at=None
+        not_over(now), cluster__system__in=systems, withdrawn_at=None
     )
     limits = list(standing.select_related("cluster").order_by("created_at", "pk"))
     if not limits:

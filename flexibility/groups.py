@@ -3,11 +3,10 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from flexibility.models import SharedLimit
+from flexibility.models import SharedLimit, not_over
 from flexibility.queries import State, constraints_on
 from inventory.models import Cluster, SystemPool
 from inventory.operations import remove_cluster, remove_pool
@@ -40,6 +39,5 @@ def dissolve(*, group: Cluster | SystemPool, by: User, now: datetime) -> None:
 def _is_asked_something(group: Cluster | SystemPool, now: datetime) -> bool:
     if constraints_on(group, states=[State.ACTIVE, State.SCHEDULED], now=now).exists():
         return True
-    ends_later = Q(invalid_at=None) | Q(invalid_at__gt=now)
-    limits = SharedLimit.objects.filter(ends_later, withdrawn_at=None)
+    limits = SharedLimit.objects.filter(not_over(now), withdrawn_at=None)
     return isinstance(group, Cluster) and limits.filter(cluster=group).exists()

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
@@ -20,7 +20,7 @@ from accounts.audit import Verb, record_change, stated_changes
 from accounts.models import User
 from flexibility.allotment import PhaseWatts, Strategy
 from flexibility.emitters import Emitter, UnableToConstrain, priority_of
-from flexibility.models import Constraint, SharedLimit
+from flexibility.models import Constraint, SharedLimit, not_over
 from flexibility.operations import LONGEST_VALIDITY
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
@@ -110,9 +110,7 @@ def withdraw_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedL
 
 def limits_on(cluster: Cluster, *, now: datetime) -> QuerySet[SharedLimit]:
     """The limits of a cluster itself that hold now or will, the strongest first."""
-    standing = SharedLimit.objects.filter(
-        Q(invalid_at=None) | Q(invalid_at__gt=now), cluster=cluster, withdrawn_at=None
-    )
+    standing = SharedLimit.objects.filter(not_over(now), cluster=cluster, withdrawn_at=None)
     return standing.select_related("cluster__system", "emitter").order_by(
         "-priority", "created_at", "pk"
     )

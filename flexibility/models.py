@@ -30,15 +30,28 @@ from inventory.models import (
 )
 
 
-class ConstraintQuerySet(ScopedQuerySet):
+def not_over(at: datetime) -> Q:
+    """That a row's validity has not ended by this instant; one without an end never does."""
+    return Q(invalid_at=None) | Q(invalid_at__gt=at)
+
+
+class OfTargetQuerySet(ScopedQuerySet):
+    """Rows about one of several things (`targets`, foreign keys): who sees that sees them."""
+
+    targets: tuple[str, ...] = ()
+
     def visible_to(self, user) -> Self:
         if user.is_authenticated and user.is_active and user.is_staff:
             return self
-        return self.filter(
-            Q(appliance__in=Appliance.objects.visible_to(user))
-            | Q(cluster__in=Cluster.objects.visible_to(user))
-            | Q(pool__in=SystemPool.objects.visible_to(user))
-        )
+        seen = Q(pk__in=[])
+        for target in self.targets:
+            model = self.model._meta.get_field(target).related_model
+            seen |= Q(**{f"{target}__in": model.objects.visible_to(user)})
+        return self.filter(seen)
+
+
+class ConstraintQuerySet(OfTargetQuerySet):
+    targets = ("appliance", "cluster", "pool")
 
 
 class Constraint(models.Model):
@@ -222,16 +235,8 @@ class Constraint(models.Model):
         return self.appliance or self.cluster or self.pool
 
 
-class SeriesQuerySet(ScopedQuerySet):
-    def visible_to(self, user) -> Self:
-        if user.is_authenticated and user.is_active and user.is_staff:
-            return self
-        return self.filter(
-            Q(appliance__in=Appliance.objects.visible_to(user))
-            | Q(cluster__in=Cluster.objects.visible_to(user))
-            | Q(pool__in=SystemPool.objects.visible_to(user))
-            | Q(system__in=System.objects.visible_to(user))
-        )
+class SeriesQuerySet(OfTargetQuerySet):
+    targets = ("appliance", "cluster", "pool", "system")
 
 
 _SERIES_OF = ("appliance", "cluster", "pool", "system")
@@ -440,9 +445,7 @@ class SharedLimitQuerySet(OfSystemQuerySet):
 
     def valid(self, now: datetime) -> Self:
         """Those that hold at `now`."""
-        return self.filter(
-            Q(invalid_at=None) | Q(invalid_at__gt=now), withdrawn_at=None, valid_at__lte=now
-        )
+        return self.filter(not_over(now), withdrawn_at=None, valid_at__lte=now)
 
 
 class SharedLimit(models.Model):
@@ -575,15 +578,8 @@ class Share(models.Model):
         return str(self.constraint)
 
 
-class ChargingPolicyQuerySet(ScopedQuerySet):
-    def visible_to(self, user) -> Self:
-        if user.is_authenticated and user.is_active and user.is_staff:
-            return self
-        return self.filter(
-            Q(appliance__in=Appliance.objects.visible_to(user))
-            | Q(cluster__in=Cluster.objects.visible_to(user))
-            | Q(system__in=System.objects.visible_to(user))
-        )
+class ChargingPolicyQuerySet(OfTargetQuerySet):
+    targets = ("appliance", "cluster", "system")
 
 
 class ChargingPolicy(models.Model):

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
@@ -24,7 +23,7 @@ from flexibility.emitters import (
     default_priority,
     priority_of,
 )
-from flexibility.models import Constraint, Flexibility, GatewaySchedule
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, not_over
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
@@ -144,9 +143,7 @@ def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -
     with transaction.atomic():
         _hold(constraint.target)
         standing = Constraint.objects.filter(pk=constraint.pk, withdrawn_at=None)
-        withdrawn = standing.filter(Q(invalid_at=None) | Q(invalid_at__gt=now)).update(
-            withdrawn_at=now, withdrawn_by=by.user
-        )
+        withdrawn = standing.filter(not_over(now)).update(withdrawn_at=now, withdrawn_by=by.user)
         if withdrawn:
             constraint.withdrawn_at, constraint.withdrawn_by = now, by.user
             _record(constraint, Verb.CONSTRAINT_WITHDRAWN, by.user, now)

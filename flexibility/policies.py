@@ -32,7 +32,7 @@ from flexibility.charging import (
     plan_departure,
 )
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
-from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
+from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility, not_over
 from flexibility.operations import account_of
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
@@ -138,9 +138,7 @@ def policies_of(*, station: Appliance, now: datetime) -> list[ChargingPolicy]:
 def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:
     """The policies set on an appliance, a cluster or a system itself, the strongest first."""
     return (
-        ChargingPolicy.objects.filter(
-            Q(invalid_at=None) | Q(invalid_at__gt=now), withdrawn_at=None, **_target_fields(target)
-        )
+        ChargingPolicy.objects.filter(not_over(now), withdrawn_at=None, **_target_fields(target))
         .select_related("appliance", "cluster", "system", "emitter")
         .order_by("-priority", "-created_at", "pk")
     )
@@ -333,7 +331,7 @@ class _Site:
 def _standing_policies(system: UUID, now: datetime) -> QuerySet[ChargingPolicy]:
     """The policies of a system, its clusters and its stations, the one that weighs most first."""
     return ChargingPolicy.objects.filter(
-        Q(invalid_at=None) | Q(invalid_at__gt=now),
+        not_over(now),
         Q(system=system) | Q(cluster__system=system) | Q(appliance__system=system),
         withdrawn_at=None,
         valid_at__lte=now,

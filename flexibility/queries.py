@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import User
 from flexibility import words
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary, not_over
 from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
 from flexibility.resolving import HORIZON, boundary_of, resolved_values
 from flexibility.standing import as_pure, concerns, standing_constraints
@@ -234,9 +234,7 @@ def delivery_of(
 
 
 _STATES = {
-    State.ACTIVE: lambda now: (
-        Q(withdrawn_at=None, valid_at__lte=now) & (Q(invalid_at=None) | Q(invalid_at__gt=now))
-    ),
+    State.ACTIVE: lambda now: Q(withdrawn_at=None, valid_at__lte=now) & not_over(now),
     State.SCHEDULED: lambda now: Q(withdrawn_at=None, valid_at__gt=now),
     State.EXPIRED: lambda now: Q(withdrawn_at=None, invalid_at__lte=now),
     State.WITHDRAWN: lambda now: Q(withdrawn_at__isnull=False),

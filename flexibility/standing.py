@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from flexibility import resolver
-from flexibility.models import Constraint
+from flexibility.models import Constraint, not_over
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, SystemPool
 
@@ -69,7 +69,7 @@ def members_of(target: Appliance | Cluster | SystemPool) -> QuerySet[Appliance]:
 
 def _within(from_at: datetime, until_at: datetime) -> QuerySet[Constraint]:
     return Constraint.objects.filter(
-        Q(invalid_at=None) | Q(invalid_at__gt=from_at), withdrawn_at=None, valid_at__lt=until_at
+        not_over(from_at), withdrawn_at=None, valid_at__lt=until_at
     ).select_related("emitter")
 
 
