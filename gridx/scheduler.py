@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from threading import Event
 
+import psycopg
 from django.db import connection
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
@@ -39,7 +40,7 @@ def run_scheduler(*, stop: Event) -> None:
         try:
             with _listening() as listener:
                 _work(listener, stop)
-        except UNREACHABLE as error:
+        except (*UNREACHABLE, psycopg.OperationalError) as error:
             logger.warning("The database is out of reach: %s", error)
             connection.close()
             stop.wait(1.0)
@@ -48,7 +49,10 @@ def run_scheduler(*, stop: Event) -> None:
 
 @contextmanager
 def _listening() -> Iterator:
-    """A connection of its own: it hears while the other one works."""
+    """A connection of its own: it hears while the other one works.
+
+    It is the driver's, so what it raises is the driver's too.
+    """
     listener = connection.copy()
     try:
         with listener.cursor() as cursor:
