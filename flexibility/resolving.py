@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import outbox
-from flexibility.balancing import balance
+from flexibility.limits.balancing import balance
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.resolver import (
     Boundary,

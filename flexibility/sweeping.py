@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 
-from flexibility.balancing import due_limits, next_due
+from flexibility.limits.balancing import due_limits, next_due
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.resolving import RENEWED_AT, balance_systems, resolve_systems
 from inventory.models import System

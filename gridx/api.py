@@ -6,11 +6,11 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from accounts import api as accounts
 from accounts.oauth_api import TokenView
 from flexibility import api as flexibility
-from flexibility import dimmings_api as dimmings
-from flexibility import groups_api as groups
-from flexibility import limits_api as limits
-from flexibility import policies_api as policies
-from flexibility import series_api as series
+from flexibility.dimming import api as dimmings
+from flexibility.groups import api as groups
+from flexibility.limits import api as limits
+from flexibility.policies import api as policies
+from flexibility.series import api as series
 from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList

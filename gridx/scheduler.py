@@ -17,8 +17,8 @@ from django.db import connection
 from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from accounts import outbox
-from flexibility.balancing import due_limits
-from flexibility.policies import due_policies
+from flexibility.limits.balancing import due_limits
+from flexibility.policies.operations import due_policies
 from flexibility.resolving import CHANNEL, SCHEDULE
 from flexibility.sweeping import sweep
 from gridx import clock

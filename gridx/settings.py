@@ -292,8 +292,8 @@ SPECTACULAR_SETTINGS = {
         "EmitterKindEnum": "flexibility.wire.EMITTER_KINDS",
         "ConstraintStateEnum": "flexibility.wire.STATES",
         "DeliveryEnum": "flexibility.wire.DELIVERIES",
-        "ShareReasonEnum": "flexibility.limits_api.WHYS",
-        "ChargingModeEnum": "flexibility.policies_wire.MODES",
+        "ShareReasonEnum": "flexibility.limits.api.WHYS",
+        "ChargingModeEnum": "flexibility.policies.wire.MODES",
     },
     "DESCRIPTION": (
         "Accounts, systems, gateways and appliances, with what they measure and what is asked of"

@@ -5,8 +5,8 @@ Rows are the truth, tasks only hints.
 
 from celery import shared_task
 
-from flexibility import dimmings
-from flexibility.policies import ask_due_policies
+from flexibility.dimming import operations as dimmings
+from flexibility.policies.operations import ask_due_policies
 from flexibility.sweeping import balance_due
 from gridx import clock
 from gridx.gateways import dispatch

@@ -29,15 +29,15 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern
 
 from accounts.models import User
-from flexibility.charging import Mode
-from flexibility.dimmings import dim_system
+from flexibility.dimming.operations import dim_system
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
 from flexibility.models import ChargingPolicy
 from flexibility.operations import Draft
-from flexibility.policies import PolicyDraft, set_policy
-from flexibility.series import Part, SeriesDraft, set_series
-from flexibility.series_wire import ALL_DAY
+from flexibility.policies.charging import Mode
+from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.series.operations import Part, SeriesDraft, set_series
+from flexibility.series.wire import ALL_DAY
 from gridx import clock
 from gridx.asgi import application
 from gridx.pages.routing import websocket_urlpatterns

@@ -23,13 +23,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.fragments import render_page_or_part
 from accounts.models import User
-from flexibility.charging import Mode, Reason, Station, Why
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, emitter_of
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, SharedLimit
 from flexibility.operations import Draft, drafted, set_constraints, withdraw_constraint
-from flexibility.policies import policies_of, set_policy, station_of, try_policy
-from flexibility.policy_forms import ChargeNowForm, ModeForm
-from flexibility.policy_sentences import MODES, because, does, energy, outlook, set_by
+from flexibility.policies.charging import Mode, Reason, Station, Why
+from flexibility.policies.forms import ChargeNowForm, ModeForm
+from flexibility.policies.operations import policies_of, set_policy, station_of, try_policy
+from flexibility.policies.sentences import MODES, because, does, energy, outlook, set_by
 from flexibility.queries import Now, Span, preview
 from flexibility.resolver import EmitterKind
 from flexibility.sentences import kilowatts, moment

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from accounts.access import Action, require
-from flexibility.groups import UnableToDissolve, dissolve
+from flexibility.groups.operations import UnableToDissolve, dissolve
 from gridx import clock
 from inventory.models import Cluster, SystemPool
 

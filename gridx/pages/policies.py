@@ -15,12 +15,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from flexibility.charging import Mode
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, emitter_of
 from flexibility.models import ChargingPolicy
-from flexibility.policies import policies_on, set_policy, station_of, stations_of, withdraw_policy
-from flexibility.policy_forms import GroupPolicyForm
-from flexibility.policy_sentences import does, set_by
+from flexibility.policies.charging import Mode
+from flexibility.policies.forms import GroupPolicyForm
+from flexibility.policies.operations import (
+    policies_on,
+    set_policy,
+    station_of,
+    stations_of,
+    withdraw_policy,
+)
+from flexibility.policies.sentences import does, set_by
 from flexibility.sentences import moment
 from gridx import clock
 from gridx.pages.appliance import group_url

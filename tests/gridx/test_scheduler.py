@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from flexibility.emitters import emitter_of
-from flexibility.limits import LimitDraft, set_limit
+from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Flexibility, ResolvedBoundary, SystemMark
 from flexibility.operations import Draft, set_constraints
 from gridx import clock, scheduler

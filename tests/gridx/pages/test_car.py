@@ -7,12 +7,12 @@ from html import unescape
 import pytest
 from django.test import Client
 
-from flexibility.charging import Mode
 from flexibility.emitters import Emitter, emitter_of
-from flexibility.limits import LimitDraft, set_limit
+from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import ChargingPolicy, Constraint
 from flexibility.operations import Draft, DriverLimits, set_constraints, set_driver_limits
-from flexibility.policies import PolicyDraft, apply_policies, set_policy
+from flexibility.policies.charging import Mode
+from flexibility.policies.operations import PolicyDraft, apply_policies, set_policy
 from flexibility.resolver import EmitterKind
 from gridx import clock
 from gridx.pages.car import render_live

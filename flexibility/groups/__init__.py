@@ -1,0 +1,1 @@
+"""Clusters and pools on the API, and the end of a cluster."""

@@ -1,0 +1,1 @@
+"""How charging stations charge by themselves: from the sun, at once, or in time (`charging`)."""

@@ -1,0 +1,500 @@
+"""A cluster's limit is divided among its members as they are, and stays so whatever happens."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from accounts.models import AuditEntry
+from flexibility.allotment import Strategy
+from flexibility.emitters import UnableToConstrain, emitter_of
+from flexibility.limits.operations import (
+    LimitDraft,
+    fuse_emitter_of,
+    limits_on,
+    set_limit,
+    withdraw_limit,
+)
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
+from flexibility.operations import (
+    Applied,
+    Draft,
+    DriverLimits,
+    record_acknowledgement,
+    set_constraints,
+    set_driver_limits,
+    withdraw_constraint,
+)
+from flexibility.resolving import balance_systems
+from flexibility.sweeping import balance_due, sweep
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Cluster
+from inventory.operations import move_appliance
+from measurements.models import LatestReading
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+
+
+class Garage:
+    """A car park at Lindenweg 12 with three charging stations, and the time that passes there."""
+
+    def __init__(self, cast, now) -> None:
+        self.cast, self.now = cast, now
+        self.cluster = Cluster.objects.create(system=cast.lindenweg, name="Car park")
+        self.stations = [
+            Appliance.objects.create(
+                system=cast.lindenweg,
+                gateway=cast.gateway,
+                cluster=self.cluster,
+                local_id=f"station-{number}",
+                kind=ApplianceKind.EV_CHARGING_STATION,
+                name=f"Station {number}",
+            )
+            for number in range(3)
+        ]
+        limits = DriverLimits(min_w=4_140, max_w=11_000, pausable=True)
+        set_driver_limits(limits={one.pk: limits for one in self.stations}, now=now)
+        self.read()
+
+    def read(self, *powers_w: float, appliances=None, **quantities) -> None:
+        """New readings of all stations, or of others."""
+        for number, one in enumerate(appliances or self.stations):
+            LatestReading.objects.update_or_create(
+                system_key=self.cast.lindenweg.key,
+                appliance_key=one.key,
+                defaults={
+                    "at": self.now,
+                    "power_at": self.now,
+                    "power_w": powers_w[number] if powers_w else 0.0,
+                    **quantities,
+                },
+            )
+
+    def limit(self, max_w=None, *, by=None, cluster=None, **fields):
+        draft = LimitDraft(**{"max_w": max_w, "invalid_at": self.now + 24 * HOUR, **fields})
+        emitter = by or emitter_of(self.cast.fleet)
+        return set_limit(cluster=cluster or self.cluster, draft=draft, by=emitter, now=self.now)
+
+    def constrain(self, number: int, **fields) -> Constraint:
+        by = emitter_of(fields.pop("user", self.cast.staff))
+        draft = Draft(**{"invalid_at": self.now + 24 * HOUR, **fields})
+        target = self.stations[number]
+        [row] = set_constraints(target=target, drafts=[draft], emitter=by, now=self.now)
+        return row
+
+    def confirm(self, **refusals: str) -> None:
+        """The gateway takes its newest schedule over; some stations refuse it."""
+        schedule = GatewaySchedule.objects.get(pk=self.cast.gateway.pk)
+        boundaries = Flexibility.objects.in_bulk([one.pk for one in self.stations])
+        record_acknowledgement(
+            gateway=self.cast.gateway.pk,
+            revision=schedule.revision,
+            applied={
+                pk: Applied(min_w=row.min_w, max_w=row.max_w, refusal=refusals.get(str(pk), ""))
+                for pk, row in boundaries.items()
+            },
+            refusal="",
+            detail="",
+            now=self.now,
+        )
+
+    def after(self, span: timedelta, *, read=True, confirm=True) -> list[float | None]:
+        """So much later: the gateway has confirmed, and the shares follow the readings."""
+        if confirm:
+            self.confirm()
+        self.now += span
+        if read:
+            self.read()
+        balance_systems(systems={self.cast.lindenweg.pk}, now=self.now)
+        return self.shares()
+
+    def shares(self) -> list[float | None]:
+        """The greatest power that the stations are allowed."""
+        rows = Flexibility.objects.in_bulk([one.pk for one in self.stations])
+        return [rows[one.pk].max_w for one in self.stations]
+
+
+@pytest.fixture
+def garage(cast, now) -> Garage:
+    return Garage(cast, now)
+
+
+# How a limit is divided --------------------------------------------------------------------------
+
+
+def test_each_share_is_a_constraint_of_its_own(garage, cast, now):
+    limit = garage.limit(15_000)
+    assert garage.shares() == [5_000, 5_000, 5_000]
+    rows = Constraint.objects.filter(limit=limit)
+    assert rows.count() == 3
+    assert {(row.emitter_kind, row.priority, row.emitter) for row in rows} == {
+        ("cluster_limit", 3_000, cast.fleet)
+    }
+    assert {row.invalid_at for row in rows} == {now + 24 * HOUR}
+    kept = Flexibility.objects.get(pk=garage.stations[0].pk)
+    assert kept.deciders["max_w"] in {str(row.pk) for row in rows}
+    [tally] = limit.tallies
+    assert (tally["limit_w"], tally["allotted_w"], tally["over_w"]) == (15_000, 15_000, 0)
+    assert limit.is_reachable
+
+
+def test_minima_come_first_and_who_gets_none_is_paused(garage):
+    garage.limit(10_000)
+    assert sorted(garage.shares()) == [0, 5_000, 5_000]
+    assert Constraint.objects.filter(share__paused_since=garage.now).count() == 1
+
+
+def test_pauses_take_turns(garage):
+    garage.limit(10_000)
+    [paused] = [number for number, share in enumerate(garage.shares()) if share == 0]
+    for _tenth in range(200):
+        if garage.after(10 * SECOND)[paused]:
+            break
+    assert garage.shares()[paused] > 0
+    assert sum(garage.shares()) <= 10_000
+
+
+def test_the_strategy_decides_beyond_the_minima(garage):
+    order = tuple(one.pk for one in reversed(garage.stations))
+    garage.limit(20_000, strategy=Strategy.SERIES, order=order)
+    assert garage.shares() == [4_140, 4_860, 11_000]
+
+
+def test_who_has_no_car_leaves_its_share_to_others(garage):
+    garage.read(appliances=garage.stations[:1], plug_state=0)
+    garage.limit(15_000)
+    assert garage.shares() == [0, 7_500, 7_500]
+
+
+def test_a_weaker_and_tighter_maximum_leaves_room_for_others(garage, cast):
+    garage.constrain(0, max_w=5_000, user=cast.mara)
+    garage.limit(25_000)
+    assert garage.shares() == [5_000, 10_000, 10_000]
+
+
+def test_a_weaker_minimum_is_no_claim(garage, cast):
+    garage.constrain(0, min_w=11_000, user=cast.mara)
+    garage.limit(15_000)
+    assert garage.shares() == [5_000, 5_000, 5_000]
+
+
+def test_a_stronger_minimum_makes_a_limit_unreachable_and_is_named(garage):
+    garage.limit(15_000)
+    garage.constrain(0, min_w=11_000)
+    garage.constrain(1, min_w=8_000)
+    assert garage.shares() == [11_000, 8_000, 0]
+    [limit] = limits_on(garage.cluster, now=garage.now)
+    [tally] = limit.tallies
+    assert not limit.is_reachable
+    assert tally["over_w"] == 4_000
+    assert tally["by"] == [
+        [str(garage.stations[0].pk), 11_000],
+        [str(garage.stations[1].pk), 8_000],
+    ]
+
+
+def test_nested_limits_bound_from_the_root_down(garage, cast):
+    inner = Cluster.objects.create(system=cast.lindenweg, name="Deck", parent=garage.cluster)
+    for one in garage.stations[:2]:
+        move_appliance(appliance=one, cluster=inner, by=None, now=garage.now)
+    garage.limit(9_000, cluster=inner)
+    garage.limit(14_000)
+    assert garage.shares() == [4_500, 4_500, 5_000]
+
+
+def test_limits_of_other_priority_bound_one_after_the_other(garage, cast):
+    garage.limit(24_000, by=fuse_emitter_of(cast.installer), invalid_at=None)
+    assert garage.shares() == [8_000] * 3
+    weaker = garage.limit(15_000)
+    assert garage.shares() == [5_000] * 3
+    withdraw_limit(limit=weaker, by=emitter_of(cast.fleet), now=garage.now)
+    assert garage.shares() == [8_000] * 3
+
+
+def test_a_limit_is_for_the_chosen_kinds(garage, cast):
+    Appliance.objects.filter(pk=cast.battery.pk).update(cluster=garage.cluster)
+    garage.limit(15_000, kinds=(ApplianceKind.EV_CHARGING_STATION,))
+    assert garage.shares() == [5_000] * 3
+    assert not Constraint.objects.filter(appliance=cast.battery, limit__isnull=False).exists()
+
+
+def test_what_is_fed_in_has_a_limit_too(garage, cast):
+    Appliance.objects.filter(pk__in=[cast.battery.pk, cast.pv.pk]).update(cluster=garage.cluster)
+    garage.read(-5_000, -9_000, appliances=[cast.battery, cast.pv])
+    garage.limit(min_w=-8_000)
+    rows = Flexibility.objects.in_bulk([cast.battery.pk, cast.pv.pk])
+    assert [rows[one.pk].min_w for one in (cast.battery, cast.pv)] == [-4_000, -4_000]
+    assert garage.shares() == [11_000] * 3
+
+
+# Dynamic limits ----------------------------------------------------------------------------------
+
+
+def test_a_dynamic_limit_leaves_what_the_house_does_not_need(garage, cast):
+    garage.read(9_000, appliances=[cast.grid_meter])
+    garage.read(1_000, 1_000, 1_000)
+    garage.limit(20_000, dynamic=True)
+    # 9 kW at the meter, 3 kW of them at the stations: 6 kW elsewhere.
+    assert sum(garage.shares()) == pytest.approx(14_000, abs=0.01)
+
+
+def test_a_stale_meter_leaves_nothing(garage, cast):
+    garage.read(0, appliances=[cast.grid_meter])
+    garage.limit(20_000, dynamic=True)
+    assert garage.shares() == pytest.approx([20_000 / 3] * 3, abs=0.001)
+    assert garage.after(5 * MINUTE) == [0, 0, 0]
+
+
+# Gateways ----------------------------------------------------------------------------------------
+
+
+def test_rises_wait_until_falls_are_confirmed(garage):
+    order = tuple(one.pk for one in garage.stations)
+    limit = garage.limit(22_000, strategy=Strategy.SERIES, order=order)
+    assert garage.shares() == [11_000, 6_860, 4_140]
+    garage.limit(22_000, id=limit.pk, strategy=Strategy.SERIES, order=order[1:])
+    # Each may rise by 1 kW in 10 s. The first has to make room; until it has, nobody rises.
+    assert garage.after(10 * SECOND) == [9_000, 6_860, 4_140]
+    assert garage.after(10 * SECOND, confirm=False) == [9_000, 6_860, 4_140]
+    assert garage.after(10 * SECOND) == [9_000, 7_860, 5_140]
+    assert [garage.after(10 * SECOND) for _ in range(12)][-1] == [4_140, 11_000, 6_860]
+
+
+def test_who_does_not_confirm_counts_with_the_widest_it_may_keep_to(garage):
+    garage.limit(33_000)
+    garage.confirm()
+    limit = limits_on(garage.cluster, now=garage.now).get()
+    garage.limit(15_000, id=limit.pk)
+    assert garage.shares() == [5_000] * 3
+    garage.after(10 * SECOND, confirm=False)
+    assert limits_on(garage.cluster, now=garage.now).get().is_reachable
+    garage.after(3 * MINUTE, confirm=False)
+    limit.refresh_from_db()
+    assert (limit.tallies[0]["allotted_w"], limit.tallies[0]["over_w"]) == (33_000, 18_000)
+
+
+def test_a_silent_station_keeps_its_worst_case(garage):
+    garage.limit(15_000)
+    garage.confirm()
+    garage.now += 5 * MINUTE
+    garage.read(appliances=garage.stations[1:])
+    balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now)
+    assert garage.shares() == [5_000] * 3
+    limit = limits_on(garage.cluster, now=garage.now).get()
+    # It knows nothing of a higher limit, and keeps to 5 kW; nor of a lower one.
+    garage.limit(9_500, id=limit.pk)
+    assert garage.shares() == [5_000, 4_500, 0]
+
+
+def test_a_station_that_refuses_counts_with_what_it_can_do(garage):
+    garage.limit(21_000)
+    assert garage.shares() == [7_000] * 3
+    garage.confirm(**{str(garage.stations[0].pk): "not_supported"})
+    garage.now += 10 * SECOND
+    garage.read()
+    balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now)
+    assert garage.shares()[1:] == [5_000, 5_000]
+
+
+def test_a_share_rises_by_degrees(garage):
+    limit = garage.limit(15_000)
+    garage.confirm()
+    garage.limit(33_000, id=limit.pk)
+    assert garage.shares() == [5_000] * 3
+    assert garage.after(10 * SECOND) == [6_000] * 3
+    assert [garage.after(10 * SECOND) for _ in range(5)][-1] == [11_000] * 3
+
+
+# When --------------------------------------------------------------------------------------------
+
+
+def test_a_constraint_and_what_it_does_to_the_others_come_at_once(garage):
+    garage.limit(15_000)
+    stronger = garage.constrain(0, min_w=6_000)
+    assert garage.shares() == [6_000, 4_500, 4_500]
+    withdraw_constraint(constraint=stronger, by=emitter_of(garage.cast.staff), now=garage.now)
+    assert [garage.after(10 * SECOND) for _ in range(3)][-1] == [5_000, 5_000, 5_000]
+
+
+def test_a_limit_begins_and_ends_by_itself(garage, now):
+    garage.limit(15_000, valid_at=now + HOUR, invalid_at=now + 2 * HOUR)
+    assert garage.shares() == [11_000] * 3
+    assert sweep(now=now) == now + HOUR
+    assert not balance_due(now=now)
+    garage.now = now + HOUR
+    garage.read()
+    assert balance_due(now=garage.now)
+    assert garage.shares() == [5_000] * 3
+    sweep(now=now + 2 * HOUR)
+    assert garage.shares() == [11_000] * 3
+    assert not balance_due(now=now + 2 * HOUR)
+
+
+def test_limits_are_due_every_ten_seconds(garage, now):
+    garage.limit(15_000)
+    assert not balance_due(now=now + 9 * SECOND)
+    assert sweep(now=now) == now + 10 * SECOND
+    assert balance_due(now=now + 10 * SECOND)
+    assert not balance_due(now=now + 10 * SECOND)
+
+
+def test_members_come_and_go(garage, cast):
+    garage.limit(15_000)
+    garage.confirm()
+    move_appliance(appliance=garage.stations[0], cluster=None, by=None, now=garage.now)
+    sweep(now=garage.now)
+    assert garage.shares()[0] == 11_000
+    assert [garage.after(10 * SECOND) for _ in range(5)][-1] == [11_000, 7_500, 7_500]
+    move_appliance(appliance=garage.stations[0], cluster=garage.cluster, by=None, now=garage.now)
+    sweep(now=garage.now)
+    assert garage.shares() == [5_000] * 3
+    assert Constraint.objects.filter(limit__isnull=False).count() == 3
+
+
+def test_what_did_not_change_is_not_written(garage, django_assert_num_queries):
+    garage.limit(15_000)
+    garage.confirm()
+    garage.after(10 * SECOND)
+    kept = ResolvedBoundary.objects.count()
+    revision = GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).revision
+    with django_assert_num_queries(18):
+        balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now + 10 * SECOND)
+    assert ResolvedBoundary.objects.count() == kept
+    assert GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).revision == revision
+
+
+def test_a_fuse_without_an_end_goes_on(garage, cast, now):
+    garage.limit(15_000, by=fuse_emitter_of(cast.staff), invalid_at=None)
+    assert Constraint.objects.filter(limit__isnull=False)[0].invalid_at == now + 400 * 24 * HOUR
+    garage.after(100 * 24 * HOUR)
+    assert Constraint.objects.filter(limit__isnull=False)[0].invalid_at == now + 400 * 24 * HOUR
+    garage.after(101 * 24 * HOUR)
+    assert Constraint.objects.filter(limit__isnull=False)[0].invalid_at == (
+        garage.now + 400 * 24 * HOUR
+    )
+
+
+# Who may, and what is refused --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("person", "may_limit", "may_fuse"),
+    [
+        ("staff", True, True),
+        ("admin", True, True),
+        ("fleet", True, False),
+        ("mara", True, False),
+        ("installer", False, True),
+        ("viewer", False, False),
+        ("grid_operator", False, False),
+    ],
+)
+def test_fuses_are_of_those_who_manage_the_inventory(garage, cast, person, may_limit, may_fuse):
+    user = getattr(cast, person)
+    for allowed, emitter in ((may_limit, emitter_of), (may_fuse, fuse_emitter_of)):
+        if not allowed:
+            with pytest.raises(PermissionDenied):
+                emitter(user)
+        else:
+            assert garage.limit(15_000, by=emitter(user)).emitter == user
+
+
+def test_a_fuse_weighs_more_than_whatever_people_ask(garage, cast):
+    garage.limit(15_000, by=fuse_emitter_of(cast.installer))
+    garage.constrain(0, min_w=11_000, priority=99_999)
+    assert garage.shares() == [5_000] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_fault"),
+    [
+        ({}, "max_w"),
+        ({"max_w": -1}, "max_w"),
+        ({"max_w": float("nan")}, "max_w"),
+        ({"min_w": 1}, "min_w"),
+        ({"phase_max_w": (1, 2)}, "phase_max_w"),
+        ({"phase_max_w": (1, 2, -3)}, "phase_max_w"),
+        ({"max_w": 1, "invalid_at": None}, "invalid_at"),
+        ({"max_w": 1, "invalid_at": timedelta(0)}, "invalid_at"),
+        ({"max_w": 1, "invalid_at": timedelta(days=400, seconds=1)}, "invalid_at"),
+        ({"max_w": 1, "valid_at": HOUR, "invalid_at": HOUR}, "invalid_at"),
+        ({"max_w": 1, "priority": 10_000}, "priority"),
+        ({"max_w": 1, "kinds": (ApplianceKind.GRID_METER,)}, "kinds"),
+        ({"max_w": 1, "order": (uuid4(),)}, "order"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_field_named(garage, now, fields, at_fault):
+    fields = {
+        name: now + value if isinstance(value, timedelta) else value
+        for name, value in fields.items()
+    }
+    with pytest.raises(UnableToConstrain) as caught:
+        garage.limit(**fields)
+    assert caught.value.field == at_fault
+    assert not limits_on(garage.cluster, now=now).exists()
+
+
+def test_a_dynamic_limit_needs_the_meter_of_the_grid_connection(garage, cast, now):
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(removed_at=now)
+    with pytest.raises(UnableToConstrain) as caught:
+        garage.limit(20_000, dynamic=True)
+    assert caught.value.field == "dynamic"
+
+
+def test_no_more_than_ten_stand_at_a_time(garage):
+    for _ in range(10):
+        garage.limit(15_000)
+    with pytest.raises(UnableToConstrain, match="10"):
+        garage.limit(15_000)
+
+
+def test_setting_and_withdrawing_leave_their_trace(garage, cast, now):
+    limit = garage.limit(15_000)
+    garage.limit(15_000, id=limit.pk)
+    garage.limit(12_600, id=limit.pk)
+    with pytest.raises(PermissionDenied):
+        withdraw_limit(limit=limit, by=emitter_of(cast.mara), now=now)
+    for _again in range(2):
+        withdraw_limit(limit=limit, by=emitter_of(cast.staff), now=now)
+    entries = AuditEntry.objects.filter(target_id=garage.cluster.pk).order_by("pk")
+    assert [(one.verb, one.by) for one in entries] == [
+        ("limited", cast.fleet),
+        ("limited", cast.fleet),
+        ("limit_withdrawn", cast.staff),
+    ]
+    assert entries[1].changes["max_w"] == [15_000, 12_600]
+    assert entries[1].account == cast.meyers
+    assert garage.shares() == [11_000] * 3
+
+
+def test_an_id_belongs_to_one_limit(garage, cast):
+    limit = garage.limit(15_000)
+    other = Cluster.objects.create(system=cast.lindenweg, name="Other")
+    for changes in ({"cluster": other}, {"by": emitter_of(cast.mara)}):
+        with pytest.raises(UnableToConstrain) as caught:
+            garage.limit(15_000, id=limit.pk, **changes)
+        assert caught.value.field == "id"
+
+
+def test_a_share_goes_with_its_limit_and_in_no_other_way(garage, cast, now):
+    garage.limit(15_000)
+    row = Constraint.objects.filter(limit__isnull=False).first()
+    with pytest.raises(PermissionDenied):
+        withdraw_constraint(constraint=row, by=emitter_of(cast.staff), now=now)
+
+
+def test_what_held_when_is_kept(garage, cast, now):
+    limit = garage.limit(15_000)
+    garage.confirm()
+    garage.now += HOUR
+    garage.read()
+    garage.limit(12_600, id=limit.pk)
+    kept = ResolvedBoundary.objects.filter(appliance_key=garage.stations[0].key).order_by("at")
+    assert [(row.at, row.max_w) for row in kept] == [(now, 5_000), (now + HOUR, 4_200)]
+    assert [
+        one["max_w"] for row in kept for one in row.inputs if one["emitter"] == "cluster_limit"
+    ] == [5_000, 4_200]

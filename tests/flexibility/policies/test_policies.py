@@ -1,0 +1,250 @@
+"""Charging policies ask for what the sun gives, and meet other constraints in the resolver."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from accounts.models import AuditEntry
+from flexibility.emitters import UnableToConstrain, emitter_of
+from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
+from flexibility.operations import Draft, set_constraints
+from flexibility.policies.charging import Mode
+from flexibility.policies.operations import (
+    PolicyDraft,
+    ask_due_policies,
+    set_policy,
+    withdraw_own_policies,
+    withdraw_policy,
+)
+from inventory.kinds import ApplianceKind, Plug
+from inventory.models import Appliance, Cluster
+from measurements.models import LatestReading
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+class House:
+    """Lindenweg 12 over time: what is read, and what the charging station is told."""
+
+    def __init__(self, cast, now: datetime) -> None:
+        self.cast, self.now = cast, now
+
+    def read(self, appliance, **values) -> None:
+        LatestReading.objects.update_or_create(
+            system_key=self.cast.lindenweg.key,
+            appliance_key=appliance.key,
+            defaults={"at": self.now, "power_at": self.now, **values},
+        )
+
+    def live(self, *, grid_w: float, car_w: float = 0, minutes: float = 0, **car) -> None:
+        """Time passes, with these powers read every ten seconds and policies asked."""
+        for _step in range(max(1, round(minutes * 6))):
+            self.read(self.cast.grid_meter, power_w=grid_w)
+            self.read(self.cast.evcs, power_w=car_w, plug_state=Plug.CHARGING, **car)
+            ask_due_policies(now=self.now)
+            self.now += timedelta(seconds=10)
+
+    def station(self) -> Flexibility:
+        return Flexibility.objects.get(pk=self.cast.evcs.pk)
+
+    def set(self, mode: Mode, *, target=None, user=None, **fields) -> ChargingPolicy:
+        return set_policy(
+            target=target or self.cast.lindenweg,
+            draft=PolicyDraft(mode=mode, **fields),
+            emitter=emitter_of(user or self.cast.fleet),
+            now=self.now,
+        )
+
+
+@pytest.fixture
+def house(driven, now) -> House:
+    found = House(driven, now)
+    found.read(driven.grid_meter, power_w=0)
+    found.read(driven.evcs, power_w=0, plug_state=Plug.PLUGGED)
+    return found
+
+
+def test_sun_only_waits_for_sun_and_follows_it(house):
+    house.set(Mode.SURPLUS)
+    assert (house.station().min_w, house.station().max_w) == (0, 0)
+    house.live(grid_w=-6_000, minutes=1)
+    assert house.station().max_w == 0  # not for long enough yet
+    house.live(grid_w=-6_000, minutes=1)
+    assert house.station().max_w == 6_000
+    house.live(grid_w=0, car_w=6_000, minutes=1)  # it draws just what there was
+    assert house.station().max_w == 6_000
+    house.live(grid_w=0, car_w=5_000, minutes=1)
+    assert house.station().max_w == 5_000
+    house.live(grid_w=4_140, car_w=4_140, minutes=4)
+    assert house.station().max_w == 0
+    assert Constraint.objects.filter(policy__isnull=False).count() == 1
+
+
+def test_minimum_and_sun_never_pauses(house):
+    house.set(Mode.MINIMUM_AND_SURPLUS)
+    station = house.station()
+    assert (station.min_w, station.max_w, station.can_pause) == (4_140, 4_140, False)
+
+
+@pytest.mark.parametrize(("mode", "set_point_w"), [(Mode.FORCED, 22_000), (Mode.OFF, 0)])
+def test_full_power_and_off_are_set_points(house, mode, set_point_w):
+    house.set(mode)
+    assert house.station().set_point_w == set_point_w
+
+
+def test_a_departure_counts_what_was_charged_since(house):
+    departs_at = house.now + HOUR
+    house.read(house.cast.evcs, power_w=0, imported_wh=50_000, plug_state=Plug.PLUGGED)
+    house.set(Mode.DEPARTURE, energy_wh=10_000, departs_at=departs_at)
+    assert house.station().min_w > 10_000
+    house.live(grid_w=10_000, car_w=10_000, imported_wh=60_000)
+    house.live(grid_w=10_000, car_w=10_000, imported_wh=60_000, minutes=0.5)
+    state = ChargingState.objects.get()
+    assert (state.reason["why"], state.from_wh) == ("reached", 50_000)
+    assert house.station().max_w == 0
+
+
+def test_what_cannot_be_reached_is_said_at_once(house):
+    house.set(Mode.DEPARTURE, energy_wh=60_000, departs_at=house.now + HOUR)
+    reason = ChargingState.objects.get().reason
+    assert reason["why"] == "unreachable"
+    assert reason["missing_wh"] > 30_000
+    assert house.station().set_point_w == 22_000
+
+
+def test_charge_now_outweighs_the_sun_until_the_sun_weighs_more(house):
+    house.set(Mode.SURPLUS)
+    draft = Draft(set_point_w=22_000, closest=True, invalid_at=house.now + 4 * HOUR)
+    set_constraints(
+        target=house.cast.evcs, drafts=[draft], emitter=emitter_of(house.cast.mara), now=house.now
+    )
+    assert house.station().set_point_w == 22_000
+    house.live(grid_w=-6_000, minutes=2)
+    assert house.station().set_point_w == 22_000
+    house.set(Mode.SURPLUS, priority=3_000)
+    house.live(grid_w=-6_000, car_w=0, minutes=2)
+    # The resident's wish bends to what the stronger policy leaves.
+    assert (house.station().max_w, house.station().set_point_w) == (6_000, 6_000)
+
+
+def test_the_policy_that_weighs_most_asks(house):
+    house.set(Mode.OFF, target=house.cast.evcs, user=house.cast.mara, priority=500)
+    assert house.station().set_point_w == 0
+    house.set(Mode.FORCED, priority=800)
+    assert house.station().set_point_w == 22_000
+    assert Constraint.objects.filter(policy__isnull=False, withdrawn_at=None).count() == 1
+
+
+def test_stations_of_a_cluster_share_one_surplus(house, now):
+    garage = Cluster.objects.create(system=house.cast.lindenweg, name="Garage")
+    house.cast.evcs.cluster = garage
+    house.cast.evcs.save()
+    second = Appliance.objects.create(
+        system=house.cast.lindenweg,
+        gateway=house.cast.gateway,
+        cluster=garage,
+        local_id="evcs-2",
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        name="Second car",
+    )
+    second.refresh_from_db()
+    house.set(Mode.SURPLUS, target=garage)
+    for _step in range(12):
+        house.read(second, power_w=0, plug_state=Plug.PLUGGED)
+        house.live(grid_w=-10_000)
+    limits = [Flexibility.objects.get(pk=one.pk).max_w for one in (house.cast.evcs, second)]
+    assert limits == [5_000, 5_000]
+
+
+def test_withdrawing_leaves_the_station_to_itself(house):
+    policy = house.set(Mode.OFF, priority=3_000)
+    with pytest.raises(PermissionDenied):
+        withdraw_policy(policy=policy, by=emitter_of(house.cast.mara), now=house.now)
+    withdraw_policy(policy=policy, by=emitter_of(house.cast.fleet), now=house.now)
+    assert house.station().set_point_w is None
+    assert not ChargingState.objects.exists()
+    assert AuditEntry.objects.filter(verb="constraint_withdrawn").count() == 1
+
+
+def test_each_kind_of_emitter_has_one_a_target(house):
+    for user, priority in (
+        (house.cast.fleet, 3_000),
+        (house.cast.mara, 2_000),
+        (house.cast.admin, 1_500),
+    ):
+        house.set(Mode.OFF, user=user, priority=priority)
+    standing = ChargingPolicy.objects.filter(withdrawn_at=None).order_by("-priority")
+    assert [one.emitter for one in standing] == [house.cast.mara, house.cast.admin]
+    withdraw_own_policies(
+        target=house.cast.lindenweg, by=emitter_of(house.cast.mara), now=house.now
+    )
+    assert [one.emitter for one in standing.all()] == [house.cast.admin]
+    withdraw_own_policies(
+        target=house.cast.lindenweg, by=emitter_of(house.cast.staff), now=house.now
+    )
+    assert not standing.all().exists()
+
+
+def test_a_policy_ends_by_itself(house):
+    house.set(Mode.OFF, invalid_at=house.now + HOUR)
+    [row] = Constraint.objects.filter(policy__isnull=False)
+    assert row.invalid_at == house.now + HOUR
+
+
+def test_a_policy_that_is_over_is_asked_once_more_and_never_again(house):
+    house.set(Mode.SURPLUS, invalid_at=house.now + MINUTE)
+    house.now += 2 * MINUTE
+    assert ask_due_policies(now=house.now) == 1
+    assert not ChargingState.objects.exists()
+    assert ask_due_policies(now=house.now + HOUR) == 0
+
+
+def test_a_policy_that_nobody_asks_any_more_lets_go_of_the_station(house):
+    house.set(Mode.SURPLUS)
+    [row] = Constraint.objects.filter(policy__isnull=False)
+    assert row.invalid_at - house.now <= timedelta(minutes=15)
+
+
+@pytest.mark.parametrize(
+    ("fields", "at_fault"),
+    [
+        ({"mode": Mode.DEPARTURE}, "departs_at"),
+        ({"mode": Mode.DEPARTURE, "departs_at": HOUR}, "energy_wh"),
+        ({"mode": Mode.DEPARTURE, "departs_at": -HOUR, "energy_wh": 1_000}, "departs_at"),
+        ({"mode": Mode.DEPARTURE, "departs_at": HOUR, "energy_wh": -1}, "energy_wh"),
+        (
+            {
+                "mode": Mode.DEPARTURE,
+                "valid_at": 2 * HOUR,
+                "departs_at": HOUR,
+                "energy_wh": 1_000,
+            },
+            "departs_at",
+        ),
+        ({"mode": Mode.SURPLUS, "energy_wh": 1_000}, "energy_wh"),
+        ({"mode": Mode.SURPLUS, "invalid_at": -HOUR}, "invalid_at"),
+        ({"mode": Mode.SURPLUS, "priority": 10_000}, "priority"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_field_named(house, fields, at_fault):
+    fields = {
+        name: house.now + value if isinstance(value, timedelta) else value
+        for name, value in fields.items()
+    }
+    with pytest.raises(UnableToConstrain) as caught:
+        house.set(**fields)
+    assert caught.value.field == at_fault
+    assert not ChargingPolicy.objects.exists()
+
+
+def test_a_resident_gives_a_policy_no_more_weight_than_their_own_wishes(house):
+    with pytest.raises(UnableToConstrain):
+        house.set(Mode.OFF, user=house.cast.mara, priority=3_000)
+
+
+def test_where_there_is_no_charging_station_there_is_no_policy(house):
+    with pytest.raises(UnableToConstrain):
+        house.set(Mode.OFF, target=house.cast.hafenstrasse)
