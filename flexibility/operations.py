@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
 from accounts.audit import Verb, record_change, stated_changes
-from accounts.models import Account, User
+from accounts.models import User
 from flexibility import resolver, words
 from flexibility.emitters import (
     Emitter,
@@ -27,6 +27,7 @@ from flexibility.models import Constraint, Flexibility, GatewaySchedule, not_ove
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
+from flexibility.targets import account_of, fields_of, systems_of
 from inventory.models import Appliance, Cluster, SystemPool
 
 Target = Appliance | Cluster | SystemPool
@@ -91,7 +92,7 @@ def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) ->
         emitter_kind=emitter.kind.value,
         emitter=emitter.user,
         kinds=list(draft.kinds),
-        **_target_fields(target),
+        **fields_of(target),
     )
     for name in ("min_w", "max_w", "set_point_w", "closest", "min_wh", "max_wh", "invalid_at"):
         setattr(row, name, getattr(draft, name))
@@ -346,7 +347,7 @@ def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> N
     """Save a new constraint, or put it in the place of the one with its id."""
     before = Constraint.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
     if before is not None:
-        same_target = _target_fields(before.target) == _target_fields(row.target)
+        same_target = fields_of(before.target) == fields_of(row.target)
         if not same_target or before.emitter_kind != emitter.kind:
             raise UnableToConstrain("id", _("This id belongs to another one."), number=number)
         if before.withdrawn_at is None and _values(before) == _values(row):
@@ -366,7 +367,7 @@ def _require_room(target: Target, kind: EmitterKind, now: datetime) -> None:
         invalid_at__gt=now,
         emitter_kind=kind,
         series=None,
-        **_target_fields(target),
+        **fields_of(target),
     )
     if standing.count() > MOST_STANDING:
         reason = _("At most %d constraints stand at a time.") % MOST_STANDING
@@ -413,25 +414,12 @@ def _record(
     )
 
 
-def account_of(target: Target) -> Account:
-    """Whose account a target is of."""
-    return target.account if isinstance(target, SystemPool) else target.system.account
-
-
-def _target_fields(target: Target) -> dict[str, Target]:
-    names = {Appliance: "appliance", Cluster: "cluster", SystemPool: "pool"}
-    return {names[type(target)]: target}
-
-
 def _hold(target: Target) -> None:
     """Hold the target's systems before its constraints: of two who come at once one goes first.
 
     Else both would make the row of an id that is new, or wait for each other's rows.
     """
-    if isinstance(target, SystemPool):
-        hold_systems(set(target.systems.values_list("pk", flat=True)))
-    else:
-        hold_systems({target.system_id})
+    hold_systems(systems_of(target))
 
 
 def _resolve(target: Target, now: datetime) -> None:

@@ -4,7 +4,7 @@
 remember, and its wishes become constraints, one a station, changed in place.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,6 @@ from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility, not_over
-from flexibility.operations import account_of
 from flexibility.policies import charging
 from flexibility.policies.charging import (
     Answer,
@@ -37,6 +36,7 @@ from flexibility.policies.charging import (
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import members_of
+from flexibility.targets import account_of, fields_of, systems_of
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, System
 from measurements.models import LatestReading
@@ -80,12 +80,12 @@ def set_policy(
         valid_at=draft.valid_at or now,
         invalid_at=draft.invalid_at or draft.departs_at,
         emitter=emitter.user,
-        **_target_fields(target),
+        **fields_of(target),
     )
     with transaction.atomic():
-        systems = hold_systems(_systems_of(target))
+        systems = hold_systems(systems_of(target))
         before = ChargingPolicy.objects.filter(
-            withdrawn_at=None, **_target_fields(target)
+            withdrawn_at=None, **fields_of(target)
         ).select_related("emitter")
         # One a target: a second one of the same rank would only be the last word anyway.
         replaced = [
@@ -109,7 +109,7 @@ def withdraw_policy(*, policy: ChargingPolicy, by: Emitter, now: datetime) -> Ch
     if policy.priority > ceiling(by.kind):
         raise PermissionDenied
     with transaction.atomic():
-        systems = hold_systems(_systems_of(policy.target))
+        systems = hold_systems(systems_of(policy.target))
         ended = ChargingPolicy.objects.filter(pk=policy.pk, withdrawn_at=None).update(
             withdrawn_at=now, withdrawn_by=by.user
         )
@@ -138,7 +138,7 @@ def policies_of(*, station: Appliance, now: datetime) -> list[ChargingPolicy]:
 def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:
     """The policies set on an appliance, a cluster or a system itself, the strongest first."""
     return (
-        ChargingPolicy.objects.filter(not_over(now), withdrawn_at=None, **_target_fields(target))
+        ChargingPolicy.objects.filter(not_over(now), withdrawn_at=None, **fields_of(target))
         .select_related("appliance", "cluster", "system", "emitter")
         .order_by("-priority", "-created_at", "pk")
     )
@@ -203,7 +203,7 @@ def try_policy(
 
 def withdraw_own_policies(*, target: Target, by: Emitter, now: datetime) -> None:
     """End what this kind of emitter set on a target itself; of staff, what anybody did."""
-    standing = ChargingPolicy.objects.filter(withdrawn_at=None, **_target_fields(target))
+    standing = ChargingPolicy.objects.filter(withdrawn_at=None, **fields_of(target))
     with transaction.atomic():
         for policy in standing.select_related("emitter", "appliance", "cluster", "system"):
             if by.kind is EmitterKind.OPERATOR or _is_of(policy, by.kind):
@@ -234,7 +234,7 @@ def ask_due_policies(*, now: datetime) -> int:
         due = due_policies(now=now).select_for_update(skip_locked=True, of=("self",))
         rows = list(due.order_by("asked_at")[:AT_ONCE])
         ChargingPolicy.objects.filter(pk__in=[row.pk for row in rows]).update(asked_at=now)
-    systems = {system for row in rows for system in _systems_of(row.target)}
+    systems = {system for row in rows for system in systems_of(row.target)}
     for system in sorted(systems):
         apply_policies(system=system, now=now)
     return len(rows)
@@ -550,17 +550,8 @@ def stations_of(target: Target) -> QuerySet[Appliance]:
     return appliances.filter(kind=ApplianceKind.EV_CHARGING_STATION).order_by("key")
 
 
-def _systems_of(target: Target) -> Collection[UUID]:
-    return {target.pk if isinstance(target, System) else target.system_id}
-
-
-def _target_fields(target: Target) -> dict[str, Target]:
-    names = {Appliance: "appliance", Cluster: "cluster", System: "system"}
-    return {names[type(target)]: target}
-
-
 def _record(policy: ChargingPolicy, verb: str, by: User | None, now: datetime) -> None:
     target = policy.target
-    account = target.account if isinstance(target, System) else account_of(target)
+    account = account_of(target)
     changes = {"policy": [None, policy.mode], "priority": [None, policy.priority]}
     record_change(verb=verb, target=target, account=account, by=by, now=now, changes=changes)

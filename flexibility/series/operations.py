@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time
 from typing import Any
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -23,15 +22,13 @@ from flexibility.models import Constraint, Series
 from flexibility.operations import (
     LONGEST_VALIDITY,
     Draft,
-    account_of,
     drafted,
     require_own,
 )
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.series.recurrence import EVERY_DAY, Frame, Occurrence, occurrences, overlapping
+from flexibility.targets import Target, account_of, fields_of, systems_of
 from inventory.models import Appliance, Cluster, System, SystemPool, validate_time_zone
-
-Target = Appliance | Cluster | SystemPool | System
 
 MOST_PARTS = 48
 MOST_STANDING = 250
@@ -96,12 +93,12 @@ def set_series(
         priority=priority_of(emitter.kind, draft.priority),
         emitter_kind=emitter.kind.value,
         emitter=emitter.user,
-        **_fields_of(target),
+        **fields_of(target),
     )
     if series is not None:
         found.pk = series.pk
     with transaction.atomic():
-        systems = hold_systems(_systems_of(target))
+        systems = hold_systems(systems_of(target))
         rows = _rows(found, draft, emitter, now)
         found.save(force_insert=series is None, force_update=series is not None)
         kept = _withdraw_others(found, rows, emitter.user, now)
@@ -122,7 +119,7 @@ def withdraw_series(*, series: Series, by: Emitter, now: datetime) -> Series:
     """
     require_own(series, by)
     with transaction.atomic():
-        systems = hold_systems(_systems_of(series.target))
+        systems = hold_systems(systems_of(series.target))
         withdrawn = Series.objects.filter(pk=series.pk, withdrawn_at=None).update(
             withdrawn_at=now, withdrawn_by=by.user
         )
@@ -272,7 +269,7 @@ def _require_room(series: Series, now: datetime) -> None:
         withdrawn_at=None,
         until_at__gt=now,
         emitter_kind=series.emitter_kind,
-        **_fields_of(series.target),
+        **fields_of(series.target),
     )
     if others.count() > MOST_STANDING:
         raise UnableToConstrain("series", _("At most %d series stand at a time.") % MOST_STANDING)
@@ -299,27 +296,9 @@ def _part_of_json(part: Mapping[str, Any]) -> Part:
     return Part(frame=frame, asks=Draft(**asks))
 
 
-def _systems_of(target: Target) -> Collection[UUID]:
-    if isinstance(target, System):
-        return {target.pk}
-    if isinstance(target, SystemPool):
-        return set(target.systems.values_list("pk", flat=True))
-    return {target.system_id}
-
-
-def _fields_of(target: Target) -> dict[str, Target]:
-    names = {
-        Appliance: "appliance",
-        Cluster: "cluster",
-        SystemPool: "pool",
-        System: "system",
-    }
-    return {names[type(target)]: target}
-
-
 def _record(series: Series, verb: str, by: User | None, now: datetime) -> None:
     target = series.target
-    account = target.account if isinstance(target, System) else account_of(target)
+    account = account_of(target)
     changes = {
         "series": [None, series.title or str(series.pk)],
         "priority": [None, series.priority],
