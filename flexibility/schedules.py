@@ -5,7 +5,7 @@ gateway link: W and Wh, instants in ms since the epoch. What is None is left out
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flexibility.resolver import OutcomeKind, Segment
@@ -43,6 +43,26 @@ def is_as_before(
     return list(_clipped(before, *within)) == list(_clipped(after, *within))
 
 
+def fail_safe_at(part: Mapping[str, Any], *, heard_at: datetime, now: datetime) -> datetime | None:
+    """When an appliance of a gateway that is cut off falls back to its fail-safe limit.
+
+    `part` is the appliance's part of the schedule that the gateway keeps to, `heard_at` when the
+    gateway can have heard of the cloud last. That is where its schedule ends, or before, where a
+    segment asks for a heartbeat and none came for so long (rules of `gateways.simulator.keeper`).
+    An instant that has passed is one since when it is so; None where it has no fail-safe.
+    """
+    if part.get("fail_safe") is None or not part["segments"]:
+        return None
+    heard_ms, now_ms = _ms(heard_at), _ms(now)
+    for segment in part["segments"]:
+        if segment["end"] <= now_ms or "heartbeat_s" not in segment:
+            continue
+        lost_ms = max(heard_ms, segment["start"]) + segment["heartbeat_s"] * 1000
+        if lost_ms < segment["end"]:
+            return _at(lost_ms)
+    return _at(part["segments"][-1]["end"])
+
+
 def _segment(segment: Segment, dimmed_by: Collection[str]) -> dict[str, Any]:
     boundary = segment.resolution.boundary
     found: dict[str, Any] = {"start": _ms(segment.from_at), "end": _ms(segment.until_at)}
@@ -77,3 +97,7 @@ def _clipped(schedule: Iterable[Mapping], from_ms: int, until_ms: int) -> Iterab
 
 def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zlib import crc32
@@ -41,6 +41,7 @@ from flexibility.queries import (
 )
 from flexibility.resolver import EmitterKind, OutcomeKind
 from flexibility.resolving import HORIZON
+from flexibility.schedules import fail_safe_at
 from flexibility.sentences import (
     ANY,
     Side,
@@ -70,6 +71,8 @@ PARTS = {
 PUSHED = ("pages/_appliance_seen.html", PARTS["flexibility"], PARTS["constraints"])
 # The cursor of the timeline moves at least so often.
 CURSOR_S = 300
+# A fall to the safe limit that is so near is counted down to.
+COUNTED_DOWN = timedelta(minutes=5)
 
 # How a schedule fares: a colour, a word, and what it means.
 _DELIVERIES = {
@@ -358,18 +361,33 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | No
     return Tag(tone, str(label), str(detail))
 
 
-def _left_alone(found: Appliance, flexibility: Now, *, now: datetime) -> str:
-    """For how long a gateway that is out of reach goes on by what it was told."""
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """What a gateway that is out of reach does, and until when the count-down runs."""
+
+    text: str
+    falls_back_at: datetime | None = None
+
+
+def _left_alone(found: Appliance, flexibility: Now, *, now: datetime) -> LeftAlone | None:
+    """What a gateway that is out of reach goes on by; None where there is nothing to tell."""
     gateway = found.gateway
     if gateway is None or gateway.online or not _is_asked(flexibility):
-        return ""
+        return None
     schedule = GatewaySchedule.objects.filter(pk=gateway.pk).first()
     if schedule is None or not schedule.acknowledged_revision:
-        return ""
+        return None
     if schedule.until_at <= now:
-        return _("Its schedule is over: consumers keep to their safe limit.")
+        return LeftAlone(_("Its schedule is over: consumers keep to their safe limit."))
+    part = next((one for one in schedule.body if one["appliance"] == str(found.pk)), None)
+    if part is not None and gateway.contacted_at is not None:
+        falls_back_at = fail_safe_at(part, heard_at=gateway.contacted_at, now=now)
+        if falls_back_at is not None and falls_back_at <= now:
+            return LeftAlone(_("Dimmed and out of contact: it keeps to its safe limit as well."))
+        if falls_back_at is not None and falls_back_at - now < COUNTED_DOWN:
+            return LeftAlone(_("Dimmed and out of contact: its safe limit joins in"), falls_back_at)
     until = {"when": moment(schedule.until_at, now=now, zone=found.system.zone)}
-    return _("Without contact it keeps to its schedule until %(when)s.") % until
+    return LeftAlone(_("Without contact it keeps to its schedule until %(when)s.") % until)
 
 
 def _is_asked(flexibility: Now) -> bool:

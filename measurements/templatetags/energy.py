@@ -1,6 +1,7 @@
 """Filters for powers, energies and their names; `measurements.formats` does the work."""
 
 from datetime import datetime
+from math import ceil
 
 from django import template
 from django.utils.functional import Promise
@@ -39,6 +40,13 @@ def percent(ratio: float | None) -> str:
 def age(at: datetime, now: datetime) -> str:
     """How long before `now` an instant was."""
     return formats.age(at, now)
+
+
+@register.filter
+def left(at: datetime, now: datetime) -> str:
+    """How long it is from `now` until an instant, in minutes and seconds: "1:40"."""
+    minutes, seconds = divmod(max(0, ceil((at - now).total_seconds())), 60)
+    return f"{minutes}:{seconds:02}"
 
 
 @register.filter

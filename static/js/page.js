@@ -68,6 +68,11 @@
     if (seconds < 129600) return words.hours.replace("%s", Math.round(seconds / 3600));
     return words.days.replace("%s", Math.round(seconds / 86400));
   };
+  // <time data-left datetime="…">: "1:40", how long it is until then.
+  const left = (seconds) => {
+    const whole = Math.max(0, Math.ceil(seconds));
+    return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+  };
   // Ages are counted from the server's clock; the viewer's may be wrong.
   const ahead = words ? Date.now() - Date.parse(words.now) : 0;
   const secondsSince = (time) => (Date.now() - ahead - Date.parse(time.dateTime)) / 1000;
@@ -75,6 +80,9 @@
     for (const time of document.querySelectorAll("time[data-age]")) {
       const text = age(secondsSince(time));
       if (time.textContent !== text) time.textContent = text;
+    }
+    for (const time of document.querySelectorAll("time[data-left]")) {
+      time.textContent = left(-secondsSince(time));
     }
     for (const part of document.querySelectorAll("[data-stale-after]")) {
       const time = part.querySelector("time[data-age]") ?? document.querySelector(part.dataset.staleBy);

@@ -147,6 +147,20 @@ def test_out_of_reach_a_gateway_goes_on_by_its_schedule_and_the_page_says_how_lo
     assert "keep to their safe limit" in page(fleet, driven.evcs)
 
 
+def test_dimmed_and_out_of_reach_its_safe_limit_joins_in_and_is_counted_down_to(
+    fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
+):
+    limit(max_w=4_200, emitter=emitter_of(driven.grid_operator, scopes={DIMMING}))
+    GatewaySchedule.objects.update(acknowledged_revision=1)
+    Gateway.objects.update(online=False, contacted_at=at_noon - timedelta(hours=1))
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(seconds=20))
+    shown = page(fleet, driven.evcs)
+    assert "its safe limit joins in" in shown
+    assert ">1:40</time>" in shown
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(minutes=3))
+    assert "it keeps to its safe limit as well" in page(fleet, driven.evcs)
+
+
 # What is asked of it -----------------------------------------------------------------------------
 
 
