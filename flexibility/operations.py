@@ -147,7 +147,7 @@ def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -
         withdrawn = standing.filter(not_over(now)).update(withdrawn_at=now, withdrawn_by=by.user)
         if withdrawn:
             constraint.withdrawn_at, constraint.withdrawn_by = now, by.user
-            _record(constraint, Verb.CONSTRAINT_WITHDRAWN, by.user, now)
+            record_constraint(constraint, Verb.CONSTRAINT_WITHDRAWN, by.user, now)
             _resolve(constraint.target, now)
     return constraint
 
@@ -173,7 +173,7 @@ def restore_constraint(*, constraint: Constraint, by: Emitter, now: datetime) ->
         row.withdrawn_at = row.withdrawn_by = None
         row.save(update_fields=["withdrawn_at", "withdrawn_by"])
         _require_room(row.target, EmitterKind(row.emitter_kind), now)
-        _record(row, Verb.CONSTRAINT_RESTORED, by.user, now)
+        record_constraint(row, Verb.CONSTRAINT_RESTORED, by.user, now)
         _resolve(row.target, now)
     return row
 
@@ -354,7 +354,7 @@ def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> N
             row.created_at = before.created_at
             return
     row.save(force_insert=before is None, force_update=before is not None)
-    _record(row, Verb.CONSTRAINED, emitter.user, now, before=before)
+    record_constraint(row, Verb.CONSTRAINED, emitter.user, now, before=before)
 
 
 def _require_room(target: Target, kind: EmitterKind, now: datetime) -> None:
@@ -400,9 +400,10 @@ def _values(row: Constraint) -> dict[str, Any]:
     return {name: getattr(row, name) for name in _RECORDED}
 
 
-def _record(
+def record_constraint(
     row: Constraint, verb: str, by: User | None, now: datetime, before: Constraint | None = None
 ) -> None:
+    """The audit entry of a constraint that was set, changed or withdrawn."""
     changes = stated_changes({} if before is None else _values(before), _values(row))
     record_change(
         verb=verb,

@@ -22,6 +22,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 5.0},
     },
+    "work bulk actions": {
+        "task": "flexibility.tasks.work_bulk_actions",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
     "keep proofs of dimmings": {
         "task": "gridx.tasks.keep_proofs",
         "schedule": 600.0,

@@ -4,6 +4,7 @@ Powers in W in the passive sign convention, energies in Wh; null is no statement
 by being withdrawn, so that the past can be told.
 """
 
+from flexibility.models.bulk import BulkAction, BulkItem
 from flexibility.models.constraints import Constraint, Series, not_over
 from flexibility.models.dimmings import Dimming, DimmingProof
 from flexibility.models.limits import Share, SharedLimit
@@ -16,6 +17,8 @@ from flexibility.models.resolved import (
 )
 
 __all__ = [
+    "BulkAction",
+    "BulkItem",
     "ChargingPolicy",
     "ChargingState",
     "Constraint",

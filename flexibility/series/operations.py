@@ -89,7 +89,7 @@ def set_series(
         until_at=draft.until_at,
         time_zone=draft.time_zone,
         weekdays=sorted(set(draft.weekdays)),
-        parts=[_part_to_json(part) for part in draft.parts],
+        parts=[part_to_json(part) for part in draft.parts],
         priority=priority_of(emitter.kind, draft.priority),
         emitter_kind=emitter.kind.value,
         emitter=emitter.user,
@@ -134,7 +134,7 @@ def withdraw_series(*, series: Series, by: Emitter, now: datetime) -> Series:
 def series_draft_of(series: Series) -> SeriesDraft:
     """What a series asks for, to be changed in part."""
     return SeriesDraft(
-        parts=tuple(map(_part_of_json, series.parts)),
+        parts=tuple(map(part_of_json, series.parts)),
         from_at=series.from_at,
         until_at=series.until_at,
         time_zone=series.time_zone,
@@ -281,7 +281,8 @@ def _require_room(series: Series, now: datetime) -> None:
         raise UnableToConstrain("series", reason)
 
 
-def _part_to_json(part: Part) -> dict[str, Any]:
+def part_to_json(part: Part) -> dict[str, Any]:
+    """A part as it is kept."""
     asked = {name: getattr(part.asks, name) for name in _ASKED}
     return {
         "begins": part.frame.begins.isoformat(),
@@ -290,7 +291,8 @@ def _part_to_json(part: Part) -> dict[str, Any]:
     }
 
 
-def _part_of_json(part: Mapping[str, Any]) -> Part:
+def part_of_json(part: Mapping[str, Any]) -> Part:
+    """A part that was kept."""
     asks = {name: value for name, value in part.items() if name in _ASKED}
     frame = Frame(time.fromisoformat(part["begins"]), time.fromisoformat(part["ends"]))
     return Part(frame=frame, asks=Draft(**asks))
