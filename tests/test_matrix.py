@@ -29,6 +29,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.resolvers import RegexPattern
 
 from accounts.models import User
+from flexibility.bulk.operations import set_on_each
 from flexibility.dimming.operations import dim_system
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
@@ -157,6 +158,13 @@ PAGES = [
     Line("cluster_flexibility", SEEN),
     Line("cluster_constrain", NAMED),
     Line("cluster_constrain", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
+    Line("constraints_new", (302, 302, 302, 302, 403, SIGN_IN)),
+    Line("constraints_new", (302, 302, 302, 302, 403, SIGN_IN), "post"),
+    Line("constraints_withdraw", (302, 302, 302, 302, 403, SIGN_IN)),
+    Line("constraints_withdraw", (302, 302, 302, 302, 403, SIGN_IN), "post"),
+    Line("bulk_action", SEEN),
+    Line("bulk_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
+    Line("constraint_delivery", SEEN),
     Line("constraint_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraint_restore", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("gateway_detail", SEEN),
@@ -365,6 +373,12 @@ def things(cast: Cast, now) -> dict:
     limit = set_import_limit(
         meter=cast.grid_meter, max_w=11_000, emitter=emitter_of(cast.mara), now=clock.now()
     )
+    action = set_on_each(
+        appliances=[cast.pv],
+        draft=Draft(min_w=-5_000, invalid_at=clock.now() + timedelta(hours=1)),
+        emitter=emitter_of(cast.mara),
+        now=clock.now(),
+    )
     dimming = dim_system(
         system=cast.lindenweg,
         emitter=emitter_of(cast.grid_operator, scopes={DIMMING}),
@@ -405,6 +419,7 @@ def things(cast: Cast, now) -> dict:
         "appliance_id": cast.pv.pk,
         "cluster_id": cluster.pk,
         "constraint_id": limit.pk,
+        "action_id": action.pk,
         "policy_id": ChargingPolicy.objects.get(system=cast.lindenweg).pk,
         "dimming_id": dimming.pk,
         "charging_schedule_id": charging.pk,

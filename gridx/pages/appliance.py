@@ -369,6 +369,17 @@ class LeftAlone:
     falls_back_at: datetime | None = None
 
 
+def words_of_delivery(delivery: Delivery, *, has_gateway: bool = True) -> Tag:
+    """How far a gateway is, in words."""
+    if not has_gateway:
+        return Tag("warn", _("no gateway"), _("Nobody can tell it: no gateway is connected to it."))
+    if delivery is Delivery.NONE:
+        detail = _("The gateway is told two days before it begins.")
+        return Tag("", _("nothing to send yet"), detail)
+    tone, label, detail = _DELIVERIES[delivery]
+    return Tag(tone, str(label), str(detail))
+
+
 def _left_alone(found: Appliance, flexibility: Now, *, now: datetime) -> LeftAlone | None:
     """What a gateway that is out of reach goes on by; None where there is nothing to tell."""
     gateway = found.gateway

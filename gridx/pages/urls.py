@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from gridx.pages import appliance, car, constraints, dissolving, groups, home, policies
+from gridx.pages import appliance, car, dissolving, groups, home, policies
+from gridx.pages.constraints import bulk, editor, withdrawing
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -11,7 +12,7 @@ urlpatterns = [
     path("appliances/<uuid:appliance_id>", appliance.appliance, name="appliance"),
     path(
         "appliances/<uuid:appliance_id>/constraints/new",
-        constraints.appliance_constrain,
+        editor.appliance_constrain,
         name="appliance_constrain",
     ),
     path(
@@ -21,7 +22,7 @@ urlpatterns = [
     ),
     path(
         "clusters/<uuid:cluster_id>/constraints/new",
-        constraints.cluster_constrain,
+        editor.cluster_constrain,
         name="cluster_constrain",
     ),
     path("clusters/<uuid:cluster_id>/remove", dissolving.cluster_remove, name="cluster_remove"),
@@ -29,17 +30,26 @@ urlpatterns = [
     path("pools/<uuid:pool_id>/flexibility", groups.pool_flexibility, name="pool_flexibility"),
     path(
         "pools/<uuid:pool_id>/constraints/new",
-        constraints.pool_constrain,
+        editor.pool_constrain,
         name="pool_constrain",
+    ),
+    path("constraints/new", editor.constraints_new, name="constraints_new"),
+    path("constraints/withdraw", bulk.constraints_withdraw, name="constraints_withdraw"),
+    path("constraints/bulk/<uuid:action_id>", bulk.bulk_action, name="bulk_action"),
+    path("constraints/bulk/<uuid:action_id>/withdraw", bulk.bulk_withdraw, name="bulk_withdraw"),
+    path(
+        "constraints/<uuid:constraint_id>/delivery",
+        bulk.constraint_delivery,
+        name="constraint_delivery",
     ),
     path(
         "constraints/<uuid:constraint_id>/withdraw",
-        constraints.constraint_withdraw,
+        withdrawing.constraint_withdraw,
         name="constraint_withdraw",
     ),
     path(
         "constraints/<uuid:constraint_id>/restore",
-        constraints.constraint_restore,
+        withdrawing.constraint_restore,
         name="constraint_restore",
     ),
     path("cars/<uuid:appliance_id>", car.car, name="car"),

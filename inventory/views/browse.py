@@ -8,6 +8,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
@@ -19,6 +20,7 @@ from accounts.queries import chain
 from gridx import clock
 from inventory.export import in_parts, inventory_csv
 from inventory.forms import InventoryFilterForm
+from inventory.kinds import CONTROLLABLE
 from inventory.queries import ORDERS, InventoryFilter, Section, gateway_state, inventory
 
 SECTION_NAMES = {
@@ -109,6 +111,10 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
             else reverse("system_choose_account")
         ),
         "may_group": may(request.user, Action.MANAGE_GROUPS),
+        "may_constrain": wanted.section is Section.APPLIANCES
+        and may(request.user, Action.CONSTRAIN),
+        "controllable": CONTROLLABLE,
+        "matching": _matching(account, wanted),
     }
     return render_page_or_part(
         request, "inventory/inventory.html", "inventory/_results.html", context, target="results"
@@ -130,6 +136,12 @@ def inventory_file(request: HttpRequest, account_id: UUID | None = None) -> Http
     name = f"gridx-{wanted.section}-{clock.now():%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
+
+
+def _matching(account: Account | None, wanted: InventoryFilter) -> str:
+    """The query by which other pages find the same appliances, all of them."""
+    said = {"q": wanted.search, "kind": wanted.kind, "account": account and str(account.pk)}
+    return urlencode({"matching": 1} | {name: value for name, value in said.items() if value})
 
 
 def _account(request: HttpRequest, account_id: UUID | None) -> Account | None:

@@ -42,6 +42,13 @@
     if (detail.elt.id === "undo") htmx.trigger(document.body, "gridx:constraints");
   });
 
+  // <input type="checkbox" data-tick-all="appliance"> ticks all of that name, or none.
+  document.addEventListener("change", (event) => {
+    const name = event.target.dataset?.tickAll;
+    if (!name) return;
+    for (const box of document.getElementsByName(name)) box.checked = event.target.checked;
+  });
+
   // <select data-submit>, <input type="date" data-submit>: a choice is enough to go there.
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submit]") && event.target.value) {

@@ -1,0 +1,212 @@
+"""What a constraint would do: a sentence, one appliance drawn, who cannot follow, who loses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flexibility import bars, words
+from flexibility.effects import Effect, Loss, effect_of
+from flexibility.models import Constraint
+from flexibility.queries import Preview, preview
+from flexibility.resolver import Boundary
+from flexibility.sentences import Side, allowed, asked, kilowatts, moment, side_of
+from gridx.pages.timeline import timeline_context
+from inventory.models import Appliance
+from measurements.formats import NBSP, number
+
+# So many lines of what would change are shown.
+MOST_LINES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """When, and what then."""
+
+    when: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEffect:
+    """What would become of one appliance, in words. `state`: follows, partly, bent or not."""
+
+    appliance: Appliance
+    state: str
+    label: str
+    reasons: tuple[Line, ...]
+    losses: tuple[Line, ...]
+    switches_off: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What the preview shows: a sentence, one appliance drawn, and all that matters of others."""
+
+    summary: str
+    tone: str
+    shown: Appliance | None
+    timeline: Any
+    changes: tuple[Line, ...]
+    members: tuple[MemberEffect, ...]
+    troubled: tuple[MemberEffect, ...]
+    losers: tuple[MemberEffect, ...]
+
+
+def try_out(
+    members: Sequence[Appliance],
+    row: Constraint | None,
+    *,
+    wanted: str,
+    now: datetime,
+    zone: ZoneInfo,
+) -> Tried | None:
+    """What a constraint would do; without one, how things are. None where there is nobody.
+
+    `row` stands for each of the members; `wanted` (an id) is the one to be drawn.
+    """
+    if not members:
+        return None
+    drafts = [] if row is None else [row]
+    new = {str(one.pk) for one in drafts}
+    previews = {
+        one.appliance.pk: one for one in preview(appliances=members, drafts=drafts, now=now)
+    }
+    effects = [
+        _member_effect(one, effect_of(found.before, found.after, new=new), now, zone)
+        for one in members
+        for found in [previews[one.pk]]
+    ]
+    troubled = tuple(one for one in effects if one.state != "follows") if drafts else ()
+    losers = tuple(one for one in effects if one.losses)
+    shown = _shown(wanted, members, [*troubled, *losers])
+    found = previews[shown.pk]
+    return Tried(
+        summary=_summary(effects, row, now, zone),
+        tone="warning" if troubled else "success",
+        shown=shown,
+        timeline=timeline_context(
+            shown,
+            found.after,
+            now=now,
+            zone=zone,
+            before=found.before if drafts else (),
+            new=new,
+            # Beside the form there is no room for a wide one.
+            shapes=(bars.MIDDLE, bars.NARROW),
+        ),
+        changes=tuple(_changes(found, new, shown, now, zone)),
+        members=tuple(effects),
+        troubled=troubled,
+        losers=losers,
+    )
+
+
+def _shown(
+    wanted: str, members: Sequence[Appliance], interesting: Sequence[MemberEffect]
+) -> Appliance:
+    """Which of them is drawn: the one that is asked for, else the first that matters."""
+    chosen = next((one for one in members if str(one.pk) == wanted), None)
+    if chosen is not None:
+        return chosen
+    return interesting[0].appliance if interesting else members[0]
+
+
+def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo) -> MemberEffect:
+    side = side_of(one.kind)
+    if effect.bent_w is not None:
+        state, label = "bent", _("gets %(power)s") % {"power": kilowatts(side.sign * effect.bent_w)}
+    elif not effect.refusals:
+        state, label = "follows", _("follows")
+    elif effect.holds:
+        state, label = "partly", _("partly")
+    else:
+        state, label = "not", _("cannot")
+    return MemberEffect(
+        appliance=one,
+        state=state,
+        label=label,
+        reasons=tuple(
+            Line(
+                _when(refusal, now, zone),
+                _("it gives way to %(who)s (%(what)s)")
+                % {
+                    "who": words.listed(
+                        [str(words.EMITTERS[each["emitter"]]) for each in refusal.against]
+                    ),
+                    "what": words.listed([asked(each, side) for each in refusal.against]),
+                },
+            )
+            for refusal in effect.refusals[:MOST_LINES]
+        ),
+        losses=tuple(_loss(loss, side, now, zone) for loss in effect.losses[:MOST_LINES]),
+        switches_off=any(
+            _is_off(change.after) and not _is_off(change.before) for change in effect.changes
+        ),
+    )
+
+
+def _is_off(boundary: Boundary) -> bool:
+    return boundary.set_point_w == 0 or boundary.min_w == boundary.max_w == 0
+
+
+def _loss(loss: Loss, side: Side, now: datetime, zone: ZoneInfo) -> Line:
+    who = str(words.EMITTERS[loss.loser["emitter"]])
+    who = who[:1].upper() + who[1:]
+    what = asked(loss.loser, side)
+    when = _when(loss, now, zone)
+    if loss.before_w is None or loss.after_w is None:
+        return Line(when, _("%(who)s loses “%(what)s”.") % {"who": who, "what": what})
+    told = _("%(who)s gets %(after)s in place of %(before)s") % {
+        "who": who,
+        "after": kilowatts(side.sign * loss.after_w),
+        "before": kilowatts(side.sign * loss.before_w),
+    }
+    energy_kwh = number((loss.energy_wh or 0) / 1000, 1)
+    energy = _("%(energy)s less") % {"energy": f"{energy_kwh}{NBSP}kWh"}
+    return Line(when, f"{told}: {energy}.")
+
+
+def _changes(found: Preview, new: set[str], shown: Appliance, now: datetime, zone: ZoneInfo):
+    side = side_of(shown.kind)
+    effect = effect_of(found.before, found.after, new=new)
+    for change in effect.changes[:MOST_LINES]:
+        before, after = allowed(change.before, side), allowed(change.after, side)
+        if before != after:
+            told = _("%(after)s in place of %(before)s") % {"after": after, "before": before}
+            yield Line(_when(change, now, zone), told)
+
+
+def _when(stretch: Any, now: datetime, zone: ZoneInfo) -> str:
+    start = moment(stretch.from_at, now=now, zone=zone)
+    return f"{start} – {moment(stretch.until_at, now=now, zone=zone)}"
+
+
+def _summary(
+    effects: Sequence[MemberEffect], row: Constraint | None, now: datetime, zone: ZoneInfo
+) -> str:
+    if row is None:
+        return ""
+    follow = sum(one.state in ("follows", "bent") for one in effects)
+    off = sum(one.switches_off for one in effects)
+    if len(effects) == 1:
+        told = {
+            "follows": _("It will be kept to."),
+            "bent": _("It will be kept to as closely as is allowed."),
+            "partly": _("It can be kept to for a part of the time only."),
+            "not": _("It cannot be kept to: something stronger leaves it no room."),
+        }[effects[0].state]
+        return f"{told} {_('It switches off for that.')}" if off else told
+    told = ngettext(
+        "%(follow)d of %(all)d appliance can follow.",
+        "%(follow)d of %(all)d appliances can follow.",
+        len(effects),
+    ) % {"follow": follow, "all": len(effects)}
+    if not off:
+        return told
+    switches = ngettext("%(n)d switches off for that.", "%(n)d switch off for that.", off)
+    return f"{told} {switches % {'n': off}}"

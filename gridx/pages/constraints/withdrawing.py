@@ -1,0 +1,69 @@
+"""Constraints withdrawn by people, and that taken back."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST
+
+from flexibility.emitters import Emitter, UnableToConstrain, emitter_of
+from flexibility.models import Constraint
+from flexibility.operations import UnableToRestore, restore_constraint, withdraw_constraint
+from gridx import clock
+from gridx.pages import appliance as appliance_page
+from gridx.pages.constraints.subjects import page_of
+
+
+@login_required
+@require_POST
+def constraint_withdraw(request: HttpRequest, constraint_id: UUID) -> HttpResponse:
+    """End a constraint at once; for a while that can be undone."""
+    row, emitter = _found(request, constraint_id)
+    withdraw_constraint(constraint=row, by=emitter, now=clock.now())
+    return _answer(request, row, undo=row.pk)
+
+
+@login_required
+@require_POST
+def constraint_restore(request: HttpRequest, constraint_id: UUID) -> HttpResponse:
+    """Let a constraint hold again that was withdrawn just now."""
+    row, emitter = _found(request, constraint_id)
+    try:
+        restore_constraint(constraint=row, by=emitter, now=clock.now())
+    except UnableToRestore as error:
+        if not request.htmx:
+            messages.error(request, str(error))
+        return _answer(request, row, problem=str(error))
+    except UnableToConstrain as error:
+        return _answer(request, row, problem=error.reason)
+    return _answer(request, row, is_restored=True)
+
+
+def _found(request: HttpRequest, constraint_id: UUID) -> tuple[Constraint, Emitter]:
+    visible = Constraint.objects.visible_to(request.user).select_related(
+        "appliance__system", "cluster__system", "pool"
+    )
+    return get_object_or_404(visible, pk=constraint_id), emitter_of(request.user)
+
+
+def _answer(
+    request: HttpRequest,
+    row: Constraint,
+    *,
+    undo: UUID | None = None,
+    is_restored: bool = False,
+    problem: str = "",
+) -> HttpResponse:
+    """Back to the page; for htmx, what can be undone: the page fetches by itself what is new."""
+    if not request.htmx:
+        query = f"?{urlencode({'undo': undo})}" if undo else ""
+        return redirect(f"{page_of(row.target)}{query}")
+    told = {
+        "undo": appliance_page.undo_of(undo, user=request.user, now=clock.now()),
+        "is_restored": is_restored,
+        "problem": problem,
+    }
+    return render(request, "pages/_undo.html", told)

@@ -1,0 +1,102 @@
+"""How far what is asked of appliances has come, gateway by gateway."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from flexibility.models import Flexibility, GatewaySchedule
+from flexibility.queries import Delivery, delivery_of
+from gridx.pages.appliance import IN_TRANSIT, Tag, words_of_delivery
+from inventory.models import Appliance, Gateway, System
+
+# So many gateways are shown one by one, those first that need somebody.
+MOST_GATEWAYS = 100
+_ORDER = (
+    Delivery.REFUSED,
+    Delivery.TIMED_OUT,
+    Delivery.PENDING,
+    Delivery.SENT,
+    Delivery.NONE,
+    Delivery.APPLIED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLine:
+    """A gateway, and how far it is with the appliances that are meant; None where there is none."""
+
+    gateway: Gateway | None
+    system: System
+    appliances: tuple[Appliance, ...]
+    tag: Tag
+    refusal: str
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """`counts`: each state with its number of gateways and its code; `lines`: those of one."""
+
+    counts: tuple[tuple[Tag, int, str], ...]
+    lines: tuple[GatewayLine, ...]
+    left_out: int
+    shown: str
+    is_in_transit: bool
+
+
+def deliveries(appliances: Iterable[Appliance], *, now: datetime, shown: str = "") -> Deliveries:
+    """How far the gateways of these appliances are; `shown` is the state (a code) to be listed.
+
+    Of a gateway's appliances the one counts that is least far. By a fixed number of queries;
+    appliances come with their system.
+    """
+    by_gateway: dict[tuple[UUID, UUID | None], list[Appliance]] = {}
+    for one in appliances:
+        by_gateway.setdefault((one.system_id, one.gateway_id), []).append(one)
+    gateway_ids = {gateway for _system, gateway in by_gateway if gateway}
+    gateways = Gateway.objects.filter(revoked_at=None).in_bulk(gateway_ids)
+    schedules = GatewaySchedule.objects.defer("body").in_bulk(gateway_ids)
+    members = [one.pk for group in by_gateway.values() for one in group]
+    kept = Flexibility.objects.defer("inputs").in_bulk(members)
+    found = [
+        _line(group, gateways.get(gateway_id), schedules.get(gateway_id), kept, now)
+        for (_system, gateway_id), group in by_gateway.items()
+    ]
+    found.sort(key=lambda each: (_ORDER.index(each[0]), each[1].system.name))
+    counts = Counter(state for state, _line in found)
+    listed = [line for state, line in found if shown in ("", state.value)]
+    return Deliveries(
+        counts=tuple(
+            (words_of_delivery(one), counts[one], one.value) for one in _ORDER if counts[one]
+        ),
+        lines=tuple(listed[:MOST_GATEWAYS]),
+        left_out=max(len(listed) - MOST_GATEWAYS, 0),
+        shown=shown,
+        is_in_transit=any(state in IN_TRANSIT for state in counts),
+    )
+
+
+def _line(
+    group: Sequence[Appliance],
+    gateway: Gateway | None,
+    schedule: GatewaySchedule | None,
+    kept: dict[UUID, Flexibility],
+    now: datetime,
+) -> tuple[Delivery, GatewayLine]:
+    if gateway is None:
+        schedule = None
+    states = [delivery_of(schedule, kept.get(one.pk), now=now) for one in group]
+    state = min(states, key=_ORDER.index)
+    refusals = [kept[one.pk] for one in group if one.pk in kept and kept[one.pk].refusal]
+    said = refusals[0] if refusals else schedule
+    is_refused = state is Delivery.REFUSED
+    return state, GatewayLine(
+        gateway=gateway,
+        system=group[0].system,
+        appliances=tuple(group),
+        tag=words_of_delivery(state, has_gateway=gateway is not None),
+        refusal=(said.refusal_detail or said.refusal) if is_refused and said else "",
+        confirmed_at=schedule.acknowledged_at if schedule else None,
+    )
