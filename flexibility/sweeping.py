@@ -1,17 +1,19 @@
 """What time and others bring about: boundaries that pass, members that came, horizons that move.
 
 Rows say what is due, so a sweep that is missed is caught up by the next, and two at once share.
+What cannot be worked is left due, for the next sweep and not for this one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Min
 
+from flexibility.isolated import isolated
 from flexibility.limits.balancing import due_limits, next_due
-from flexibility.models import Flexibility, GatewaySchedule
+from flexibility.models import Flexibility, GatewaySchedule, SystemMark
 from flexibility.resolving import RENEWED_AT, balance_systems, resolve_systems
 from inventory.models import System
 
@@ -21,53 +23,66 @@ BALANCED_AT_ONCE = 20
 
 _CLAIM_MARKS = """
 DELETE FROM flexibility_systemmark WHERE id IN (
-    SELECT id FROM flexibility_systemmark ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT id FROM flexibility_systemmark WHERE NOT system_id = ANY(%s)
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 ) RETURNING system_id
 """
 
 
 def sweep(*, now: datetime) -> datetime | None:
-    """Do all that is due; returns the instant at which the next constraint begins or ends."""
-    while _resolve_marked(now):
+    """Do all that is due; returns when after `now` the next constraint begins or ends."""
+    failed: set[UUID] = set()
+    while _resolve_marked(failed, now):
         pass
-    _resolve_all(_passing(now), now)
-    _resolve_all(_running_out(now), now)
-    coming = Flexibility.objects.aggregate(next=Min("changes_at"))["next"], next_due(now=now)
+    _resolve_all(_passing(now), failed, now)
+    _resolve_all(_running_out(now), failed, now)
+    changes = Flexibility.objects.filter(changes_at__gt=now).aggregate(next=Min("changes_at"))
+    coming = changes["next"], next_due(now=now)
     return min((at for at in coming if at is not None), default=None)
 
 
-def balance_due(*, now: datetime) -> bool:
-    """Divide some of the shared limits that are due, for as many workers as there are.
+def balance_all_due(*, now: datetime) -> int:
+    """Divide the shared limits that are due, for as many workers as there are.
 
-    Returns whether there were any that nobody else works on.
+    Returns of how many systems, without those that somebody else works on.
     """
+    done, failed = 0, set[UUID]()
+    while systems := _balance_some(failed, now):
+        done += len(systems)
+    return done
+
+
+def _balance_some(failed: set[UUID], now: datetime) -> set[UUID]:
     with transaction.atomic():
-        due = due_limits(now=now).values_list("cluster__system", flat=True)
+        due = due_limits(now=now).exclude(cluster__system__in=failed)
+        due_systems = due.values_list("cluster__system", flat=True)
         free = System.objects.select_for_update(no_key=True, skip_locked=True)
-        held = free.filter(pk__in=set(due)).order_by("key").values_list("pk", flat=True)
+        held = free.filter(pk__in=set(due_systems)).order_by("key").values_list("pk", flat=True)
         # Another one may have had them while this one came.
-        systems = set(due.filter(cluster__system__in=list(held[:BALANCED_AT_ONCE])))
+        systems = set(due_systems.filter(cluster__system__in=list(held[:BALANCED_AT_ONCE])))
         if systems:
-            balance_systems(systems=systems, now=now)
-    return bool(systems)
+            failed |= isolated(lambda some: balance_systems(systems=some, now=now), systems)
+    return systems
 
 
-def _resolve_marked(now: datetime) -> bool:
+def _resolve_marked(failed: set[UUID], now: datetime) -> bool:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_CLAIM_MARKS, [AT_ONCE])
+        cursor.execute(_CLAIM_MARKS, [list(failed), AT_ONCE])
         systems = {system_id for (system_id,) in cursor.fetchall()}
         if systems:
-            resolve_systems(systems=systems, now=now)
+            now_failed = _resolve(systems, now)
+            SystemMark.objects.bulk_create(SystemMark(system_id=one) for one in now_failed)
+            failed |= now_failed
     return bool(systems)
 
 
-def _passing(now: datetime) -> Iterable[UUID]:
+def _passing(now: datetime) -> Collection[UUID]:
     return Flexibility.objects.filter(changes_at__lte=now, appliance__removed_at=None).values_list(
         "appliance__system", flat=True
     )
 
 
-def _running_out(now: datetime) -> Iterable[UUID]:
+def _running_out(now: datetime) -> Collection[UUID]:
     return (
         GatewaySchedule.objects.filter(until_at__lte=now + RENEWED_AT, gateway__revoked_at=None)
         .exclude(body=[])
@@ -75,7 +90,11 @@ def _running_out(now: datetime) -> Iterable[UUID]:
     )
 
 
-def _resolve_all(systems: Iterable[UUID], now: datetime) -> None:
-    due = sorted(set(systems))
+def _resolve_all(systems: Collection[UUID], failed: set[UUID], now: datetime) -> None:
+    due = sorted(set(systems) - failed)
     for first in range(0, len(due), AT_ONCE):
-        resolve_systems(systems=due[first : first + AT_ONCE], now=now)
+        failed |= _resolve(due[first : first + AT_ONCE], now)
+
+
+def _resolve(systems: Collection[UUID], now: datetime) -> set[UUID]:
+    return isolated(lambda some: resolve_systems(systems=some, now=now), systems)

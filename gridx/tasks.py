@@ -7,7 +7,7 @@ from celery import shared_task
 
 from flexibility.dimming import operations as dimmings
 from flexibility.policies.operations import ask_due_policies
-from flexibility.sweeping import balance_due
+from flexibility.sweeping import balance_all_due
 from gridx import clock
 from gridx.gateways import dispatch
 
@@ -29,8 +29,7 @@ def ask_policies() -> None:
 @shared_task
 def balance_limits() -> None:
     """Divide the shared limits that are due by the newest readings."""
-    while balance_due(now=clock.now()):
-        pass
+    balance_all_due(now=clock.now())
 
 
 @shared_task

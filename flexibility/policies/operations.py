@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
+from flexibility.isolated import isolated
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility, not_over
 from flexibility.policies import charging
 from flexibility.policies.charging import (
@@ -236,7 +237,7 @@ def ask_due_policies(*, now: datetime) -> int:
         ChargingPolicy.objects.filter(pk__in=[row.pk for row in rows]).update(asked_at=now)
     systems = {system for row in rows for system in systems_of(row.target)}
     for system in sorted(systems):
-        apply_policies(system=system, now=now)
+        isolated(lambda some: apply_policies(system=some[0], now=now), [system])
     return len(rows)
 
 

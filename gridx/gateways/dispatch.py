@@ -45,13 +45,14 @@ def publish_schedules(*, now: datetime) -> int:
     if not claimed:
         return 0
     try:
-        _publish_newest(_still_to_send(claimed), now)
+        unfit = _publish_newest(_still_to_send(claimed), now)
     except UnableToPublish as error:
         logger.warning("%d schedules could not be sent: %s", len(claimed), error)
-        for message in claimed:
-            outbox.postpone(message, error=str(error), now=now, patience=PROMPT)
-    else:
-        outbox.confirm_all(claimed, now=now)
+        unfit = {_gateway_of(one): str(error) for one in claimed}
+    for message in claimed:
+        if (error := unfit.get(_gateway_of(message))) is not None:
+            outbox.postpone(message, error=error, now=now, patience=PROMPT)
+    outbox.confirm_all((one for one in claimed if _gateway_of(one) not in unfit), now=now)
     return len(claimed)
 
 
@@ -85,23 +86,39 @@ def _still_to_send(claimed: Collection[OutboxMessage]) -> set[UUID]:
 
     What was tried before may have got lost half way, so that is sent whatever is known.
     """
-    tried = {UUID(one.payload["gateway"]) for one in claimed if one.attempts > 1}
-    fresh = {UUID(one.payload["gateway"]) for one in claimed} - tried
+    tried = {_gateway_of(one) for one in claimed if one.attempts > 1}
+    fresh = {_gateway_of(one) for one in claimed} - tried
     known = GatewaySchedule.objects.in_bulk(fresh)
     return tried | {pk for pk, row in known.items() if row.published_revision < row.revision}
 
 
-def _publish_newest(gateways: set[UUID], now: datetime) -> None:
-    """Publish until the last word of each is its newest. Raises UnableToPublish."""
+def _gateway_of(message: OutboxMessage) -> UUID:
+    return UUID(message.payload["gateway"])
+
+
+def _publish_newest(gateways: set[UUID], now: datetime) -> dict[UUID, str]:
+    """Publish until the last word of each is its newest. Raises UnableToPublish.
+
+    Returns those of whose rows no message can be made, and why: they hold up nobody else.
+    """
+    unfit: dict[UUID, str] = {}
     while gateways:
         rows = GatewaySchedule.objects.filter(
             pk__in=gateways, gateway__in=Gateway.objects.filter(revoked_at=None)
         ).select_related("gateway")
         found = list(rows)
-        messages = [(row.gateway.serial, Channel.SCHEDULE, schedule_of(row)) for row in found]
+        messages: list[tuple[str, Channel, Message]] = []
+        for row in found:
+            try:
+                messages.append((row.gateway.serial, Channel.SCHEDULE, schedule_of(row)))
+            except msgspec.ValidationError as error:
+                logger.exception("The schedule of gateway %s is not fit to be sent", row.gateway)
+                unfit[row.pk] = str(error)
         if messages:
             asyncio.run(_send(messages))
-        gateways = record_published(revisions={row.pk: row.revision for row in found}, now=now)
+        sent = {row.pk: row.revision for row in found if row.pk not in unfit}
+        gateways = record_published(revisions=sent, now=now)
+    return unfit
 
 
 async def _send(messages: Sequence[tuple[str, Channel, Message]]) -> None:

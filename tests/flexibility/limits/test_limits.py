@@ -27,7 +27,7 @@ from flexibility.operations import (
     withdraw_constraint,
 )
 from flexibility.resolving import balance_systems
-from flexibility.sweeping import balance_due, sweep
+from flexibility.sweeping import balance_all_due, sweep
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from inventory.operations import move_appliance
@@ -324,22 +324,22 @@ def test_a_limit_begins_and_ends_by_itself(garage, now):
     garage.limit(15_000, valid_at=now + HOUR, invalid_at=now + 2 * HOUR)
     assert garage.shares() == [11_000] * 3
     assert sweep(now=now) == now + HOUR
-    assert not balance_due(now=now)
+    assert not balance_all_due(now=now)
     garage.now = now + HOUR
     garage.read()
-    assert balance_due(now=garage.now)
+    assert balance_all_due(now=garage.now)
     assert garage.shares() == [5_000] * 3
     sweep(now=now + 2 * HOUR)
     assert garage.shares() == [11_000] * 3
-    assert not balance_due(now=now + 2 * HOUR)
+    assert not balance_all_due(now=now + 2 * HOUR)
 
 
 def test_limits_are_due_every_ten_seconds(garage, now):
     garage.limit(15_000)
-    assert not balance_due(now=now + 9 * SECOND)
+    assert not balance_all_due(now=now + 9 * SECOND)
     assert sweep(now=now) == now + 10 * SECOND
-    assert balance_due(now=now + 10 * SECOND)
-    assert not balance_due(now=now + 10 * SECOND)
+    assert balance_all_due(now=now + 10 * SECOND)
+    assert not balance_all_due(now=now + 10 * SECOND)
 
 
 def test_members_come_and_go(garage, cast):

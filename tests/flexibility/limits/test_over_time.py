@@ -25,7 +25,7 @@ from flexibility.operations import (
     withdraw_constraint,
 )
 from flexibility.standing import members_of
-from flexibility.sweeping import balance_due, sweep
+from flexibility.sweeping import balance_all_due, sweep
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from inventory.operations import move_appliance
@@ -80,8 +80,7 @@ class Site:
         self.settled = self.settled and self.standing() == before
         self.read()
         sweep(now=self.now)
-        while balance_due(now=self.now):
-            pass
+        balance_all_due(now=self.now)
         self.note()
         if not self.is_cut and self.random.random() < 0.7:
             self.confirm()

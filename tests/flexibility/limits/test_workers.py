@@ -12,7 +12,7 @@ from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import SharedLimit
 from flexibility.resolving import hold_systems
-from flexibility.sweeping import balance_due
+from flexibility.sweeping import balance_all_due
 from inventory.models import Cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -57,11 +57,11 @@ def limits(cast, now) -> dict[str, SharedLimit]:
 
 def test_what_another_works_on_is_left_to_it(cast, now, limits):
     with held(cast.lindenweg):
-        assert balance_due(now=now + LATER)
-        assert not balance_due(now=now + LATER)
+        assert balance_all_due(now=now + LATER)
+        assert not balance_all_due(now=now + LATER)
     for one in limits.values():
         one.refresh_from_db()
     assert limits["lindenweg"].balanced_at == now
     assert limits["hafenstrasse"].balanced_at == now + LATER
-    assert balance_due(now=now + LATER)
-    assert not balance_due(now=now + LATER)
+    assert balance_all_due(now=now + LATER)
+    assert not balance_all_due(now=now + LATER)

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from accounts import outbox
 from accounts.models import OutboxMessage
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.models import Constraint, Flexibility, GatewaySchedule
@@ -167,3 +168,21 @@ async def test_gateways_that_are_dimmed_hear_heartbeats(link, site, box, in_data
     async with box() as gateway:
         assert await in_database(beat) == 1
         await gateway.hears(Channel.HEARTBEAT)
+
+
+async def test_a_schedule_that_is_not_fit_to_be_sent_holds_up_no_other(link, site, in_database):
+    def publish_both() -> tuple[str, Delivery]:
+        limit(site, max_w=11_000)
+        now, other = clock.now(), site.other_gateway
+        GatewaySchedule.objects.create(
+            gateway=other, revision=1, made_at=now, until_at=now, body=[{"odd": 1}]
+        )
+        outbox.add_message(kind="schedule", payload={"gateway": str(other.pk)}, now=now - MINUTE)
+        publish()
+        late = OutboxMessage.objects.get(sent_at=None, kind="schedule")
+        assert late.payload["gateway"] == str(other.pk)
+        return late.last_error, delivery(site)
+
+    error, sent = await in_database(publish_both)
+    assert sent is Delivery.SENT
+    assert "local_id" in error

@@ -1,0 +1,104 @@
+"""What one system's rows say holds up no other: it is told, and tried again."""
+
+from datetime import timedelta
+
+import pytest
+
+from flexibility.emitters import emitter_of
+from flexibility.limits.operations import LimitDraft, set_limit
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit, SystemMark
+from flexibility.operations import Draft, set_constraints
+from flexibility.policies.charging import Mode
+from flexibility.policies.operations import PolicyDraft, ask_due_policies, set_policy
+from flexibility.sweeping import balance_all_due, sweep
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Cluster
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def neighbour(driven, now):
+    """A charging station in the other home."""
+    return Appliance.objects.create(
+        system=driven.hafenstrasse,
+        gateway=driven.other_gateway,
+        local_id="evcs",
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        name="Car",
+    )
+
+
+@pytest.fixture
+def limited(driven, neighbour, now):
+    """Both homes' stations are limited for an hour."""
+    draft = Draft(max_w=11_000, invalid_at=now + HOUR)
+    emitter = emitter_of(driven.staff)
+    for appliance in (driven.evcs, neighbour):
+        set_constraints(target=appliance, drafts=[draft], emitter=emitter, now=now)
+    return driven
+
+
+@pytest.fixture
+def poison(driven):
+    """Makes the rows of one home unreadable, and readable again."""
+    row = GatewaySchedule.objects.filter(gateway=driven.gateway)
+
+    def set_poison(on: bool) -> None:
+        row.update(body=[{"broken": True}] if on else [])
+
+    return set_poison
+
+
+def limit_of(appliance: Appliance) -> float | None:
+    return Flexibility.objects.get(pk=appliance.pk).max_w
+
+
+def test_boundaries_pass_where_they_can_and_the_rest_is_tried_again(
+    limited, neighbour, poison, now, caplog
+):
+    poison(True)
+    assert sweep(now=now + HOUR) is None, "what failed is not tried again at once"
+    assert (limit_of(limited.evcs), limit_of(neighbour)) == (11_000, None)
+    [told] = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert str(limited.lindenweg.pk) in told.getMessage()
+    assert told.exc_info
+    poison(False)
+    sweep(now=now + HOUR)
+    assert limit_of(limited.evcs) == 22_000
+
+
+def test_changes_of_members_are_acted_on_where_they_can_be(limited, neighbour, poison, now):
+    SystemMark.objects.create(system_id=limited.lindenweg.pk)
+    SystemMark.objects.create(system_id=limited.hafenstrasse.pk)
+    poison(True)
+    sweep(now=now + HOUR)
+    assert [one.system_id for one in SystemMark.objects.all()] == [limited.lindenweg.pk]
+    assert limit_of(neighbour) is None
+    poison(False)
+    sweep(now=now + HOUR)
+    assert not SystemMark.objects.exists()
+
+
+def test_limits_are_divided_where_they_can_be(driven, neighbour, now):
+    emitter, draft = emitter_of(driven.staff), LimitDraft(max_w=8_000, invalid_at=now + HOUR)
+    limits = {}
+    for member in (driven.evcs, neighbour):
+        cluster = Cluster.objects.create(system=member.system, name="Garage")
+        Appliance.objects.filter(pk=member.pk).update(cluster=cluster)
+        limits[member] = set_limit(cluster=cluster, draft=draft, by=emitter, now=now)
+    SharedLimit.objects.filter(pk=limits[driven.evcs].pk).update(strategy="BY_WHIM")
+    later = now + timedelta(minutes=1)
+    assert balance_all_due(now=later) == 2
+    assert list(SharedLimit.objects.filter(due_at__lte=later)) == [limits[driven.evcs]]
+
+
+def test_policies_ask_where_they_can(driven, neighbour, poison, now):
+    draft, emitter = PolicyDraft(mode=Mode.FORCED, invalid_at=now + HOUR), emitter_of(driven.staff)
+    for member in (driven.evcs, neighbour):
+        set_policy(target=member, draft=draft, emitter=emitter, now=now)
+    asking = Constraint.objects.filter(emitter_kind="charging_policy", withdrawn_at=None)
+    assert asking.count() == 2
+    poison(True)
+    assert ask_due_policies(now=now + HOUR) == 2
+    assert [one.appliance for one in asking] == [driven.evcs]
