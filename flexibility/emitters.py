@@ -54,6 +54,15 @@ def emitter_of(user: User, *, scopes: Collection[str] = (), home: System | None 
     return Emitter(EmitterKind.LOCAL_USER if is_local else EmitterKind.ACCOUNT_USER, user)
 
 
+def emitters_of(user: User, *, home: System | None = None) -> list[Emitter]:
+    """All that a user may act as by hand, at `home` too, the usual one first.
+
+    Raises PermissionDenied for those who may not.
+    """
+    found = [emitter_of(user), emitter_of(user, home=home)]
+    return found[: 1 + (found[0] != found[1])]
+
+
 def kind_of(user: User) -> EmitterKind:
     """As what kind of emitter a user acts; `emitter_of` says whether they may."""
     if user.is_staff:

@@ -1,90 +1,55 @@
-"""The form of a constraint: what it asks for in kW, from when until when, and how strong it is."""
+"""The form of a constraint: what it asks for in kW and kWh, when, and how strong it is."""
 
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.core.exceptions import ValidationError
-from django.utils.formats import get_format
+from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flexibility.emitters import Emitter, UnableToConstrain, default_priority
+from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority
+from flexibility.fields import YEARS, EnergyField, LocalTimeField, PowerField, as_typed
+from flexibility.models import Constraint, Series
 from flexibility.operations import Draft
-from flexibility.sentences import Side, priority_choices
+from flexibility.sentences import Side, moment, priority_choices, priority_words
+from flexibility.series.operations import Part, SeriesDraft, series_draft_of
+from flexibility.series.recurrence import Frame, instant
+from flexibility.series.sentences import last_day
 from inventory.models import Appliance
+from measurements.formats import number
 
-NOW, LATER, UNTIL = "now", "later", "until"
+NOW, LATER, UNTIL, KEPT = "now", "later", "until", "kept"
+ONCE, WEEKLY = "once", "weekly"
 MORNING = time(6)
-_POWER = re.compile(r"([+\-−]?)\s*(\d+(?:[.,]\d+)?)\s*(kw|w)?", re.IGNORECASE)
-_MOST_KW = 1_000_000
+_DAY = timedelta(days=1)
+_WORKDAYS = (0, 1, 2, 3, 4)
+_LONG = timedelta(days=90)
 # The fields that show parts of a draft.
 _FIELDS = {
     "min_w": "least",
     "max_w": "greatest",
     "set_point_w": "point",
+    "min_wh": "least_energy",
+    "max_wh": "greatest_energy",
     "valid_at": "begin_at",
     "invalid_at": "end_at",
     "priority": "priority",
+    "weekdays": "weekdays",
+    "parts": "starts",
+    "from_at": "first_day",
+    "until_at": "last_day",
 }
-
-
-class LocalTimeField(forms.DateTimeField):
-    """A local time as it is typed; whose zone it is, the form knows."""
-
-    def __init__(self, **kwargs) -> None:
-        widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
-        super().__init__(required=False, widget=widget, **kwargs)
-
-    def prepare_value(self, value):
-        return value
-
-    def to_python(self, value) -> datetime | None:
-        text = str(value or "").strip()
-        if not text:
-            return None
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=None)
-        except ValueError:
-            raise ValidationError(_("Give a day and a time.")) from None
-
-
-class PowerField(forms.CharField):
-    """A power in kW, or in W where that is written behind it; cleaned to W."""
-
-    def __init__(self, **kwargs) -> None:
-        widget = forms.TextInput(
-            attrs={
-                "inputmode": "text",
-                "autocomplete": "off",
-                "placeholder": gettext_lazy("no statement"),
-            }
-        )
-        super().__init__(required=False, max_length=20, widget=widget, **kwargs)
-
-    def clean(self, value) -> float | None:
-        text = super().clean(value).replace("\N{NO-BREAK SPACE}", " ")
-        if not text:
-            return None
-        found = _POWER.fullmatch(text)
-        if found is None:
-            raise ValidationError(_("Write a power such as 4.2 (kW) or 4200 W."))
-        sign, digits, unit = found.groups()
-        if "," in digits and get_format("DECIMAL_SEPARATOR") != ",":
-            raise ValidationError(_("Write decimals with a point: 4.2."))
-        watts = float(digits.replace(",", ".")) * (1 if (unit or "").lower() == "w" else 1000)
-        if watts > _MOST_KW * 1000:
-            raise ValidationError(_("That is more than any appliance can do."))
-        return -watts if sign in ("-", "−") else watts
 
 
 class ConstraintForm(forms.Form):
     """A constraint of a target in the time zone `zone`, looked at from `side`.
 
-    `kinds` are those of a group's members (value and name); of one appliance there are none.
-    Bound and valid, `draft` is what it asks for.
+    `kinds` are those of a group's members (value and name); of one appliance there are none. With
+    `changed`, a constraint or a series that stands, it is filled with that and cannot become the
+    other. Bound and valid, `asked` is what it asks for.
     """
 
     least = PowerField(label=gettext_lazy("At least"))
@@ -94,6 +59,11 @@ class ConstraintForm(forms.Form):
     bends = forms.BooleanField(
         label=gettext_lazy("or as close as allowed"), required=False, initial=True
     )
+    least_energy = EnergyField(label=gettext_lazy("Hold at least"))
+    greatest_energy = EnergyField(label=gettext_lazy("Hold at most"))
+    repeats = forms.ChoiceField(
+        label=gettext_lazy("How often"), widget=forms.RadioSelect, initial=ONCE, required=False
+    )
     begin = forms.ChoiceField(
         label=gettext_lazy("From"), widget=forms.RadioSelect, initial=NOW, required=False
     )
@@ -102,6 +72,35 @@ class ConstraintForm(forms.Form):
         label=gettext_lazy("Until"), widget=forms.RadioSelect, initial="4h", required=False
     )
     end_at = LocalTimeField(label=gettext_lazy("Ends"))
+    weekdays = forms.TypedMultipleChoiceField(
+        label=gettext_lazy("On which days"),
+        widget=forms.CheckboxSelectMultiple,
+        coerce=int,
+        required=False,
+        initial=_WORKDAYS,
+    )
+    starts = forms.TimeField(
+        label=gettext_lazy("From"),
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        required=False,
+        initial=time(17),
+    )
+    stops = forms.TimeField(
+        label=gettext_lazy("Until"),
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        required=False,
+        initial=time(20),
+    )
+    first_day = forms.DateField(
+        label=gettext_lazy("First day"),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        required=False,
+    )
+    last_day = forms.DateField(
+        label=gettext_lazy("Last day"),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        required=False,
+    )
     priority = forms.TypedChoiceField(
         label=gettext_lazy("How strong"), coerce=int, widget=forms.RadioSelect
     )
@@ -117,58 +116,102 @@ class ConstraintForm(forms.Form):
         now: datetime,
         side: Side,
         kinds: Sequence[tuple[str, str]] = (),
+        changed: Constraint | Series | None = None,
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._zone, self._now, self._side = zone, now, side
-        self.fields["begin"].choices = [(NOW, _("now")), (LATER, _("later"))]
-        self.fields["end"].choices = [
-            ("1h", _("1 h")),
-            ("4h", _("4 h")),
-            ("midnight", _("until midnight")),
-            ("morning", _("until tomorrow, 06:00")),
-            (UNTIL, _("exactly until")),
-        ]
-        self.fields["priority"].choices = priority_choices(emitter.kind)
-        self.fields["priority"].initial = default_priority(emitter.kind)
-        local = now.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
-        self.fields["begin_at"].initial = local + timedelta(hours=1)
-        self.fields["end_at"].initial = local + timedelta(hours=5)
+        self._zone, self._now, self._side, self._changed = zone, now, side, changed
+        begins, ends = [(NOW, _("now")), (LATER, _("later"))], _ends()
+        if isinstance(changed, Constraint):
+            begins.insert(0, (KEPT, moment(changed.valid_at, now=now, zone=zone)))
+            ends.insert(0, (KEPT, moment(changed.invalid_at, now=now, zone=zone)))
+        self.fields["begin"].choices, self.fields["end"].choices = begins, ends
+        self.fields["repeats"].choices = [(ONCE, _("once")), (WEEKLY, _("every week"))]
+        self.fields["weekdays"].choices = list(WEEKDAYS_ABBR.items())
+        self.most = number(ceiling(emitter.kind), 0)
+        self.fields["priority"].choices = _priorities(emitter, changed)
         if kinds:
             self.fields["kinds"].choices = kinds
-            self.fields["kinds"].initial = [kind for kind, _name in kinds]
             self.fields["kinds"].error_messages["required"] = _("Choose at least one kind.")
         else:
             del self.fields["kinds"]
+        local = now.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
+        self.initial = {
+            "begin_at": local + timedelta(hours=1),
+            "end_at": local + timedelta(hours=5),
+            "first_day": local.date(),
+            "last_day": local.date() + _LONG,
+            "priority": default_priority(emitter.kind),
+            "kinds": [kind for kind, _name in kinds],
+            **(_shown(changed, side) if changed is not None else {}),
+            **self.initial,
+        }
+
+    @property
+    def is_weekly(self) -> bool:
+        """Whether it is to come again every week."""
+        if self._changed is not None:
+            return isinstance(self._changed, Series)
+        return self.cleaned_data.get("repeats") == WEEKLY
+
+    @property
+    def is_of_series(self) -> bool:
+        """Whether a series is changed."""
+        return isinstance(self._changed, Series)
+
+    @property
+    def is_change(self) -> bool:
+        """Whether something that stands is changed."""
+        return self._changed is not None
+
+    @property
+    def asked(self) -> Draft | SeriesDraft:
+        """What is asked for, once or again and again."""
+        return self.series_draft if self.is_weekly else self.draft
 
     @property
     def draft(self) -> Draft:
-        """What is asked for."""
+        """What is asked for once."""
         cleaned = self.cleaned_data
-        low, high, point = cleaned["least"], cleaned["greatest"], cleaned["point"]
-        if self._side.sign < 0:
-            low, high, point = _turned(high), _turned(low), _turned(point)
-        kinds = tuple(cleaned.get("kinds", ()))
-        # All of them also means those of kinds that come later.
-        if len(kinds) == len(self.fields["kinds"].choices if kinds else ()):
-            kinds = ()
         return Draft(
-            min_w=low,
-            max_w=high,
-            set_point_w=point,
-            closest=point is not None and cleaned["bends"],
+            id=self._changed.pk if isinstance(self._changed, Constraint) else None,
             valid_at=cleaned["valid_at"],
             invalid_at=cleaned["invalid_at"],
             priority=cleaned["priority"],
-            kinds=kinds,
+            kinds=self._kinds(),
+            **self._amounts(),
+        )
+
+    @property
+    def series_draft(self) -> SeriesDraft:
+        """What is asked for again and again."""
+        cleaned = self.cleaned_data
+        frame = Frame(cleaned["starts"], cleaned["stops"])
+        # What goes on after midnight ends on the day after the last one.
+        last = cleaned["last_day"] + _DAY
+        goes_on = frame.ends != time() and frame.ends <= frame.begins
+        return SeriesDraft(
+            parts=(Part(frame=frame, asks=Draft(**self._amounts())),),
+            from_at=instant(cleaned["first_day"], frame.begins, self._zone),
+            until_at=instant(last, frame.ends if goes_on else time(), self._zone),
+            time_zone=self._zone.key,
+            weekdays=tuple(cleaned["weekdays"]),
+            title=self._changed.title if isinstance(self._changed, Series) else "",
+            kinds=self._kinds(),
+            priority=cleaned["priority"],
         )
 
     def clean(self) -> dict:
         cleaned = super().clean()
+        if self.is_weekly:
+            self._clean_weekly(cleaned)
+            return cleaned
         cleaned["valid_at"], start = None, self._now
         if cleaned.get("begin") == LATER:
             start = cleaned["valid_at"] = self._placed("begin_at")
-        cleaned["invalid_at"] = start and self._end(start)
+        elif cleaned.get("begin") == KEPT:
+            start = cleaned["valid_at"] = self._changed.valid_at
+        cleaned["invalid_at"] = start and self._end(max(start, self._now))
         return cleaned
 
     def refuse(self, error: UnableToConstrain) -> None:
@@ -176,10 +219,42 @@ class ConstraintForm(forms.Form):
         part = self._side.part(error.field)
         self.add_error(_FIELDS.get(part), error.reason)
 
+    def _clean_weekly(self, cleaned: dict) -> None:
+        if not cleaned.get("weekdays") and "weekdays" not in self.errors:
+            self.add_error("weekdays", _("Choose at least one day."))
+        for name in ("starts", "stops"):
+            if cleaned.get(name) is None and name not in self.errors:
+                self.add_error(name, _("Give a time of the day."))
+        for name in ("first_day", "last_day"):
+            day: date | None = cleaned.get(name)
+            if name not in self.errors and (day is None or day.year not in YEARS):
+                self.add_error(name, _("Give a day."))
+
+    def _amounts(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        low, high, point = cleaned["least"], cleaned["greatest"], cleaned["point"]
+        if self._side.sign < 0:
+            low, high, point = _turned(high), _turned(low), _turned(point)
+        return {
+            "min_w": low,
+            "max_w": high,
+            "set_point_w": point,
+            "closest": point is not None and cleaned["bends"],
+            "min_wh": cleaned["least_energy"],
+            "max_wh": cleaned["greatest_energy"],
+        }
+
+    def _kinds(self) -> tuple[str, ...]:
+        kinds = tuple(self.cleaned_data.get("kinds", ()))
+        # All of them also means those of kinds that come later.
+        is_all = len(kinds) == len(self.fields["kinds"].choices if kinds else ())
+        return () if is_all else kinds
+
     def _end(self, start: datetime) -> datetime | None:
         chosen = self.cleaned_data.get("end")
-        local = start.astimezone(self._zone)
-        tomorrow = local.date() + timedelta(days=1)
+        tomorrow = start.astimezone(self._zone).date() + _DAY
+        if chosen == KEPT:
+            return self._changed.invalid_at
         if chosen == "1h":
             return start + timedelta(hours=1)
         if chosen == "midnight":
@@ -214,6 +289,60 @@ def kinds_of(members: Sequence[Appliance]) -> list[tuple[str, str]]:
 
 def _name(choice: tuple[str, str]) -> str:
     return choice[1]
+
+
+def _ends() -> list[tuple[str, str]]:
+    return [
+        ("1h", _("1 h")),
+        ("4h", _("4 h")),
+        ("midnight", _("until midnight")),
+        ("morning", _("until tomorrow, 06:00")),
+        (UNTIL, _("exactly until")),
+    ]
+
+
+def _priorities(emitter: Emitter, changed: Constraint | Series | None) -> list[tuple[int, str]]:
+    choices = priority_choices(emitter.kind)
+    if changed is not None and changed.priority not in dict(choices):
+        said = _("As it is: %(priority)s")
+        words = priority_words(emitter.kind, changed.priority)
+        choices.insert(0, (changed.priority, said % {"priority": words}))
+    return choices
+
+
+def _shown(changed: Constraint | Series, side: Side) -> dict[str, Any]:
+    """What stands, as the fields show it."""
+    asks: Any = changed
+    when: dict[str, Any] = {"begin": KEPT, "end": KEPT}
+    if isinstance(changed, Series):
+        draft = series_draft_of(changed)
+        [part] = draft.parts
+        asks = part.asks
+        when = {
+            "repeats": WEEKLY,
+            "weekdays": draft.weekdays or tuple(range(7)),
+            "starts": part.frame.begins,
+            "stops": part.frame.ends,
+            "first_day": draft.from_at.astimezone(ZoneInfo(draft.time_zone)).date(),
+            "last_day": last_day(draft),
+        }
+    low, high, point = asks.min_w, asks.max_w, asks.set_point_w
+    if side.sign < 0:
+        low, high, point = _turned(high), _turned(low), _turned(point)
+    kinds = {"kinds": changed.kinds} if changed.kinds else {}
+    return (
+        when
+        | kinds
+        | {
+            "least": as_typed(low),
+            "greatest": as_typed(high),
+            "point": as_typed(point),
+            "bends": asks.closest or point is None,
+            "least_energy": as_typed(asks.min_wh),
+            "greatest_energy": as_typed(asks.max_wh),
+            "priority": changed.priority,
+        }
+    )
 
 
 def _turned(watts: float | None) -> float | None:

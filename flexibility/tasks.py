@@ -1,9 +1,10 @@
-"""Celery tasks of flexibility: what is done to many appliances."""
+"""Celery tasks of flexibility: what is done to many appliances, and series that go on."""
 
 from celery import shared_task
 from django.db import transaction
 
 from flexibility.bulk.operations import work_due
+from flexibility.series import operations as series
 from gridx import clock
 
 
@@ -24,3 +25,9 @@ def work_soon() -> None:
 
 def _hint() -> None:
     work_bulk_actions.apply_async(retry=False)
+
+
+@shared_task
+def extend_series() -> None:
+    """Set in advance what of long series is not further ahead than constraints may be."""
+    series.extend_series(now=clock.now())

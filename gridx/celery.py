@@ -27,6 +27,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 5.0},
     },
+    "extend series": {
+        "task": "flexibility.tasks.extend_series",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "keep proofs of dimmings": {
         "task": "gridx.tasks.keep_proofs",
         "schedule": 600.0,

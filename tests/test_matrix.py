@@ -165,6 +165,12 @@ PAGES = [
     Line("bulk_action", SEEN),
     Line("bulk_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraint_delivery", SEEN),
+    Line("constraint_edit", (200, 403, 404, 404, 403, SIGN_IN)),
+    Line("constraint_edit", (422, 403, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
+    Line("series_edit", (200, 403, 404, 404, 403, SIGN_IN)),
+    Line("series_edit", (422, 403, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
+    Line("series_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
+    Line("series_restore", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraint_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraint_restore", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("gateway_detail", SEEN),
@@ -407,6 +413,17 @@ def things(cast: Cast, now) -> dict:
         )
         for kind in (ApplianceKind.EV_CHARGING_STATION, ApplianceKind.GRID_METER)
     )
+    weekly = set_series(
+        target=cast.pv,
+        draft=SeriesDraft(
+            parts=(Part(frame=ALL_DAY, asks=Draft(min_w=-5_000)),),
+            from_at=clock.now(),
+            until_at=clock.now() + timedelta(hours=1),
+            time_zone="Europe/Berlin",
+        ),
+        emitter=emitter_of(cast.mara),
+        now=clock.now(),
+    )
     helper = User.objects.create(
         email="second@south.example", account=cast.south, role="grid_operator"
     )
@@ -420,6 +437,7 @@ def things(cast: Cast, now) -> dict:
         "cluster_id": cluster.pk,
         "constraint_id": limit.pk,
         "action_id": action.pk,
+        "series_id": weekly.pk,
         "policy_id": ChargingPolicy.objects.get(system=cast.lindenweg).pk,
         "dimming_id": dimming.pk,
         "charging_schedule_id": charging.pk,

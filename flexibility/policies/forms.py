@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.emitters import Emitter, UnableToConstrain
-from flexibility.forms import MORNING, UNTIL, LocalTimeField
+from flexibility.fields import LocalTimeField
+from flexibility.forms import MORNING, UNTIL
 from flexibility.policies.charging import Mode
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.sentences import CHOICES, MODES, policy_priorities

@@ -1,18 +1,18 @@
 """Series: limits that come again at times of the day, set and withdrawn as one.
 
 Every occurrence of the next 400 days is a constraint of its own, so that nothing else has to know
-of series; setting one again moves that on.
+of series. One that goes on for longer is extended as time passes (`extend_series`).
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.audit import Verb, record_change
@@ -21,10 +21,13 @@ from flexibility.emitters import Emitter, UnableToConstrain, priority_of
 from flexibility.models import Constraint, Series
 from flexibility.operations import (
     LONGEST_VALIDITY,
+    RESTORED_WITHIN,
     Draft,
+    UnableToRestore,
     drafted,
     require_own,
 )
+from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.series.recurrence import EVERY_DAY, Frame, Occurrence, occurrences, overlapping
 from flexibility.targets import Target, account_of, fields_of, systems_of
@@ -34,6 +37,8 @@ MOST_PARTS = 48
 MOST_STANDING = 250
 MOST_OCCURRENCES = 20_000
 AT_ONCE = 1_000
+# A series that ends later than this may have to be extended.
+EXTENDED_FROM = LONGEST_VALIDITY - timedelta(days=30)
 
 _ASKED = ("min_w", "max_w", "set_point_w", "closest", "min_wh", "max_wh")
 
@@ -131,6 +136,65 @@ def withdraw_series(*, series: Series, by: Emitter, now: datetime) -> Series:
     return series
 
 
+def restore_series(*, series: Series, by: Emitter, now: datetime) -> Series:
+    """Take back that somebody withdrew a series, within a minute.
+
+    One that stands is left as it is. Raises PermissionDenied as `withdraw_series` does, and
+    UnableToRestore where it is too late.
+    """
+    require_own(series, by)
+    with transaction.atomic():
+        systems = hold_systems(systems_of(series.target))
+        row = Series.objects.select_for_update(of=("self",)).get(pk=series.pk)
+        if row.withdrawn_at is None:
+            return row
+        if not may_restore_series(row, now=now):
+            raise UnableToRestore(_("It was withdrawn too long ago, or is over: set it anew."))
+        # Those that were withdrawn with it, and no others.
+        Constraint.objects.filter(
+            series=row, withdrawn_at=row.withdrawn_at, invalid_at__gt=now
+        ).update(withdrawn_at=None, withdrawn_by=None)
+        row.withdrawn_at = row.withdrawn_by = None
+        row.save(update_fields=["withdrawn_at", "withdrawn_by"])
+        _require_room(row, now)
+        _record(row, Verb.CONSTRAINT_RESTORED, by.user, now)
+        resolve_systems(systems=systems, now=now)
+    return row
+
+
+def may_restore_series(row: Series, *, now: datetime) -> bool:
+    """Whether a person withdrew it just now, and it would still occur."""
+    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
+    return is_recent and row.withdrawn_by_id is not None and row.until_at > now
+
+
+def extend_series(*, now: datetime) -> int:
+    """Add the occurrences that are less than 400 days ahead by now; returns how many."""
+    added = 0
+    long_ones = Series.objects.filter(withdrawn_at=None, until_at__gt=now + EXTENDED_FROM)
+    for pk in long_ones.values_list("pk", flat=True):
+        with transaction.atomic():
+            series = Series.objects.select_for_update(of=("self",)).get(pk=pk)
+            known = Constraint.objects.filter(series=series).aggregate(until=Max("invalid_at"))
+            if series.withdrawn_at is not None or known["until"] is None:
+                continue
+            draft = replace(series_draft_of(series), from_at=max(known["until"], now))
+            emitter = Emitter(EmitterKind(series.emitter_kind), series.emitter)
+            rows = _occurring(series, draft, emitter, now)
+            Constraint.objects.bulk_create(rows.values(), batch_size=AT_ONCE)
+            added += len(rows)
+    return added
+
+
+def drafted_series(
+    *, target: Target, draft: SeriesDraft, emitter: Emitter, now: datetime
+) -> list[Constraint]:
+    """The constraints that a series would become, not saved. Raises UnableToConstrain."""
+    _check(draft, now)
+    series = Series(**fields_of(target))
+    return list(_rows(series, draft, emitter, now).values())
+
+
 def series_draft_of(series: Series) -> SeriesDraft:
     """What a series asks for, to be changed in part."""
     return SeriesDraft(
@@ -154,15 +218,21 @@ _Key = tuple[Any, ...]
 def _rows(
     series: Series, draft: SeriesDraft, emitter: Emitter, now: datetime
 ) -> dict[_Key, Constraint]:
-    """The constraints of all occurrences from now on."""
-    targets = _constrained(series.target, draft.kinds)
-    if not targets:
+    """The constraints of all occurrences from now on. Raises UnableToConstrain without any."""
+    if not _constrained(series.target, draft.kinds):
         raise UnableToConstrain("target", _("It has no appliance that is meant."))
-    found = _occurrences(draft, now)
-    if not found:
+    rows = _occurring(series, draft, emitter, now)
+    if not rows:
         raise UnableToConstrain("parts", _("It never occurs."))
+    return rows
+
+
+def _occurring(
+    series: Series, draft: SeriesDraft, emitter: Emitter, now: datetime
+) -> dict[_Key, Constraint]:
     rows = {}
-    for target in targets:
+    found = _occurrences(draft, now)
+    for target in _constrained(series.target, draft.kinds):
         kinds = () if isinstance(target, Appliance) else draft.kinds
         for one in found:
             asks = replace(

@@ -71,7 +71,7 @@ def occurrences(
 
 def instant(day: date, at: time, zone: ZoneInfo) -> datetime:
     """The first instant at which the clock shows this time of the day, or a later one of it."""
-    wall = datetime.combine(day, at)
+    wall = datetime.combine(day, at.replace(fold=0))
     found = wall.replace(tzinfo=zone).astimezone(UTC)
     if _wall(found, zone) == wall:
         return found

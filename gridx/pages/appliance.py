@@ -28,8 +28,8 @@ from flexibility import words
 from flexibility.api import may_be_named
 from flexibility.bars import outcome_of, sides
 from flexibility.emitters import Emitter, emitter_of
-from flexibility.models import Constraint, GatewaySchedule
-from flexibility.operations import may_restore, require_own
+from flexibility.models import Constraint, GatewaySchedule, Series
+from flexibility.operations import may_restore
 from flexibility.queries import (
     Delivery,
     Explained,
@@ -53,7 +53,11 @@ from flexibility.sentences import (
     side_of,
     statement,
 )
+from flexibility.series.operations import may_restore_series
+from flexibility.series.sentences import series_words
 from gridx import clock
+from gridx.pages.acting import emitters_or_none, home_of, may_edit, may_withdraw_as
+from gridx.pages.again import Again, again_of, first_of_each, later_occurrences, series_among
 from gridx.pages.appliances import Card, cards_of
 from gridx.pages.flow import gateway_of, seen_of
 from gridx.pages.timeline import priority_line, spans_around, timeline_context
@@ -99,6 +103,7 @@ _OUTCOMES = {
     OutcomeKind.EXPIRED: ("", gettext_lazy("over")),
     OutcomeKind.WITHDRAWN: ("", gettext_lazy("withdrawn")),
 }
+_LATER = {"power": {"outcome": OutcomeKind.SCHEDULED.value, "conflicts_with": []}}
 IN_TRANSIT = {Delivery.PENDING, Delivery.SENT}
 
 
@@ -141,6 +146,8 @@ class ConstraintLine:
     group: str
     group_url: str
     may_withdraw: bool
+    edit_url: str
+    again: Again | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +230,12 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         "is_in_transit": flexibility.delivery in IN_TRANSIT,
         "left_alone": _left_alone(found, flexibility, now=now),
         "constraints": constraint_lines(
-            flexibility, side, user=user, emitter=emitter, now=now, zone=zone
+            flexibility,
+            side,
+            user=user,
+            emitters=emitters_or_none(user, found.system),
+            now=now,
+            zone=zone,
         ),
         "mark": _mark(flexibility, now),
         "may_constrain": may_constrain(found, emitter),
@@ -414,17 +426,23 @@ def constraint_lines(
     side: Side,
     *,
     user: User,
-    emitter: Emitter | None,
+    emitters: Sequence[Emitter],
     now: datetime,
     zone: ZoneInfo,
 ) -> list[ConstraintLine]:
     """The list, in words; names of people only where the user sees them elsewhere too."""
     constraints, deciders = flexibility.constraints, flexibility.span.deciders
-    people = may_be_named(user, [one.row for one in constraints])
-    groups = _groups_in_sight(user, [one.row for one in constraints])
+    rows = [one.row for one in constraints]
+    shown = {row.series_id for row in rows if row.series_id}
+    later = later_occurrences(shown=shown, now=now, appliance=flexibility.appliance)
+    people = may_be_named(user, [*rows, *later])
+    groups, series = _groups_in_sight(user, rows), series_among([*rows, *later])
+    listed = {row.pk for row in first_of_each(rows)}
     lines = []
-    for one in constraints:
+    for one in (*constraints, *(Explained(row, _LATER, "") for row in later)):
         row = one.row
+        if row.pk not in listed and row not in later:
+            continue
         group = groups.get(row.cluster_id or row.pool_id)
         lines.append(
             ConstraintLine(
@@ -438,7 +456,9 @@ def constraint_lines(
                 reason=reason_of(one, constraints, deciders, side),
                 group=str(group) if group else "" if row.appliance_id else _("a group"),
                 group_url=group_url(group) if group else "",
-                may_withdraw=row.appliance_id is not None and may_withdraw(row, emitter),
+                may_withdraw=row.appliance_id is not None and may_withdraw_as(row, emitters),
+                edit_url=edit_url(row, emitters) if row.appliance_id else "",
+                again=again_of(series.get(row.series_id), emitters, now=now),
             )
         )
     return lines
@@ -472,15 +492,10 @@ def when_of(row: Constraint, *, now: datetime, zone: ZoneInfo) -> str:
     return _("from %(from)s until %(until)s") % (start | until)
 
 
-def may_withdraw(row: Constraint, emitter: Emitter | None) -> bool:
-    """Whether the user may end it by hand; what the program set would only come again."""
-    if emitter is None or row.policy_id or row.limit_id:
-        return False
-    try:
-        require_own(row, emitter)
-    except PermissionDenied:
-        return False
-    return True
+def edit_url(row: Constraint, emitters: Sequence[Emitter]) -> str:
+    """Where the user can change a constraint; of a series its own line says so."""
+    is_own = row.series_id is None and any(may_edit(row, one) for one in emitters)
+    return reverse("constraint_edit", args=[row.pk]) if is_own else ""
 
 
 def group_url(group: Cluster | SystemPool) -> str:
@@ -552,12 +567,19 @@ def _span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo
 
 
 def undo_of(withdrawn: UUID | None, *, user: User, now: datetime) -> dict[str, Any] | None:
-    """A constraint that was withdrawn just now, where the user may set it again."""
-    emitter = emitter_or_none(user)
-    if withdrawn is None or emitter is None:
+    """A constraint or a series that was withdrawn just now, where the user may set it again."""
+    if withdrawn is None:
         return None
     row = Constraint.objects.visible_to(user).filter(pk=withdrawn).first()
-    if row is None or not may_withdraw(row, emitter) or not may_restore(row, now=now):
+    if row is not None:
+        side = side_of(row.appliance.kind) if row.appliance_id else Side(ANY)
+        what, url, is_recent = asked(row, side), "constraint_restore", may_restore(row, now=now)
+    else:
+        row = Series.objects.visible_to(user).filter(pk=withdrawn).first()
+        if row is None:
+            return None
+        what, url = series_words(row, now=now), "series_restore"
+        is_recent = may_restore_series(row, now=now)
+    if not is_recent or not may_withdraw_as(row, emitters_or_none(user, home_of(row))):
         return None
-    side = side_of(row.appliance.kind) if row.appliance_id else Side(ANY)
-    return {"id": row.pk, "what": asked(row, side)}
+    return {"what": what, "url": reverse(url, args=[row.pk])}

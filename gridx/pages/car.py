@@ -35,7 +35,8 @@ from flexibility.resolver import EmitterKind
 from flexibility.sentences import kilowatts, moment
 from gridx import clock
 from gridx.pages import appliance as appliance_page
-from gridx.pages.appliance import emitter_or_none, may_withdraw, uuid_or_none
+from gridx.pages.acting import may_withdraw
+from gridx.pages.appliance import emitter_or_none, uuid_or_none
 from gridx.pages.navigation import show_in_navigation
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, System

@@ -37,13 +37,14 @@ from flexibility.resolver import EmitterKind, OutcomeKind
 from flexibility.sentences import ANY, Side, allowed, side_of
 from flexibility.standing import members_of
 from gridx import clock
+from gridx.pages.acting import emitters_or_none, may_withdraw_as
+from gridx.pages.again import Again, again_of, first_of_each, series_among
 from gridx.pages.appliance import (
     IN_TRANSIT,
     Tag,
     delivery_tag,
-    emitter_or_none,
+    edit_url,
     group_url,
-    may_withdraw,
     tag_of,
     title_of,
     undo_of,
@@ -101,6 +102,8 @@ class GroupLine:
     following: str
     troubled: tuple[tuple[Appliance, str], ...]
     may_withdraw: bool
+    edit_url: str
+    again: Again | None
 
 
 @login_required
@@ -146,8 +149,8 @@ def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
 def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> dict[str, Any]:
     """The context of a group's page."""
     found, is_cut = _flexibilities(group, now)
-    emitter = emitter_or_none(user)
     is_cluster = isinstance(group, Cluster)
+    emitters = emitters_or_none(user, group.system if is_cluster else None)
     zone = zone_of(group)
     asked = [one for one in found if _is_asked(one)]
     return {
@@ -162,10 +165,10 @@ def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> 
         ),
         "short": _short(found, is_cut),
         "members": [_member(one, now, zone) for one in found],
-        "constraints": _lines(group, found, user=user, emitter=emitter, now=now),
+        "constraints": _lines(group, found, user=user, emitters=emitters, now=now),
         "deliveries": _deliveries(asked, now, zone),
         "is_in_transit": any(one.delivery in IN_TRANSIT for one in asked),
-        "constrain_url": constrain_url(group) if emitter and found else "",
+        "constrain_url": constrain_url(group) if emitters and found else "",
         "now": now,
     }
 
@@ -246,10 +249,11 @@ def _lines(
     found: Sequence[Now],
     *,
     user: User,
-    emitter: Emitter | None,
+    emitters: Sequence[Emitter],
     now: datetime,
 ) -> list[GroupLine]:
-    rows = list(constraints_on(group, states=[State.ACTIVE, State.SCHEDULED], now=now))
+    rows = first_of_each(constraints_on(group, states=[State.ACTIVE, State.SCHEDULED], now=now))
+    series = series_among(rows)
     people = may_be_named(user, rows)
     by_id: dict[UUID, list[tuple[Appliance, Explained]]] = {}
     for one in found:
@@ -291,7 +295,9 @@ def _lines(
                     % {"n": len(concerned) - len(troubled), "all": len(concerned)}
                 ),
                 troubled=tuple(troubled),
-                may_withdraw=may_withdraw(row, emitter),
+                may_withdraw=may_withdraw_as(row, emitters),
+                edit_url=edit_url(row, emitters),
+                again=again_of(series.get(row.series_id), emitters, now=now),
             )
         )
     return lines

@@ -37,6 +37,18 @@ urlpatterns = [
     path("constraints/withdraw", bulk.constraints_withdraw, name="constraints_withdraw"),
     path("constraints/bulk/<uuid:action_id>", bulk.bulk_action, name="bulk_action"),
     path("constraints/bulk/<uuid:action_id>/withdraw", bulk.bulk_withdraw, name="bulk_withdraw"),
+    path("constraints/series/<uuid:series_id>", editor.series_edit, name="series_edit"),
+    path(
+        "constraints/series/<uuid:series_id>/withdraw",
+        withdrawing.series_withdraw,
+        name="series_withdraw",
+    ),
+    path(
+        "constraints/series/<uuid:series_id>/restore",
+        withdrawing.series_restore,
+        name="series_restore",
+    ),
+    path("constraints/<uuid:constraint_id>", editor.constraint_edit, name="constraint_edit"),
     path(
         "constraints/<uuid:constraint_id>/delivery",
         bulk.constraint_delivery,

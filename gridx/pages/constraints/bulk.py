@@ -28,10 +28,12 @@ from flexibility.models import BulkAction, BulkItem, Constraint, Series, not_ove
 from flexibility.operations import Draft
 from flexibility.resolver import EmitterKind
 from flexibility.sentences import ANY, Side, asked, moment, side_of
+from flexibility.series.sentences import series_words
 from flexibility.standing import members_of
 from flexibility.tasks import work_soon
 from gridx import clock
-from gridx.pages.appliance import emitter_or_none, may_withdraw, title_of, when_of
+from gridx.pages.acting import may_withdraw
+from gridx.pages.appliance import emitter_or_none, title_of, when_of
 from gridx.pages.constraints import subjects
 from gridx.pages.deliveries import deliveries
 from inventory.kinds import CONTROLLABLE
@@ -236,9 +238,12 @@ def _what(action: BulkAction, items: QuerySet[BulkItem], zone: ZoneInfo, now: da
         max_wh=asks.max_wh,
         invalid_at=draft.invalid_at if isinstance(draft, Draft) else None,
     )
-    if isinstance(draft, Draft):
-        return f"{asked(row, side)}, {when_of(row, now=now, zone=zone)}"
-    return asked(row, side)
+    when = (
+        when_of(row, now=now, zone=zone)
+        if isinstance(draft, Draft)
+        else series_words(draft, now=now)
+    )
+    return f"{asked(row, side)}, {when}"
 
 
 def _told(rows: Sequence[Constraint], now: datetime, zone: ZoneInfo) -> list[Standing]:

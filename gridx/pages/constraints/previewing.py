@@ -1,9 +1,10 @@
 """What a constraint would do: a sentence, one appliance drawn, who cannot follow, who loses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
@@ -14,11 +15,14 @@ from flexibility.effects import Effect, Loss, effect_of
 from flexibility.models import Constraint
 from flexibility.queries import Preview, preview
 from flexibility.resolver import Boundary
+from flexibility.resolving import HORIZON
 from flexibility.sentences import Side, allowed, asked, kilowatts, moment, side_of
 from gridx.pages.timeline import timeline_context
 from inventory.models import Appliance
 from measurements.formats import NBSP, number
 
+# What begins later than is shown is shown from so long before.
+LEAD = timedelta(hours=1)
 # So many lines of what would change are shown.
 MOST_LINES = 6
 
@@ -45,9 +49,13 @@ class MemberEffect:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What the preview shows: a sentence, one appliance drawn, and all that matters of others."""
+    """What the preview shows: a sentence, one appliance drawn, and all that matters of others.
+
+    `starts`: from when on that is, where not from now.
+    """
 
     summary: str
+    starts: str
     tone: str
     shown: Appliance | None
     timeline: Any
@@ -59,22 +67,26 @@ class Tried:
 
 def try_out(
     members: Sequence[Appliance],
-    row: Constraint | None,
+    rows: Sequence[Constraint],
     *,
     wanted: str,
     now: datetime,
     zone: ZoneInfo,
+    without: Collection[UUID] = (),
 ) -> Tried | None:
-    """What a constraint would do; without one, how things are. None where there is nobody.
+    """What constraints would do; without any, how things are. None where there is nobody.
 
-    `row` stands for each of the members; `wanted` (an id) is the one to be drawn.
+    `rows` stand for each of the members, and these (ids) do not any more; `wanted` (an id) is the
+    one to be drawn. Looked at are the next two days, or those in which the first of them begins.
     """
     if not members:
         return None
-    drafts = [] if row is None else [row]
+    start = _start(rows, now)
+    drafts = [row for row in rows if row.valid_at < start + HORIZON and row.invalid_at > start]
     new = {str(one.pk) for one in drafts}
     previews = {
-        one.appliance.pk: one for one in preview(appliances=members, drafts=drafts, now=now)
+        one.appliance.pk: one
+        for one in preview(appliances=members, drafts=drafts, now=start, without=without)
     }
     effects = [
         _member_effect(one, effect_of(found.before, found.after, new=new), now, zone)
@@ -86,7 +98,7 @@ def try_out(
     shown = _shown(wanted, members, [*troubled, *losers])
     found = previews[shown.pk]
     return Tried(
-        summary=_summary(effects, row, now, zone),
+        summary=_summary(effects) if drafts else "",
         tone="warning" if troubled else "success",
         shown=shown,
         timeline=timeline_context(
@@ -99,11 +111,18 @@ def try_out(
             # Beside the form there is no room for a wide one.
             shapes=(bars.MIDDLE, bars.NARROW),
         ),
+        starts=moment(start, now=now, zone=zone) if start > now else "",
         changes=tuple(_changes(found, new, shown, now, zone)),
         members=tuple(effects),
         troubled=troubled,
         losers=losers,
     )
+
+
+def _start(rows: Sequence[Constraint], now: datetime) -> datetime:
+    """The beginning of what is looked at: now, or an hour before the first one begins."""
+    first = min((row.valid_at for row in rows), default=now)
+    return now if first < now + HORIZON else first - LEAD
 
 
 def _shown(
@@ -186,11 +205,7 @@ def _when(stretch: Any, now: datetime, zone: ZoneInfo) -> str:
     return f"{start} – {moment(stretch.until_at, now=now, zone=zone)}"
 
 
-def _summary(
-    effects: Sequence[MemberEffect], row: Constraint | None, now: datetime, zone: ZoneInfo
-) -> str:
-    if row is None:
-        return ""
+def _summary(effects: Sequence[MemberEffect]) -> str:
     follow = sum(one.state in ("follows", "bent") for one in effects)
     off = sum(one.switches_off for one in effects)
     if len(effects) == 1:

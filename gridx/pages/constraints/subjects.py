@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,7 +22,7 @@ from gridx.pages import appliance as appliance_page
 from gridx.pages.groups import MOST_MEMBERS, zone_of
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
-from inventory.models import Appliance, Cluster, System, SystemPool
+from inventory.models import Appliance, Cluster, SystemPool
 from inventory.queries import InventoryFilter, Section, inventory
 
 
@@ -40,7 +40,6 @@ class Subject:
     name: str
     back_url: str
     hidden: tuple[tuple[str, str], ...] = ()
-    systems: tuple[System, ...] = field(default=())
 
     @property
     def is_many(self) -> bool:
@@ -74,6 +73,11 @@ def of_group(group: Cluster | SystemPool) -> Subject:
     members = members_of(group).filter(kind__in=CONTROLLABLE).select_related("system")
     rows = list(members.order_by("system__name", "name", "key"))
     return Subject(group, rows, zone_of(group), group.name, page_of(group))
+
+
+def of_target(target: Target) -> Subject:
+    """One appliance, or each member of a group."""
+    return of_appliance(target) if isinstance(target, Appliance) else of_group(target)
 
 
 def page_of(target: Target) -> str:

@@ -10,10 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEntry
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.models import Constraint, Flexibility, Series
-from flexibility.operations import Draft, set_constraints
+from flexibility.operations import Draft, UnableToRestore, set_constraints
 from flexibility.series.operations import (
     Part,
     SeriesDraft,
+    extend_series,
+    restore_series,
     series_draft_of,
     set_series,
     withdraw_series,
@@ -200,3 +202,38 @@ def test_it_takes_as_many_queries_however_often_it_occurs(repeat, now):
             repeat(part("12:00", "13:00", max_w=9 - number), until_at=now + days * DAY)
         counts.append(len(captured))
     assert counts[2] == counts[1]
+
+
+def test_one_that_goes_on_for_longer_than_400_days_is_extended_as_time_passes(driven, repeat, now):
+    series = repeat(part("17:00", "20:00", max_w=5), until_at=now + 402 * DAY)
+    standing = Constraint.objects.filter(series=series, withdrawn_at=None)
+    assert standing.count() == 400
+    last = standing.latest("valid_at")
+    withdraw_one = standing.exclude(pk=last.pk).latest("valid_at")
+    Constraint.objects.filter(pk=withdraw_one.pk).update(withdrawn_at=now)
+    assert extend_series(now=now) == 0
+    assert extend_series(now=now + DAY) == 1
+    assert extend_series(now=now + DAY) == 0
+    assert extend_series(now=now + 20 * DAY) == 1
+    assert standing.latest("valid_at").valid_at == last.valid_at + 2 * DAY
+    # What was withdrawn alone stays so.
+    assert not standing.filter(valid_at=withdraw_one.valid_at).exists()
+
+
+def test_a_series_that_was_withdrawn_is_not_extended(driven, repeat, now):
+    series = repeat(part("17:00", "20:00", max_w=5), until_at=now + 500 * DAY)
+    withdraw_series(series=series, by=emitter_of(driven.fleet), now=now)
+    assert extend_series(now=now + DAY) == 0
+
+
+def test_withdrawing_is_taken_back_within_a_minute(driven, repeat, now):
+    series = repeat(part("10:00", "14:00", max_w=7_000))
+    withdraw_series(series=series, by=emitter_of(driven.fleet), now=now)
+    with pytest.raises(PermissionDenied):
+        restore_series(series=series, by=emitter_of(driven.mara), now=now)
+    restore_series(series=series, by=emitter_of(driven.fleet), now=now)
+    assert len(spans(series)) == 8
+    assert Flexibility.objects.get(pk=driven.evcs.pk).max_w == 7_000
+    withdraw_series(series=series, by=emitter_of(driven.fleet), now=now)
+    with pytest.raises(UnableToRestore):
+        restore_series(series=series, by=emitter_of(driven.fleet), now=now + timedelta(minutes=1))

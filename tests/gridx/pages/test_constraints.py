@@ -7,8 +7,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.access import Role
+from accounts.models import AuditEntry, User
 from flexibility.emitters import Emitter, emitter_of
-from flexibility.models import Constraint
+from flexibility.models import Constraint, ResolvedBoundary
 from flexibility.operations import Draft, set_constraints
 from flexibility.resolver import EmitterKind
 from inventory.models import Appliance, Cluster
@@ -95,6 +97,113 @@ def test_mistakes_are_told_at_their_fields_and_nothing_is_lost(fleet: Client, dr
 def test_one_that_is_over_already_says_so_at_its_end(fleet: Client, driven: Cast):
     html = sent(fleet, driven.evcs, 422, greatest="7", end="until", end_at="2026-06-15T11:59")
     assert "It would be over already." in html
+
+
+def test_energy_is_limited_in_kilowatt_hours(fleet: Client, driven: Cast):
+    html = fleet.get(editor(driven.battery)).content.decode()
+    assert "How much is to be stored in it" in html
+    sent(fleet, driven.battery, 302, least_energy="2.5", greatest_energy="8000 Wh")
+    [row] = own()
+    assert (row.min_wh, row.max_wh, row.max_w) == (2_500, 8_000, None)
+    html = sent(fleet, driven.battery, 422, least_energy="9", greatest_energy="8")
+    assert "The least energy is above the greatest." in html
+    assert re.search(r'name="least_energy" value="9"[^>]*aria-invalid="true"', html)
+    assert re.search(r"<details[^>]* open>", html)
+
+
+def test_a_day_that_cannot_be_meant_is_told(fleet: Client, driven: Cast):
+    for day in ("0001-01-01T00:00", "9999-12-31T23:59"):
+        html = sent(fleet, driven.evcs, 422, greatest="7", end="until", end_at=day)
+        assert "Give a day and a time." in html
+
+
+# Changed later on --------------------------------------------------------------------------------
+
+
+def edit(row: Constraint) -> str:
+    return reverse("constraint_edit", args=[row.pk])
+
+
+def test_one_that_stands_is_shown_filled_in_and_replaced_as_a_whole(
+    fleet: Client, driven: Cast, limit, at_noon: datetime, monkeypatch
+):
+    row = limit(max_w=11_000, priority=2_500)
+    later = at_noon + HOUR
+    monkeypatch.setattr("gridx.clock.now", lambda: later)
+    html = fleet.get(edit(row)).content.decode().replace("\N{NO-BREAK SPACE}", " ")
+    assert 'name="greatest" value="11"' in html
+    assert re.search(r'name="begin" value="kept"[^>]*checked', html)
+    assert re.search(r'name="end" value="kept"[^>]*checked', html)
+    assert re.search(r'name="priority" value="2500"[^>]*checked', html)
+    assert edit(row) in page(fleet, driven.evcs)
+    data = {"greatest": "9", "begin": "kept", "end": "kept", "priority": "2500"}
+    assert fleet.post(edit(row), data).status_code == 302
+    [changed] = own()
+    assert (changed.pk, changed.max_w) == (row.pk, 9_000)
+    assert (changed.valid_at, changed.invalid_at) == (row.valid_at, row.invalid_at)
+    entry = AuditEntry.objects.latest("at")
+    assert (entry.verb, entry.changes["max_w"]) == ("constrained", [11_000, 9_000])
+    # The past remains as it was known.
+    kept = ResolvedBoundary.objects.filter(appliance_key=driven.evcs.key).order_by("at")
+    assert [(one.at, one.max_w) for one in kept][-2:] == [(at_noon, 11_000), (later, 9_000)]
+
+
+def test_a_change_is_tried_out_against_what_stands(fleet: Client, driven: Cast, limit):
+    row = limit(max_w=11_000)
+    data = {"greatest": "9", "begin": "kept", "end": "kept", "priority": "3000", "preview": "1"}
+    headers = {"HX-Request": "true", "HX-Target": "preview"}
+    html = fleet.post(edit(row), data, headers=headers).content.decode()
+    assert "4.14 kW to 9 kW, or off in place of 4.14 kW to 11 kW" in html.replace("\xa0", " ")
+    row.refresh_from_db()
+    assert row.max_w == 11_000
+
+
+def test_what_is_over_or_anothers_is_not_changed(
+    client: Client, driven: Cast, limit, at_noon: datetime
+):
+    row, residents = limit(max_w=11_000), limit(max_w=9_000, emitter=emitter_of(driven.mara))
+    client.force_login(driven.fleet)
+    assert client.get(edit(residents)).status_code == 403
+    act(client, row, "withdraw")
+    for answer in (client.get(edit(row)), client.post(edit(row), {**USUAL, "greatest": "1"})):
+        assert answer.url == reverse("appliance", args=[driven.evcs.pk])
+    row.refresh_from_db()
+    assert (row.max_w, row.withdrawn_at) == (11_000, at_noon)
+    driver = Constraint.objects.get(appliance=driven.evcs, emitter_kind="driver")
+    assert client.get(edit(driver)).status_code == 403
+    client.force_login(driven.schmidt)
+    assert client.get(edit(row)).status_code == 404
+
+
+# As whom -----------------------------------------------------------------------------------------
+
+
+def test_who_manages_the_fleet_and_lives_there_chooses_as_whom_to_ask(client: Client, driven: Cast):
+    both = User.objects.create(
+        email="both@meyer.example", account=driven.meyers, role=Role.FLEET_MANAGER
+    )
+    client.force_login(both)
+    where = editor(driven.evcs)
+    html = client.get(where).content.decode()
+    assert '<a href="?as=account_user" aria-current="page">as the fleet manager</a>' in html
+    html = client.get(f"{where}?as=local_user").content.decode()
+    assert 'value="2999"' in html
+    assert 'value="9999"' not in html
+    data = {**USUAL, "greatest": "7", "priority": "2000"}
+    assert client.post(f"{where}?as=local_user", data).status_code == 302
+    [row] = Constraint.objects.filter(emitter=both)
+    assert row.emitter_kind == "local_user"
+    assert act(client, row, "withdraw").status_code == 302
+    row.refresh_from_db()
+    assert row.withdrawn_at is not None
+
+
+def test_nobody_asks_as_somebody_else(fleet: Client, driven: Cast):
+    where = editor(driven.evcs)
+    assert "?as=" not in fleet.get(where).content.decode()
+    fleet.post(f"{where}?as=grid_operator", {**USUAL, "greatest": "7"})
+    [row] = own()
+    assert row.emitter_kind == "account_user"
 
 
 # Before it is saved ------------------------------------------------------------------------------
