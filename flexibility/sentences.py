@@ -318,7 +318,9 @@ def _clause(
     if emitter is None:
         return said
     is_own = first.deciders[part] in own
-    return f"{said}, {_('because you set it') if is_own else _BECAUSE[emitter]}"
+    # Outside of the f-string: those who collect texts do not look into it.
+    because = _("because you set it") if is_own else _BECAUSE[emitter]
+    return f"{said}, {because}"
 
 
 def _until(spans: Sequence[Span], part: str) -> datetime | None:

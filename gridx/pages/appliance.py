@@ -539,18 +539,23 @@ def why_of(
             _join(lines, one.span, OutcomeKind(outcome_of(asking)), reason)
     return {
         "title": title[:1].upper() + title[1:],
-        "lines": [
-            WhyLine(
-                _span_words(start, end, now=now, zone=zone),
-                tag_of(kind),
-                f"{reason} {_('Allowed: %(what)s.') % {'what': what}}",
-            )
-            for start, end, kind, reason, what in (
-                (start, end, kind, reason, allowed(span.boundary, side))
-                for start, end, kind, reason, span in lines
-            )
-        ],
+        "lines": [_why_line(*line, now=now, zone=zone, side=side) for line in lines],
     }
+
+
+def _why_line(
+    start: datetime,
+    end: datetime,
+    kind: OutcomeKind,
+    reason: str,
+    span: Span,
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    side: Side,
+) -> WhyLine:
+    may = _("Allowed: %(what)s.") % {"what": allowed(span.boundary, side)}
+    return WhyLine(_span_words(start, end, now=now, zone=zone), tag_of(kind), f"{reason} {may}")
 
 
 def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:

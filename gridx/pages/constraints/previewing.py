@@ -215,7 +215,8 @@ def _summary(effects: Sequence[MemberEffect]) -> str:
             "partly": _("It can be kept to for a part of the time only."),
             "not": _("It cannot be kept to: something stronger leaves it no room."),
         }[effects[0].state]
-        return f"{told} {_('It switches off for that.')}" if off else told
+        switches = _("It switches off for that.")
+        return f"{told} {switches}" if off else told
     told = ngettext(
         "%(follow)d of %(all)d appliance can follow.",
         "%(follow)d of %(all)d appliances can follow.",
