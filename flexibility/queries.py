@@ -13,7 +13,7 @@ from accounts.models import User
 from flexibility import words
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary, not_over
 from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
-from flexibility.resolving import HORIZON, boundary_of, resolved_values
+from flexibility.resolving import HORIZON, Told, boundary_of, resolved_values_of, told
 from flexibility.standing import as_pure, concerns, standing_constraints
 from inventory.models import Appliance, Gateway
 from measurements.models import LatestReading
@@ -256,7 +256,7 @@ def _now(
     is_gone = appliance.removed_at is not None or (gateway and gateway.revoked_at is not None)
     return Now(
         appliance=appliance,
-        span=_span(first, rows),
+        span=_span(first, told(rows)),
         constraints=_explained(first, rows),
         reading=reading,
         kept=kept,
@@ -269,7 +269,7 @@ def _now(
 
 def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
     names = {str(row.pk): str(words.EMITTERS[row.emitter_kind]) for row in rows}
-    deciders = _span(segment, rows).deciders
+    deciders = _span(segment, told(rows)).deciders
     found = []
     for row in sorted(rows, key=lambda row: (-row.priority, -row.created_at.timestamp())):
         both = segment.resolution.outcomes[str(row.pk)]
@@ -313,11 +313,12 @@ def _because(
 
 def _spans(rows: list[Constraint], *, from_at: datetime, until_at: datetime) -> list[Span]:
     segments = timeline(map(as_pure, rows), from_at=from_at, until_at=until_at)
-    return [_span(segment, rows) for segment in segments]
+    said = told(rows)
+    return [_span(segment, said) for segment in segments]
 
 
-def _span(segment: Segment, rows: list[Constraint]) -> Span:
-    values = resolved_values(segment.resolution, rows)
+def _span(segment: Segment, said: Sequence[Told]) -> Span:
+    values = resolved_values_of(segment.resolution, said)
     return Span(
         segment.from_at,
         segment.until_at,

@@ -6,8 +6,8 @@ changed. It holds the rows of the systems while it works, so that of two changes
 the later one sees both. Doing it again changes nothing.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from flexibility.limits.balancing import balance
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.resolver import (
     Boundary,
+    Deciders,
     EmitterKind,
     Outcome,
     OutcomeKind,
@@ -42,6 +43,7 @@ SCHEDULE = "schedule"
 CHANNEL = "flexibility"
 
 _BOUNDARY = ("min_w", "max_w", "set_point_w", "can_pause", "min_wh", "max_wh")
+_DECIDED = tuple(one.name for one in fields(Deciders))
 _RESOLVED = (*_BOUNDARY, "deciders", "inputs")
 _STAGED = {OutcomeKind.SCHEDULED, OutcomeKind.EXPIRED, OutcomeKind.WITHDRAWN}
 _FAIL_SAFE_KINDS = {
@@ -103,30 +105,40 @@ def hold_systems(systems: Collection[UUID]) -> list[UUID]:
 
 def resolved_values(resolution: Resolution, rows: Iterable[Constraint]) -> dict[str, Any]:
     """A resolution as it is kept: the boundary, who decides it, and what had a say."""
-    outcomes = resolution.outcomes
+    return resolved_values_of(resolution, told(rows))
+
+
+# A constraint's id and what it says, as it is kept with whatever becomes of it.
+Told = tuple[str, Mapping[str, Any]]
+
+
+def told(rows: Iterable[Constraint]) -> list[Told]:
+    """What the rows say, the strongest first: once for all of a timeline's segments."""
+    said = [(str(row.pk), row) for row in rows]
+    said.sort(key=lambda one: (-one[1].priority, one[0]))
+    return [(identity, _said(identity, row)) for identity, row in said]
+
+
+def resolved_values_of(resolution: Resolution, rows: Iterable[Told]) -> dict[str, Any]:
+    """As `resolved_values`, of what was told."""
+    boundary, deciders, inputs = resolution.boundary, resolution.deciders, []
+    for identity, said in rows:
+        both = resolution.outcomes[identity]
+        parts = {"power": both.power, "energy": both.energy}
+        if any(one is not None and one.kind not in _STAGED for one in parts.values()):
+            outcomes = {part: _outcome(one) for part, one in parts.items() if one is not None}
+            inputs.append({**said, **outcomes})
+    named = {part: getattr(deciders, part) for part in _DECIDED}
     return {
-        **asdict(resolution.boundary),
-        "deciders": {
-            part: identity
-            for part, identity in asdict(resolution.deciders).items()
-            if identity is not None
-        },
-        "inputs": [
-            _input(row, outcomes[str(row.pk)].power, outcomes[str(row.pk)].energy)
-            for row in sorted(rows, key=lambda row: (-row.priority, str(row.pk)))
-            if not {
-                one.kind
-                for one in (outcomes[str(row.pk)].power, outcomes[str(row.pk)].energy)
-                if one is not None
-            }
-            <= _STAGED
-        ],
+        **{name: getattr(boundary, name) for name in _BOUNDARY},
+        "deciders": {part: identity for part, identity in named.items() if identity is not None},
+        "inputs": inputs,
     }
 
 
-def _input(row: Constraint, power: Outcome | None, energy: Outcome | None) -> dict[str, Any]:
+def _said(identity: str, row: Constraint) -> dict[str, Any]:
     values = {
-        "id": str(row.pk),
+        "id": identity,
         "priority": row.priority,
         "emitter": row.emitter_kind,
         "by": str(row.emitter) if row.emitter_id else None,
@@ -139,15 +151,11 @@ def _input(row: Constraint, power: Outcome | None, energy: Outcome | None) -> di
         "pausable": row.pausable or None,
         "valid_at": row.valid_at.isoformat(),
         "invalid_at": row.invalid_at.isoformat() if row.invalid_at else None,
-        "power": _outcome(power),
-        "energy": _outcome(energy),
     }
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
-    if outcome is None:
-        return None
+def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {"outcome": outcome.kind.value, "conflicts_with": list(outcome.conflicts_with)}
 
 
