@@ -6,13 +6,14 @@ Powers are said as they are shown: of what produces, by what it gives (`Side.sig
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils.formats import date_format
 from django.utils.functional import Promise
+from django.utils.translation import get_language, gettext_lazy, pgettext, pgettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
 from flexibility import words
 from flexibility.bars import sides
@@ -136,7 +137,12 @@ def kilowatts(watts: float) -> str:
 
 def digits(watts: float) -> str:
     """The same without its unit."""
-    value = round(watts / 1000, 3) + 0
+    return _digits(round(watts / 1000, 3) + 0, get_language())
+
+
+@lru_cache(maxsize=4096)
+def _digits(value: float, language: str | None) -> str:
+    """A page says the same few amounts again and again; how is the language's affair."""
     decimals = next(one for one in range(4) if round(value, one) == value)
     return number(value, decimals)
 
