@@ -86,7 +86,8 @@ def set_on_each(
     obstacles = obstacles_of(appliances, emitter.kind, now=now)
     if obstacles:
         raise UnableToActOnAll(obstacles)
-    items = [BulkItem(appliance=one) for one in appliances]
+    # System by system, or each would be resolved again and again.
+    items = [BulkItem(appliance=one) for one in sorted(appliances, key=_system_id)]
     return _begin(SET, items, draft_to_json(draft), emitter, now)
 
 
@@ -100,7 +101,8 @@ def withdraw_each(
     """Have constraints, and series, of appliances withdrawn. Raises PermissionDenied."""
     for row in (*constraints, *series):
         require_own(row, emitter)
-    items = [BulkItem(appliance_id=one.appliance_id, constraint=one) for one in constraints]
+    ordered = sorted(constraints, key=lambda one: one.appliance.system_id)
+    items = [BulkItem(appliance_id=one.appliance_id, constraint=one) for one in ordered]
     items += [BulkItem(appliance_id=one.appliance_id, series=one) for one in series]
     if not 1 <= len(items) <= MOST_APPLIANCES:
         reason = _("From 1 to %d appliances at once.") % MOST_APPLIANCES
@@ -237,6 +239,10 @@ def _withdraw(items: Sequence[BulkItem], emitter: Emitter, now: datetime) -> Non
         else:
             _refuse(item, _("It was over already."))
     resolve_systems(systems={item.appliance.system_id for item in items}, now=now)
+
+
+def _system_id(appliance: Appliance) -> UUID:
+    return appliance.system_id
 
 
 def _refuse(item: BulkItem, reason: str) -> None:

@@ -181,7 +181,7 @@ def _zone(items: QuerySet[BulkItem]) -> ZoneInfo:
 
 def _standing(items: QuerySet[BulkItem], now: datetime) -> QuerySet[Constraint]:
     rows = Constraint.objects.filter(pk__in=items.values("constraint"), withdrawn_at=None)
-    return rows.filter(not_over(now))
+    return rows.filter(not_over(now)).select_related("appliance")
 
 
 def _context(
