@@ -27,7 +27,7 @@ from flexibility.models import Constraint, Flexibility, GatewaySchedule, not_ove
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
-from flexibility.targets import account_of, fields_of, systems_of
+from flexibility.targets import account_of, fields_of, hold_target, systems_of
 from inventory.models import Appliance, Cluster, SystemPool
 
 Target = Appliance | Cluster | SystemPool
@@ -126,7 +126,7 @@ def set_constraints(
     if len({row.pk for row in rows}) < len(rows):
         raise UnableToConstrain("id", _("An id stands twice."))
     with transaction.atomic():
-        _hold(target)
+        hold_target(target)
         for number, row in enumerate(rows):
             _save(row, number=number, emitter=emitter, now=now)
         _require_room(target, emitter.kind, now)
@@ -142,7 +142,7 @@ def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -
     """
     require_own(constraint, by)
     with transaction.atomic():
-        _hold(constraint.target)
+        hold_systems(systems_of(constraint.target))
         standing = Constraint.objects.filter(pk=constraint.pk, withdrawn_at=None)
         withdrawn = standing.filter(not_over(now)).update(withdrawn_at=now, withdrawn_by=by.user)
         if withdrawn:
@@ -164,7 +164,7 @@ def restore_constraint(*, constraint: Constraint, by: Emitter, now: datetime) ->
     """
     require_own(constraint, by)
     with transaction.atomic():
-        _hold(constraint.target)
+        hold_target(constraint.target)
         row = Constraint.objects.select_for_update(of=("self",)).get(pk=constraint.pk)
         if row.withdrawn_at is None:
             return row
@@ -413,14 +413,6 @@ def record_constraint(
         now=now,
         changes={"constraint": [None, str(row.pk)], **changes},
     )
-
-
-def _hold(target: Target) -> None:
-    """Hold the target's systems before its constraints: of two who come at once one goes first.
-
-    Else both would make the row of an id that is new, or wait for each other's rows.
-    """
-    hold_systems(systems_of(target))
 
 
 def _resolve(target: Target, now: datetime) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from flexibility import resolver
-from flexibility.models import Constraint, not_over
+from flexibility.models import Constraint, SharedLimit, not_over
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, SystemPool
 
@@ -38,7 +38,7 @@ def standing_constraints(
     return found
 
 
-def concerns(row: Constraint, appliance: Appliance) -> bool:
+def concerns(row: Constraint | SharedLimit, appliance: Appliance) -> bool:
     """Whether a group's constraint is meant for a member of this kind."""
     return appliance.kind in (row.kinds or CONTROLLABLE)
 

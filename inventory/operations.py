@@ -16,6 +16,7 @@ from accounts.audit import Verb, record_change, save_changes
 from accounts.models import Account, User
 from accounts.operations import constraint_of
 from inventory import queries
+from inventory.grouping import UnableToGroup, announce_leaving, hold_clusters, hold_group
 from inventory.models import (
     Appliance,
     Cluster,
@@ -34,10 +35,6 @@ class UnableToRegisterGateway(Exception):
 
 class UnableToChangeGateway(Exception):
     """What was asked for this gateway is refused; the message says why."""
-
-
-class UnableToGroup(Exception):
-    """The appliance, cluster or system cannot be there; the message says why."""
 
 
 class UnableToAssign(Exception):
@@ -194,8 +191,14 @@ def rename_gateway(*, gateway: Gateway, name: str, by: User | None, now: datetim
 def update_appliance(
     *, appliance: Appliance, by: User | None, now: datetime, **values: Any
 ) -> Appliance:
-    """Change name and room, and other descriptions of it."""
-    return _update(appliance, appliance.system.account, values, by=by, now=now)
+    """Change name and room, other descriptions of it, and the cluster that it lies in.
+
+    Raises UnableToGroup for a cluster that it cannot be in, or for one that it cannot leave.
+    """
+    with transaction.atomic():
+        if "cluster" in values:
+            _require_movable(appliance, values["cluster"], now)
+        return _update(appliance, appliance.system.account, values, by=by, now=now)
 
 
 def create_cluster(
@@ -210,6 +213,7 @@ def create_cluster(
     if parent is not None and parent.system_id != system.pk:
         raise UnableToGroup(_("A cluster lies within clusters of its own system."))
     with transaction.atomic():
+        hold_clusters(system.pk, parent)
         cluster = Cluster.objects.create(system=system, parent=parent, name=name, created_at=now)
         record_change(verb=Verb.CREATED, target=cluster, account=system.account, by=by, now=now)
     return cluster
@@ -220,14 +224,17 @@ def update_cluster(
 ) -> Cluster:
     """Rename a cluster, and put it into another one (None: to the top).
 
-    Raises UnableToGroup within itself, and within another system's cluster.
+    Raises UnableToGroup within itself, within another system's cluster, and where it cannot leave
+    the one that it is in.
     """
     if parent is not None and parent.system_id != cluster.system_id:
         raise UnableToGroup(_("A cluster lies within clusters of its own system."))
     try:
-        return _update(
-            cluster, cluster.system.account, {"name": name, "parent": parent}, by=by, now=now
-        )
+        with transaction.atomic():
+            hold_clusters(cluster.system_id, cluster, parent)
+            announce_leaving(member=cluster, goes_to=parent, now=now)
+            values = {"name": name, "parent": parent}
+            return _update(cluster, cluster.system.account, values, by=by, now=now)
     except IntegrityError as error:
         if constraint_of(error) not in {"cluster_no_cycle", "cluster_not_own_parent"}:
             raise
@@ -237,6 +244,9 @@ def update_cluster(
 def remove_cluster(*, cluster: Cluster, by: User | None, now: datetime) -> None:
     """Dissolve a cluster: what was in it goes to the cluster around it, or to the top."""
     with transaction.atomic():
+        hold_group(cluster)
+        # The one around it may have been dissolved since it was loaded.
+        cluster.refresh_from_db(fields=["parent"])
         Cluster.objects.filter(parent=cluster).update(parent=cluster.parent, updated_at=now)
         Appliance.objects.filter(cluster=cluster).update(cluster=cluster.parent, updated_at=now)
         record_change(
@@ -249,9 +259,7 @@ def move_appliance(
     *, appliance: Appliance, cluster: Cluster | None, by: User | None, now: datetime
 ) -> Appliance:
     """Put the appliance into a cluster of its system, or out of all. Raises UnableToGroup."""
-    if cluster is not None and cluster.system_id != appliance.system_id:
-        raise UnableToGroup(_("An appliance lies in clusters of its own system."))
-    return _update(appliance, appliance.system.account, {"cluster": cluster}, by=by, now=now)
+    return update_appliance(appliance=appliance, by=by, now=now, cluster=cluster)
 
 
 def create_pool(
@@ -284,6 +292,7 @@ def add_members(
                 % {"system": system, "account": pool.account}
             )
     with transaction.atomic():
+        hold_group(pool)
         present = set(pool.systems.filter(pk__in=[one.pk for one in systems]).values_list("pk"))
         added = [system for system in systems if (system.pk,) not in present]
         pool.systems.add(*added)
@@ -355,6 +364,13 @@ def end_assignment(*, assignment: SystemAssignment, by: User | None, now: dateti
 def _make_secret() -> tuple[str, str]:
     secret = secrets.token_urlsafe(SECRET_BYTES)
     return secret, digest_of(secret)
+
+
+def _require_movable(appliance: Appliance, cluster: Cluster | None, now: datetime) -> None:
+    if cluster is not None and cluster.system_id != appliance.system_id:
+        raise UnableToGroup(_("An appliance lies in clusters of its own system."))
+    hold_clusters(appliance.system_id, cluster)
+    announce_leaving(member=appliance, goes_to=cluster, now=now)
 
 
 def _update(

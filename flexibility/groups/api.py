@@ -23,8 +23,8 @@ from flexibility.groups.operations import UnableToDissolve, dissolve
 from gridx import clock
 from inventory import operations
 from inventory.api import WireList
+from inventory.grouping import UnableToGroup
 from inventory.models import Appliance, Cluster, System, SystemPool
-from inventory.operations import UnableToGroup
 from inventory.wire import cluster_to_wire, pool_to_wire, system_to_wire
 from inventory.wire_schema import ClusterSerializer, SystemPoolSerializer, SystemSerializer
 
@@ -152,7 +152,7 @@ class ClusterMember(ClusterScope):
         self._move(self._appliance(), cluster)
         return Response(status=204)
 
-    @extend_schema(tags=["cluster"], responses={204: None, **REFUSALS})
+    @extend_schema(tags=["cluster"], responses={204: None, **CHANGE_REFUSALS})
     def delete(self, request: Request, cluster_id, appliance_id) -> Response:
         """Takes an appliance out of the cluster, into none."""
         cluster = self.managed_cluster()

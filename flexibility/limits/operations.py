@@ -24,6 +24,7 @@ from flexibility.models import Constraint, SharedLimit, not_over
 from flexibility.operations import LONGEST_VALIDITY
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
+from flexibility.targets import hold_target
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster
 
@@ -66,7 +67,7 @@ def set_limit(*, cluster: Cluster, draft: LimitDraft, by: Emitter, now: datetime
     """
     row = _drafted(draft, cluster, by, now)
     with transaction.atomic():
-        hold_systems({cluster.system_id})
+        hold_target(cluster)
         _require_sense(row, now)
         before = SharedLimit.objects.filter(pk=row.pk).first()
         if before is not None:

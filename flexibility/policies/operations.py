@@ -37,7 +37,7 @@ from flexibility.policies.charging import (
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import members_of
-from flexibility.targets import account_of, fields_of, systems_of
+from flexibility.targets import account_of, fields_of, hold_target, systems_of
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, System
 from measurements.models import LatestReading
@@ -84,7 +84,7 @@ def set_policy(
         **fields_of(target),
     )
     with transaction.atomic():
-        systems = hold_systems(systems_of(target))
+        systems = hold_target(target)
         before = ChargingPolicy.objects.filter(
             withdrawn_at=None, **fields_of(target)
         ).select_related("emitter")

@@ -30,7 +30,7 @@ from flexibility.operations import (
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.series.recurrence import EVERY_DAY, Frame, Occurrence, occurrences, overlapping
-from flexibility.targets import Target, account_of, fields_of, systems_of
+from flexibility.targets import Target, account_of, fields_of, hold_target, systems_of
 from inventory.models import Appliance, Cluster, System, SystemPool, validate_time_zone
 
 MOST_PARTS = 48
@@ -103,7 +103,7 @@ def set_series(
     if series is not None:
         found.pk = series.pk
     with transaction.atomic():
-        systems = hold_systems(systems_of(target))
+        systems = hold_target(target)
         rows = _rows(found, draft, emitter, now)
         found.save(force_insert=series is None, force_update=series is not None)
         kept = _withdraw_others(found, rows, emitter.user, now)
@@ -144,7 +144,7 @@ def restore_series(*, series: Series, by: Emitter, now: datetime) -> Series:
     """
     require_own(series, by)
     with transaction.atomic():
-        systems = hold_systems(systems_of(series.target))
+        systems = hold_target(series.target)
         row = Series.objects.select_for_update(of=("self",)).get(pk=series.pk)
         if row.withdrawn_at is None:
             return row

@@ -149,11 +149,15 @@ def appliance_edit(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
         form_class = ApplianceClusterForm if may_group else ApplianceNameForm
     form = form_class(request.POST or None, instance=Appliance.objects.get(pk=appliance.pk))
     if request.method == "POST" and form.is_valid():
-        operations.update_appliance(
-            appliance=appliance, by=request.user, now=clock.now(), **form.cleaned_data
-        )
-        messages.success(request, _("Saved."))
-        return redirect("system_inventory", appliance.system_id)
+        try:
+            operations.update_appliance(
+                appliance=appliance, by=request.user, now=clock.now(), **form.cleaned_data
+            )
+        except operations.UnableToGroup as error:
+            form.add_error("cluster", str(error))
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("system_inventory", appliance.system_id)
     context = {"form": form, "appliance": appliance, "system": appliance.system}
     return render(request, "inventory/appliance_edit.html", context)
 
