@@ -68,6 +68,22 @@ async def test_a_schedule_waits_at_the_broker_and_is_acknowledged(link, site, bo
     assert (kept.applied_max_w, kept.applied_revision) == (11_000, 1)
 
 
+async def test_a_gateway_that_says_nothing_times_out_and_its_late_word_mends_that(
+    link, site, box, in_database
+):
+    def delivery_in(minutes: int) -> Delivery:
+        return flexibility_of(appliance=site.evcs, now=clock.now() + minutes * MINUTE).delivery
+
+    await in_database(limit, site, max_w=11_000)
+    await in_database(publish)
+    assert await in_database(delivery_in, 1) is Delivery.SENT
+    assert await in_database(delivery_in, 3) is Delivery.TIMED_OUT
+    async with box() as gateway:
+        await gateway.hears(Channel.SCHEDULE)
+        await gateway.send(Channel.ACK, {"revision": 1, "at": 0, "appliances": []})
+        await until(lambda: in_database(lambda: delivery_in(3) is Delivery.APPLIED))
+
+
 async def test_a_refusal_is_kept_with_its_reason(link, site, box, in_database):
     await in_database(limit, site, max_w=11_000)
     await in_database(publish)
