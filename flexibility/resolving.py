@@ -149,6 +149,7 @@ def _said(identity: str, row: Constraint) -> dict[str, Any]:
         "max_wh": row.max_wh,
         "closest": row.closest or None,
         "pausable": row.pausable or None,
+        "dims": row.dims or None,
         "valid_at": row.valid_at.isoformat(),
         "invalid_at": row.invalid_at.isoformat() if row.invalid_at else None,
     }
@@ -261,7 +262,7 @@ def _part(appliance: Appliance, rows: list[Constraint], segments: list[Segment])
         local_id=appliance.local_id,
         appliance=str(appliance.pk),
         segments=segments,
-        dimmed_by={str(row.pk) for row in rows if row.emitter_kind == EmitterKind.GRID_OPERATOR},
+        dimmed_by={str(row.pk) for row in rows if row.dims},
         fail_safe=_fail_safe(appliance, rows),
     )
 

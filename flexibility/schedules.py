@@ -23,7 +23,7 @@ def appliance_timeline(
     dimmed_by: Collection[str],
     fail_safe: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """One appliance's part. `dimmed_by` are the ids of a grid operator's constraints."""
+    """One appliance's part. `dimmed_by` are the ids of what a grid operator asks for."""
     told: list[dict[str, Any]] = []
     for segment in segments:
         one = _segment(segment, dimmed_by)

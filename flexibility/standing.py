@@ -68,9 +68,11 @@ def members_of(target: Appliance | Cluster | SystemPool) -> QuerySet[Appliance]:
 
 
 def _within(from_at: datetime, until_at: datetime) -> QuerySet[Constraint]:
-    return Constraint.objects.filter(
-        not_over(from_at), withdrawn_at=None, valid_at__lt=until_at
-    ).select_related("emitter")
+    return (
+        Constraint.objects.filter(not_over(from_at), withdrawn_at=None, valid_at__lt=until_at)
+        .select_related("emitter", "limit")
+        .defer("limit__tallies", "limit__order")
+    )
 
 
 def _clusters_around(appliances: Iterable[Appliance]) -> dict[UUID, list[UUID]]:

@@ -54,12 +54,12 @@ def balance_all_due(*, now: datetime) -> int:
 
 def _balance_some(failed: set[UUID], now: datetime) -> set[UUID]:
     with transaction.atomic():
-        due = due_limits(now=now).exclude(cluster__system__in=failed)
-        due_systems = due.values_list("cluster__system", flat=True)
+        due = due_limits(now=now).exclude(system__in=failed)
+        due_systems = due.values_list("system", flat=True)
         free = System.objects.select_for_update(no_key=True, skip_locked=True)
         held = free.filter(pk__in=set(due_systems)).order_by("key").values_list("pk", flat=True)
         # Another one may have had them while this one came.
-        systems = set(due_systems.filter(cluster__system__in=list(held[:BALANCED_AT_ONCE])))
+        systems = set(due_systems.filter(system__in=list(held[:BALANCED_AT_ONCE])))
         if systems:
             failed |= isolated(lambda some: balance_systems(systems=some, now=now), systems)
     return systems

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.utils.translation import gettext_lazy as _
 
+from flexibility.dimming.rules import BK6_22_300
 from gridx import services
 from gridx.gateways.messages import MESSAGES_A_MINUTE
 
@@ -171,6 +172,8 @@ CONSTRAINT_PRIORITIES = {
     "local_user": (2_000, 2_999),
     "charging_policy": (1_000, 9_999),
 }
+# What a grid operator's dimming leaves (§ 14a EnWG).
+DIMMING_RULES = BK6_22_300
 # What consumers keep to when their gateway has no valid schedule any more, and for how long.
 FAIL_SAFE_MAX_W = 4_200
 FAIL_SAFE_MINIMUM = timedelta(hours=2)
@@ -292,6 +295,7 @@ SPECTACULAR_SETTINGS = {
         "EmitterKindEnum": "flexibility.wire.EMITTER_KINDS",
         "ConstraintStateEnum": "flexibility.wire.STATES",
         "DeliveryEnum": "flexibility.wire.DELIVERIES",
+        "DimmingModeEnum": "flexibility.dimming.api.MODES",
         "ShareReasonEnum": "flexibility.limits.api.WHYS",
         "ChargingModeEnum": "flexibility.policies.wire.MODES",
     },

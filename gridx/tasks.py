@@ -5,7 +5,7 @@ Rows are the truth, tasks only hints.
 
 from celery import shared_task
 
-from flexibility.dimming import operations as dimmings
+from flexibility.dimming import proof as dimming_proof
 from flexibility.policies.operations import ask_due_policies
 from flexibility.sweeping import balance_all_due
 from gridx import clock
@@ -35,7 +35,7 @@ def balance_limits() -> None:
 @shared_task
 def keep_proofs() -> None:
     """Keep what was measured during dimmings that are over."""
-    while dimmings.keep_proofs(now=clock.now()):
+    while dimming_proof.keep_proofs(now=clock.now()):
         pass
 
 

@@ -43,7 +43,7 @@ class OfSystemAdmin(StaffAdmin):
 @admin.register(System)
 class SystemAdmin(StaffAdmin):
     list_display = ("name", "account", "city", "time_zone", "gateway", "created_at")
-    list_filter = ("time_zone", "country")
+    list_filter = ("dimming_mode", "time_zone", "country")
     list_select_related = ("account", "gateway")
     search_fields = ("name", "city", "postal_code", "account__name", "gateway__serial", "=id")
     search_help_text = _("Name, place, account, the gateway's serial number, or id")

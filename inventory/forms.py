@@ -28,7 +28,7 @@ class TimeZoneInput(forms.TextInput):
 
 
 class SystemForm(forms.ModelForm):
-    """A system: name, time zone, address and place."""
+    """A system: name, time zone, address and place, and how it is dimmed."""
 
     class Meta:
         model = System
@@ -39,6 +39,7 @@ class SystemForm(forms.ModelForm):
             "postal_code",
             "city",
             "country",
+            "dimming_mode",
             "latitude",
             "longitude",
         ]

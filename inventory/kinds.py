@@ -56,6 +56,14 @@ ROLES: dict[ApplianceKind, Role] = {
     ApplianceKind.HEATER: Role.HEATER,
 }
 
+
+class DimmingMode(StrEnum):
+    """How a system is dimmed by its grid operator (§ 14a EnWG)."""
+
+    DIRECT = "direct"  # each controllable consumer by itself
+    EMS = "ems"  # all of them together, as an energy management divides it
+
+
 # What can be told how much power to take or give.
 CONTROLLABLE: frozenset[ApplianceKind] = frozenset(
     {

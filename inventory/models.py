@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.access import ScopedQuerySet
 from accounts.models import Account, Identified, NextKey, User
-from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
+from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind, DimmingMode
 
 
 def validate_time_zone(name: str) -> None:
@@ -68,6 +68,16 @@ class System(Identified):
         max_length=2,
         blank=True,
         validators=[RegexValidator(r"^[A-Z]{2}$", _("Two capital letters (ISO 3166-1)."))],
+    )
+    dimming_mode = models.CharField(
+        _("dimming"),
+        max_length=8,
+        default=DimmingMode.DIRECT.value,
+        choices=[
+            (DimmingMode.DIRECT.value, _("each controllable consumer by itself")),
+            (DimmingMode.EMS.value, _("one sum for all of them (energy management)")),
+        ],
+        help_text=_("What was agreed with the grid operator (§ 14a EnWG)."),
     )
     latitude = models.FloatField(
         _("latitude"),

@@ -18,20 +18,24 @@ from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.wire import ErrorSerializer, NamedSerializer
 from accounts.wire_fields import InstantField
 from flexibility.api import NumbersParser, caller
-from flexibility.dimming.operations import Proved, dim_system, end_dimming, proof_of
+from flexibility.dimming.operations import dim_system, end_dimming
+from flexibility.dimming.proof import Proved, proof_of
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
 from flexibility.wire import refusal
 from gridx import clock
 from inventory.export import Echo, cell
 from inventory.inventory_api import CsvRenderer
+from inventory.kinds import DimmingMode
 from inventory.models import System
 
+MODES = [mode.value for mode in DimmingMode]
 # The columns of the proof as a file; powers in W, positive into the appliance.
 COLUMNS = (
     "dimming_id",
     "system_id",
     "system",
+    "mode",
     "appliance_id",
     "appliance",
     "valid_at",
@@ -48,6 +52,11 @@ class DimmingSerializer(NamedSerializer):
 
     id = serializers.UUIDField(read_only=True)
     system_id = serializers.UUIDField(read_only=True)
+    mode = serializers.ChoiceField(
+        choices=MODES,
+        read_only=True,
+        help_text="Each consumer by itself, or all to one sum: as agreed for the system.",
+    )
     valid_at = InstantField(required=False, allow_null=True, help_text="By default now.")
     invalid_at = InstantField(help_text="At most 400 days ahead.")
     ended_at = InstantField(read_only=True, help_text="When it is, or was, over.")
@@ -55,9 +64,12 @@ class DimmingSerializer(NamedSerializer):
 
 
 class ProvedSerializer(NamedSerializer):
-    """What was measured of one appliance; null is what was not measured, or never so."""
+    """What was measured of one appliance; null is what was not measured, or never so.
 
-    appliance_id = serializers.UUIDField(source="appliance.pk")
+    Without an appliance it is of the sum: of what all together drew from the grid.
+    """
+
+    appliance_id = serializers.UUIDField(source="appliance.pk", default=None, allow_null=True)
     limit = serializers.FloatField(source="limit_w", help_text="W")
     reaction_time = serializers.FloatField(
         source="reaction_s",
@@ -158,7 +170,10 @@ class DimmingDetail(DimmingScope):
 
 
 def proof_csv(found: Dimming, proof: list[Proved]) -> Iterator[str]:
-    """A line for each appliance, the names of the columns first; empty is what is not known."""
+    """A line for each appliance, or for the sum, the names of the columns first.
+
+    Empty is what is not known, and the appliance of a sum.
+    """
     writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
     for one in proof:
@@ -166,8 +181,9 @@ def proof_csv(found: Dimming, proof: list[Proved]) -> Iterator[str]:
             found.pk,
             found.system_id,
             found.system.name,
-            one.appliance.pk,
-            one.appliance.name,
+            found.mode,
+            one.appliance and one.appliance.pk,
+            one.appliance and one.appliance.name,
             found.valid_at,
             found.ended_at,
             one.limit_w,

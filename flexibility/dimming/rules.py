@@ -1,4 +1,4 @@
-"""Dimming under § 14a EnWG: what each appliance or all together may draw, and its proof. Pure.
+"""Dimming under § 14a EnWG: what each appliance or all together may draw. Pure.
 
 Powers in W, positive into the appliance; a dimming limits what is drawn and never what is given.
 
@@ -8,7 +8,7 @@ than 4.2 kW and is one of these:
 - a charging station (those open to the public are not, and are not handed in);
 - a heat pump together with its auxiliary and emergency heaters, as one. Air conditioning counts
   like it; the inventory has no kind of its own for it, and enters it as a heat pump. Several heat
-  pumps behind one connection that count as one are handed in as parts of one of them;
+  pumps behind one connection count as one, however small each is;
 - a battery, by what it charges with. Its discharge is nobody's business here.
 
 A heater of its own is not controllable, nor are meters and inverters. An appliance of these kinds
@@ -19,28 +19,19 @@ What is guaranteed, whatever the grid operator asks:
 - *direct*: each keeps 4.2 kW; a heat pump above 11 kW keeps 40 % of its rating.
 - *EMS*: all together keep the larger of 4.2 kW and 40 % of the ratings of the heat pumps above
   11 kW, plus 4.2 kW for each further appliance, times the simultaneity factor of their number.
-  What the site itself produces may come on top. How the sum is divided is not decided here. The
-  household's other loads are not dimmed and not part of the sum.
+  What the site itself produces beyond its other loads may come on top, for it is not drawn from
+  the grid. How the sum is divided is not decided here. The household's other loads are not dimmed
+  and not part of the sum.
 
 Source: design document “Flexibility and constraints”, section “Explaining”; BK6-22-300.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from math import isfinite
 
 from inventory.kinds import ApplianceKind
-
-# A power up to so much above the limit is the meter's accuracy, not a breach.
-TOLERANCE_W = 100.0
-# Between readings further apart than this, nothing was measured.
-LONGEST_GAP = timedelta(minutes=2)
-
-# When and what was measured, in W; None where nothing was.
-Sample = tuple[datetime, float | None]
 
 _HEATING = (ApplianceKind.HEAT_PUMP, ApplianceKind.HEATER)
 _CONTROLLABLE = (
@@ -48,13 +39,6 @@ _CONTROLLABLE = (
     ApplianceKind.HEAT_PUMP,
     ApplianceKind.BATTERY,
 )
-
-
-class Mode(StrEnum):
-    """How a system is dimmed."""
-
-    DIRECT = "direct"
-    EMS = "ems"
 
 
 class Why(StrEnum):
@@ -119,14 +103,11 @@ class Limit:
 class SumLimit:
     """What the appliances of these keys may draw together (W), and how that comes about.
 
-    `sum_w` is `first_w` (`why` says what that is) plus (`count` − 1) × `factor` × the floor,
-    together `guaranteed_w`, plus `own_w` of the site's own production. `count` is of what counts
-    as one: a heat pump and its heaters have several keys.
+    `max_w` is `first_w` (`why` says what that is) plus (`count` − 1) × `factor` × the floor.
+    `count` is of what counts as one: a heat pump and its heaters have several keys.
     """
 
-    sum_w: float
-    guaranteed_w: float
-    own_w: float
+    max_w: float
     first_w: float
     why: Why
     count: int
@@ -147,26 +128,16 @@ def direct_limits(consumers: Sequence[Consumer], *, rules: Rules = BK6_22_300) -
     return tuple(limits[consumer.key] for consumer in consumers)
 
 
-def sum_limit(
-    consumers: Sequence[Consumer], *, own_w: float | None = None, rules: Rules = BK6_22_300
-) -> SumLimit | None:
-    """What the controllable appliances may draw together; None where there is none.
-
-    `own_w`: what the site produces beyond what its household uses; None (unknown) and what is
-    negative add nothing.
-    """
+def sum_limit(consumers: Sequence[Consumer], *, rules: Rules = BK6_22_300) -> SumLimit | None:
+    """What the controllable appliances may draw together; None where there is none."""
     units = [unit for unit in _units(consumers) if _why(unit, rules) not in (Why.SMALL, Why.KIND)]
     if not units:
         return None
     large = sum(_rating(unit) for unit in units if _why(unit, rules) is Why.SHARE)
     share = rules.large_share * large
     first, factor = max(rules.floor_w, share), rules.factor(len(units))
-    guaranteed = first + (len(units) - 1) * factor * rules.floor_w
-    own = max(own_w or 0.0, 0.0)
     return SumLimit(
-        sum_w=guaranteed + own,
-        guaranteed_w=guaranteed,
-        own_w=own,
+        max_w=first + (len(units) - 1) * factor * rules.floor_w,
         first_w=first,
         why=Why.SHARE if share > rules.floor_w else Why.FLOOR,
         count=len(units),
@@ -237,86 +208,3 @@ def _divided(kept_w: float, unit: Sequence[Consumer], rules: Rules) -> dict[str,
         limits |= {key: weight * part for key, weight in weights.items()}
         left -= min(left, whole)
     return limits
-
-
-def reaction_time_s(
-    samples: Sequence[Sample],
-    limit_w: float,
-    started_at: datetime,
-    *,
-    tolerance_w: float = TOLERANCE_W,
-) -> float | None:
-    """After how many seconds of dimming the measured power was, and stayed, within the limit.
-
-    Until the first sample that no excess follows: so it may be up to one interval of readings too
-    long, but is never too short. None where that never was, and without any sample.
-    """
-    settled_at = None
-    for at, power in _measured(samples, started_at):
-        if power > limit_w + tolerance_w:
-            settled_at = None
-        elif settled_at is None:
-            settled_at = at
-    return None if settled_at is None else (settled_at - started_at).total_seconds()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What a proof says of one dimming, during [`started_at`, `ended_at`).
-
-    `reaction_s`: see `reaction_time_s`. `highest_w`: the highest power measured since then, or
-    since the start where it never stayed within the limit; None where nothing was measured.
-    `measured_share`: the part of the time that lies between samples close enough, 0–1.
-    """
-
-    started_at: datetime
-    ended_at: datetime
-    limit_w: float
-    tolerance_w: float
-    reaction_s: float | None
-    highest_w: float | None
-    measured_share: float
-
-
-def evidence(
-    samples: Sequence[Sample],
-    limit_w: float,
-    *,
-    started_at: datetime,
-    ended_at: datetime,
-    tolerance_w: float = TOLERANCE_W,
-    longest_gap: timedelta = LONGEST_GAP,
-) -> Evidence:
-    """The proof of a dimming to one limit, from what was measured before, during and after it."""
-    if started_at >= ended_at:
-        raise ValueError("A dimming ends after it has started.")
-    during = [sample for sample in samples if started_at <= sample[0] < ended_at]
-    reaction = reaction_time_s(during, limit_w, started_at, tolerance_w=tolerance_w)
-    since = started_at + timedelta(seconds=reaction or 0.0)
-    return Evidence(
-        started_at=started_at,
-        ended_at=ended_at,
-        limit_w=limit_w,
-        tolerance_w=tolerance_w,
-        reaction_s=reaction,
-        highest_w=max((power for _, power in _measured(during, since)), default=None),
-        measured_share=_measured_share(samples, started_at, ended_at, longest_gap),
-    )
-
-
-def _measured(samples: Sequence[Sample], from_at: datetime) -> Iterator[tuple[datetime, float]]:
-    """The samples from an instant on that say something, in the order of time."""
-    for at, power in sorted(samples, key=lambda sample: sample[0]):
-        if at >= from_at and power is not None:
-            yield at, power
-
-
-def _measured_share(
-    samples: Sequence[Sample], from_at: datetime, until_at: datetime, longest_gap: timedelta
-) -> float:
-    instants = sorted(at for at, power in samples if power is not None)
-    covered = timedelta()
-    for at, following in pairwise(instants):
-        if following - at <= longest_gap:
-            covered += max(min(following, until_at) - max(at, from_at), timedelta())
-    return covered / (until_at - from_at)

@@ -57,10 +57,8 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
 
     For who holds them (`resolving.hold_systems`). The number of queries is fixed.
     """
-    standing = SharedLimit.objects.filter(
-        not_over(now), cluster__system__in=systems, withdrawn_at=None
-    )
-    limits = list(standing.select_related("cluster").order_by("created_at", "pk"))
+    standing = SharedLimit.objects.filter(not_over(now), system__in=systems, withdrawn_at=None)
+    limits = list(standing.order_by("created_at", "pk"))
     if not limits:
         return set()
     rows = list(Constraint.objects.filter(limit__in=limits).select_related("share"))
@@ -76,10 +74,10 @@ def _divided(
     limits: Sequence[SharedLimit], rows: Sequence[Constraint], now: datetime
 ) -> dict[UUID, Division]:
     """The limits of each system (id), divided."""
-    systems = {limit.cluster.system_id for limit in limits}
+    systems = {limit.system_id for limit in limits}
     rules: dict[UUID, list[Rule]] = defaultdict(list)
     for limit in limits:
-        rules[limit.cluster.system_id].append(_rule(limit))
+        rules[limit.system_id].append(_rule(limit))
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
     clusters = Cluster.objects.filter(system__in=systems).order_by("key")
     for system, pk, parent in clusters.values_list("system", "pk", "parent"):
@@ -107,7 +105,7 @@ def _divided(
 def _rule(limit: SharedLimit) -> Rule:
     return Rule(
         key=str(limit.pk),
-        cluster=str(limit.cluster_id),
+        cluster=None if limit.cluster_id is None else str(limit.cluster_id),
         limit=Limit(
             min_w=limit.min_w,
             max_w=limit.max_w,
@@ -118,7 +116,9 @@ def _rule(limit: SharedLimit) -> Rule:
         priority=limit.priority,
         created_at=limit.created_at,
         kinds=frozenset(limit.kinds),
+        members=frozenset(map(str, limit.members)),
         dynamic=limit.dynamic,
+        net=limit.net,
         order=tuple(map(str, limit.order)),
         balanced_at=limit.balanced_at,
     )
@@ -127,15 +127,16 @@ def _rule(limit: SharedLimit) -> Rule:
 def _takers(
     live: Sequence[ApplianceNow], rows: Iterable[Constraint], now: datetime
 ) -> dict[UUID, list[Taker]]:
-    """By system what is in its clusters and can be controlled."""
+    """By system what can be controlled."""
     # Of a hybrid inverter its parts take part, where they are there.
-    wholes = {one.appliance.parent_id for one in live}
+    parents = {one.appliance.parent_id for one in live}
     members = [
         one
         for one in live
-        if one.appliance.cluster_id is not None
-        and one.appliance.kind in CONTROLLABLE
-        and one.appliance.pk not in wholes
+        if one.appliance.kind in CONTROLLABLE
+        and not (
+            one.appliance.kind == ApplianceKind.HYBRID_INVERTER and one.appliance.pk in parents
+        )
     ]
     appliances = [one.appliance for one in members]
     standing = standing_constraints(appliances, from_at=now, until_at=now + _AN_INSTANT)
@@ -150,7 +151,7 @@ def _takers(
         found[appliance.system_id].append(
             Taker(
                 key=str(appliance.pk),
-                cluster=str(appliance.cluster_id),
+                cluster=None if appliance.cluster_id is None else str(appliance.cluster_id),
                 kind=ApplianceKind(appliance.kind),
                 place=appliance.key,
                 constraints=tuple(
@@ -289,7 +290,7 @@ def _save_shares(
         states, update_conflicts=True, unique_fields=["constraint"], update_fields=_STATE
     )
     for limit in limits:
-        division = divided[limit.cluster.system_id]
+        division = divided[limit.system_id]
         limit.tallies = list(map(_as_json, division.tallies.get(str(limit.pk), ())))
         limit.balanced_at, limit.due_at = now, now + EVERY
     SharedLimit.objects.bulk_update(limits, ["tallies", "balanced_at", "due_at"])

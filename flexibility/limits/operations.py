@@ -95,7 +95,7 @@ def withdraw_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedL
     """
     if by.kind not in (EmitterKind.OPERATOR, limit.emitter_kind):
         raise PermissionDenied
-    system = limit.cluster.system_id
+    system = limit.system_id
     with transaction.atomic():
         hold_systems({system})
         withdrawn = SharedLimit.objects.filter(pk=limit.pk, withdrawn_at=None).update(
@@ -112,7 +112,7 @@ def withdraw_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedL
 def limits_on(cluster: Cluster, *, now: datetime) -> QuerySet[SharedLimit]:
     """The limits of a cluster itself that hold now or will, the strongest first."""
     standing = SharedLimit.objects.filter(not_over(now), cluster=cluster, withdrawn_at=None)
-    return standing.select_related("cluster__system", "emitter").order_by(
+    return standing.select_related("system__account", "cluster", "emitter").order_by(
         "-priority", "created_at", "pk"
     )
 
@@ -128,6 +128,7 @@ def _drafted(draft: LimitDraft, cluster: Cluster, by: Emitter, now: datetime) ->
     return SharedLimit(
         id=draft.id or uuid7(),
         created_at=now,
+        system=cluster.system,
         cluster=cluster,
         kinds=sorted(draft.kinds),
         priority=priority_of(by.kind, draft.priority),
@@ -151,7 +152,7 @@ def _require_sense(row: SharedLimit, now: datetime) -> None:
     _require_time(row, now)
     if not set(row.kinds) <= {kind.value for kind in CONTROLLABLE}:
         raise UnableToConstrain("kinds", _("Only what can be controlled can be limited."))
-    own = Appliance.objects.filter(system=row.cluster.system_id, removed_at=None)
+    own = Appliance.objects.filter(system=row.system_id, removed_at=None)
     if len(set(row.order)) < len(row.order) or (
         own.filter(pk__in=row.order).count() < len(row.order)
     ):
@@ -219,8 +220,8 @@ def _record(
     changes = stated_changes({} if before is None else _values(before), _values(row))
     record_change(
         verb=verb,
-        target=row.cluster,
-        account=row.cluster.system.account,
+        target=row.target,
+        account=row.system.account,
         by=by,
         now=now,
         changes={"limit": [None, str(row.pk)], **changes},

@@ -1,8 +1,9 @@
 """What a system's shared limits leave to each of its appliances, from what is known of them. Pure.
 
-Limits that are alike in priority and kinds are divided together (`allotment`), the strongest first;
-what one division gives is a constraint at the next. A member's minimum counts where it is stronger
-than the limit, its maximum whoever says so: what it may not have anyway, others may.
+Limits that are alike in priority, kinds and members are divided together (`allotment`), the
+strongest first; what one division gives is a constraint at the next. A member's minimum counts
+where it is stronger than the limit, its maximum whoever says so: what it may not have anyway,
+others may.
 
 What a gateway was told is not yet what it does. A share falls at once, but while anybody's fall is
 not confirmed, nobody's share rises: whichever of the schedules that may be in force is in force,
@@ -69,15 +70,20 @@ OPEN = Span()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A shared limit (`key`) of a cluster, and when it was divided last."""
+    """A shared limit (`key`) of a cluster, or of a whole system, and when it was divided last.
+
+    It is for `members` only, where there are any. With `net`, own production adds to it.
+    """
 
     key: str
-    cluster: str
+    cluster: str | None
     limit: Limit
     priority: int
     created_at: datetime
     kinds: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
     dynamic: bool = False
+    net: bool = False
     order: tuple[str, ...] = ()
     balanced_at: datetime | None = None
 
@@ -101,7 +107,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taker:
-    """An appliance in a cluster, and all that is known of it.
+    """An appliance, in a cluster or in none, and all that is known of it.
 
     `constraints` are all that hold now but shares; `rated` is what it can do where no driver says
     so. `is_steered`: its gateway takes schedules, and it refused none; `is_confirmed`: the gateway
@@ -109,7 +115,7 @@ class Taker:
     """
 
     key: str
-    cluster: str
+    cluster: str | None
     kind: ApplianceKind
     place: int = 0
     constraints: tuple[Constraint, ...] = ()
@@ -125,7 +131,7 @@ class Taker:
 
 
 # Limits that are divided together, and by cluster those that bound what is in it.
-_Group = tuple[list[Rule], Mapping[str, tuple[Rule, ...]]]
+_Group = tuple[list[Rule], Mapping[str | None, tuple[Rule, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,7 @@ def _divide(
         known = [
             _known(one, chains[one.cluster], earlier[one.key], now)
             for one in takers
-            if chains.get(one.cluster) and one.kind in (group[0].kinds or CONTROLLABLE)
+            if chains.get(one.cluster) and _concerns(group[0], one)
         ]
         nodes = _nodes(chains, known, meter)
         allotment = allot(nodes=nodes, members=[one.member for one in known], pace=PACE, now=now)
@@ -189,25 +195,32 @@ def _divide(
 
 
 def _groups(rules: Iterable[Rule]) -> list[list[Rule]]:
-    """Limits that are divided together, the strongest first."""
+    """Limits that are divided together, the strongest first: alike, but for where they are."""
     found: dict[tuple, list[Rule]] = {}
     for rule in sorted(rules, key=lambda rule: rule.key):
-        found.setdefault((-rule.priority, tuple(sorted(rule.kinds))), []).append(rule)
+        key = -rule.priority, tuple(sorted(rule.kinds)), tuple(sorted(rule.members))
+        found.setdefault(key, []).append(rule)
     return [found[key] for key in sorted(found)]
+
+
+def _concerns(rule: Rule, taker: Taker) -> bool:
+    is_meant = not rule.members or taker.key in rule.members
+    return is_meant and taker.kind in (rule.kinds or CONTROLLABLE)
 
 
 def _chains(
     group: Sequence[Rule], parents: Mapping[str, str | None]
-) -> dict[str, tuple[Rule, ...]]:
-    """By cluster the limits that bound what is in it, the innermost first."""
-    own: dict[str, tuple[Rule, ...]] = defaultdict(tuple)
+) -> dict[str | None, tuple[Rule, ...]]:
+    """By cluster the limits that bound what is in it, the innermost first.
+
+    Those of the whole system bound what is in none, too, and come last.
+    """
+    own: dict[str | None, tuple[Rule, ...]] = defaultdict(tuple)
     for rule in group:
         own[rule.cluster] += (rule,)
-    found: dict[str, tuple[Rule, ...]] = {}
+    found: dict[str | None, tuple[Rule, ...]] = {None: own[None]}
 
     def chain(cluster: str | None) -> tuple[Rule, ...]:
-        if cluster is None:
-            return ()
         if cluster not in found:
             found[cluster] = own[cluster] + chain(parents[cluster])
         return found[cluster]
@@ -229,18 +242,23 @@ def _nodes(
         Node(
             rule.key,
             above and above.key,
-            _left(rule, known, meter) if rule.dynamic else rule.limit,
+            _left(rule, known, meter) if rule.dynamic or rule.net else rule.limit,
         )
         for rule, above in parents.values()
     ]
 
 
 def _left(rule: Rule, known: Sequence["_Known"], meter: Measured | None) -> Limit:
-    """What the load beside the members leaves of the limit of a grid connection."""
+    """What the load beside the members leaves of the limit of a grid connection.
+
+    Of one that is net, that load takes nothing away, but what is left of own production adds.
+    """
     beneath = [
         replace(one.member, is_stale=one.taker.is_stale) for one in known if rule in one.chain
     ]
     left = headroom(rule.limit, meter=meter, members=beneath)
+    if rule.net:
+        return replace(rule.limit, max_w=max(rule.limit.max_w, _stepped(left.max_w)))
     return replace(
         left,
         min_w=None if left.min_w is None else -_stepped(-left.min_w),

@@ -226,6 +226,12 @@ class Constraint(models.Model):
     def target(self) -> Appliance | Cluster | SystemPool:
         return self.appliance or self.cluster or self.pool
 
+    @property
+    def dims(self) -> bool:
+        """Whether a grid operator asks for it, be it by a limit of which it is a share."""
+        said_by = self.emitter_kind if self.limit_id is None else self.limit.emitter_kind
+        return said_by == EmitterKind.GRID_OPERATOR
+
 
 class SeriesQuerySet(OfTargetQuerySet):
     targets = ("appliance", "cluster", "pool", "system")

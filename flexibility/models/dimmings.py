@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
+from inventory.kinds import DimmingMode
 from inventory.models import (
     Appliance,
     OfSystemQuerySet,
@@ -19,7 +20,8 @@ from inventory.models import (
 class Dimming(models.Model):
     """A grid operator's signal to a whole system: from when until when it takes less.
 
-    What each appliance may draw meanwhile are constraints of their own, tied together by it.
+    What each appliance may draw meanwhile are constraints of their own, tied together by it; in
+    the mode of one sum, they are the shares of the limit of that sum.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -27,6 +29,14 @@ class Dimming(models.Model):
     system = models.ForeignKey(
         System, on_delete=models.PROTECT, related_name="+", verbose_name=_("system")
     )
+    mode = models.CharField(
+        _("mode"),
+        max_length=8,
+        default=DimmingMode.DIRECT.value,
+        choices=System._meta.get_field("dimming_mode").choices,
+    )
+    # Of one sum: how it comes about (`rules.SumLimit`).
+    terms = models.JSONField(_("how it comes about"), null=True)
     valid_at = models.DateTimeField(_("valid from"))
     invalid_at = models.DateTimeField(_("valid until"))
     emitter = models.ForeignKey(
@@ -63,12 +73,13 @@ class DimmingProofQuerySet(OfSystemQuerySet):
 class DimmingProof(models.Model):
     """What was measured of one appliance during a dimming: kept when the readings are gone.
 
-    `reaction_s`: until its power was, and stayed, within the limit; null where it never was.
+    Without an appliance it is of what all draw together. `reaction_s`: until its power was, and
+    stayed, within the limit; null where it never was.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     dimming = models.ForeignKey(Dimming, on_delete=models.CASCADE, related_name="proofs")
-    appliance = models.ForeignKey(Appliance, on_delete=models.PROTECT, related_name="+")
+    appliance = models.ForeignKey(Appliance, on_delete=models.PROTECT, null=True, related_name="+")
     limit_w = models.FloatField(_("limit"))
     reaction_s = models.FloatField(_("reaction time"), null=True)
     highest_w = models.FloatField(_("highest power since"), null=True)
@@ -80,8 +91,11 @@ class DimmingProof(models.Model):
         verbose_name = _("proof of a dimming")
         verbose_name_plural = _("proofs of dimmings")
         constraints = [
-            models.UniqueConstraint(fields=["dimming", "appliance"], name="dimming_proof_once")
+            models.UniqueConstraint(
+                fields=["dimming", "appliance"], nulls_distinct=False, name="dimming_proof_once"
+            )
         ]
 
     def __str__(self) -> str:
-        return f"{self.dimming}: {self.appliance}"
+        whose = self.appliance or _("all together")
+        return f"{self.dimming}: {whose}"

@@ -17,12 +17,13 @@ from flexibility.resolver import PHYSICAL, EmitterKind
 from inventory.models import (
     Cluster,
     OfSystemQuerySet,
+    System,
 )
 
 
 class SharedLimitQuerySet(OfSystemQuerySet):
-    account_path = "cluster__system__account__path"
-    system_path = "cluster__system"
+    account_path = "system__account__path"
+    system_path = "system"
 
     def valid(self, now: datetime) -> Self:
         """Those that hold at `now`."""
@@ -32,9 +33,13 @@ class SharedLimitQuerySet(OfSystemQuerySet):
 class SharedLimit(models.Model):
     """A limit for the sum of what the members of a cluster, and of those within it, use or give.
 
-    `kinds` are as in `Constraint`. A `dynamic` one is the limit of the system's grid connection:
-    the members have what the load beside them leaves. One that is set as a fuse is what the wiring
-    bears; only such a one may hold without an end. `order` is that in which `SERIES` fills.
+    Without a cluster it is for the whole system, whatever is in its clusters; with a `dimming` it
+    came with that. `kinds` are as in `Constraint`, `members` the only ones that it is for where it
+    names any. To a `max_w` that is `net` the site's own production adds, as far as its other loads
+    leave of it, so that it bounds what is drawn from the grid. A `dynamic` one is the limit of the
+    system's grid connection: the members have what the load beside them leaves. One that is set as
+    a fuse is what the wiring bears; only such a one may hold without an end. `order` is that in
+    which `SERIES` fills.
 
     `tallies` are what the last allotment found (`allotment.Tally`), `balanced_at` is when, and
     `due_at` is when to look again.
@@ -42,9 +47,21 @@ class SharedLimit(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    cluster = models.ForeignKey(
-        Cluster, on_delete=models.CASCADE, related_name="+", verbose_name=_("cluster")
+    system = models.ForeignKey(
+        System, on_delete=models.PROTECT, related_name="+", verbose_name=_("system")
     )
+    cluster = models.ForeignKey(
+        Cluster, on_delete=models.CASCADE, null=True, related_name="+", verbose_name=_("cluster")
+    )
+    dimming = models.ForeignKey(
+        "Dimming",
+        on_delete=models.CASCADE,
+        null=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("dimming"),
+    )
+    members = ArrayField(models.UUIDField(), default=list, blank=True)
     kinds = ArrayField(models.CharField(max_length=24), default=list, blank=True)
     priority = models.IntegerField(_("priority"))
     min_w = models.FloatField(_("least power"), null=True, help_text="W")
@@ -65,6 +82,7 @@ class SharedLimit(models.Model):
     )
     order = ArrayField(models.UUIDField(), default=list, blank=True)
     dynamic = models.BooleanField(_("of the grid connection"), default=False)
+    net = models.BooleanField(_("own production adds"), default=False)
     valid_at = models.DateTimeField(_("valid from"))
     invalid_at = models.DateTimeField(_("valid until"), null=True)
     emitter_kind = models.CharField(
@@ -118,7 +136,12 @@ class SharedLimit(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_emitter_kind_display()}: {self.cluster}"
+        return f"{self.get_emitter_kind_display()}: {self.target}"
+
+    @property
+    def target(self) -> Cluster | System:
+        """Whose sum it limits."""
+        return self.cluster or self.system
 
     @property
     def fuse(self) -> bool:

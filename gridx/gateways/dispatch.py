@@ -18,7 +18,6 @@ from accounts import outbox
 from accounts.models import OutboxMessage
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.operations import record_published
-from flexibility.resolver import EmitterKind
 from flexibility.resolving import SCHEDULE
 from gridx.gateways.messages import VERSION, ApplianceSchedule, Heartbeat, Message, Schedule
 from gridx.gateways.publisher import Publisher, UnableToPublish
@@ -59,7 +58,7 @@ def publish_schedules(*, now: datetime) -> int:
 def send_heartbeats(*, now: datetime) -> int:
     """Tell the gateways that a grid operator dims that the cloud is there; returns how many."""
     dimmed = Flexibility.objects.filter(
-        inputs__contains=[{"emitter": EmitterKind.GRID_OPERATOR.value}],
+        inputs__contains=[{"dims": True}],
         appliance__removed_at=None,
         appliance__gateway__revoked_at=None,
     )

@@ -313,8 +313,13 @@ class _Story:
             return self._policy_wins()
         if kind == EmitterKind.CLUSTER_LIMIT:
             limit = _limit_of(one)
+            if limit is not None and limit.emitter_kind == EmitterKind.GRID_OPERATOR:
+                return (
+                    _("The grid operator dims what is here: its share is %(power)s%(until)s.")
+                    % values
+                )
             if limit is not None:
-                values["cluster"] = str(limit.cluster)
+                values["cluster"] = str(limit.target)
                 return (
                     _("It shares the limit of “%(cluster)s” with others: its share is %(power)s.")
                     % values
@@ -388,7 +393,11 @@ _STOPS = {
 
 
 def _limit_of(one: Mapping[str, Any]) -> SharedLimit | None:
-    row = Constraint.objects.filter(pk=one["id"]).select_related("limit__cluster").first()
+    row = (
+        Constraint.objects.filter(pk=one["id"])
+        .select_related("limit__cluster", "limit__system")
+        .first()
+    )
     return None if row is None else row.limit
 
 

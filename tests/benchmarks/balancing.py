@@ -109,6 +109,7 @@ def _car_parks(count: int) -> list[UUID]:
             for one in stations
         )
         SharedLimit.objects.create(
+            system=system,
             cluster=cluster,
             max_w=500_000,
             priority=3_000,

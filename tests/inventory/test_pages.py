@@ -209,7 +209,8 @@ def test_a_system_is_added_and_its_form_keeps_what_was_typed(cast, admin):
     text = _text(admin.post(url, {"name": "Hut", "time_zone": "Mars/Base", "latitude": "95"}))
     assert "is not an IANA time zone" in text
     assert 'value="Hut"' in text
-    response = admin.post(url, {"name": "Hut", "time_zone": "Europe/Lisbon"})
+    filled = {"name": "Hut", "time_zone": "Europe/Lisbon", "dimming_mode": "ems"}
+    response = admin.post(url, filled)
     assert response.url == f"/systems/{System.objects.get(name='Hut').pk}/inventory"
 
 

@@ -40,6 +40,7 @@ def test_a_signal_dims_and_says_when(dimmed, driven, now):
     assert dimmed == {
         "id": dimmed["id"],
         "systemID": str(driven.lindenweg.pk),
+        "mode": "direct",
         "validAt": wire(now),
         "invalidAt": wire(now + HOUR),
         "endedAt": wire(now + HOUR),

@@ -6,7 +6,8 @@ import pytest
 from django.core.exceptions import PermissionDenied
 
 from accounts.models import AuditEntry
-from flexibility.dimming.operations import dim_system, end_dimming, keep_proofs, proof_of
+from flexibility.dimming.operations import dim_system, end_dimming
+from flexibility.dimming.proof import keep_proofs, proof_of
 from flexibility.emitters import DIMMING, UnableToConstrain, emitter_of
 from flexibility.models import Constraint, Dimming, DimmingProof, Flexibility, GatewaySchedule
 from flexibility.operations import Draft, set_constraints

@@ -1,5 +1,3 @@
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,15 +8,12 @@ from flexibility.dimming.rules import (
     Rules,
     Why,
     direct_limits,
-    evidence,
-    reaction_time_s,
     sum_limit,
 )
 from inventory.kinds import ApplianceKind
 
 EV, PUMP = ApplianceKind.EV_CHARGING_STATION, ApplianceKind.HEAT_PUMP
 BATTERY, HEATER = ApplianceKind.BATTERY, ApplianceKind.HEATER
-NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 
 def consumers_of(*parts):
@@ -28,14 +23,6 @@ def consumers_of(*parts):
 def direct(*parts):
     """What each may draw and why, in order."""
     return [(limit.max_w, limit.why) for limit in direct_limits(consumers_of(*parts))]
-
-
-def samples_of(*powers, every_s=60, first_s=0):
-    """Samples at a steady pace, the first so many seconds after noon."""
-    return [
-        (NOON + timedelta(seconds=first_s + index * every_s), power)
-        for index, power in enumerate(powers)
-    ]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +90,7 @@ def test_a_circle_of_parts_and_a_double_key_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("parts", "sum_w"),
+    ("parts", "max_w"),
     [
         pytest.param([(EV, 11_000)], 4_200, id="one"),
         pytest.param([(EV, 11_000), (BATTERY, 5_000)], 4_200 + 0.80 * 4_200, id="two"),
@@ -138,17 +125,14 @@ def test_a_circle_of_parts_and_a_double_key_are_refused():
         ),
     ],
 )
-def test_what_all_keep_together(parts, sum_w):
-    made = sum_limit(consumers_of(*parts))
-    assert made.sum_w == made.guaranteed_w == pytest.approx(sum_w)
+def test_what_all_keep_together(parts, max_w):
+    assert sum_limit(consumers_of(*parts)).max_w == pytest.approx(max_w)
 
 
-def test_own_production_comes_on_top():
-    consumers = consumers_of((EV, 11_000), (HEATER, 3_000))
-    made = sum_limit(consumers, own_w=3_000)
-    assert (made.sum_w, made.guaranteed_w, made.own_w) == (7_200, 4_200, 3_000)
+def test_the_sum_says_whose_it_is_and_how_it_comes_about():
+    made = sum_limit(consumers_of((EV, 11_000), (HEATER, 3_000)))
     assert (made.keys, made.count, made.factor, made.why) == (("0",), 1, 1.0, Why.FLOOR)
-    assert sum_limit(consumers, own_w=-500).sum_w == sum_limit(consumers).sum_w == 4_200
+    assert made.max_w == made.first_w == 4_200
 
 
 def test_where_nothing_is_controllable_there_is_no_limit_which_is_not_0():
@@ -160,7 +144,7 @@ def test_the_figures_of_the_ruling_may_change():
     rules = Rules(floor_w=5_000, large_w=12_000, large_share=0.5, factors=(0.9,))
     consumers = consumers_of((PUMP, 13_000), (EV, 11_000), (EV, 4_900))
     assert [limit.max_w for limit in direct_limits(consumers, rules=rules)] == [6_500, 5_000, None]
-    assert sum_limit(consumers, rules=rules).sum_w == 6_500 + 0.9 * 5_000
+    assert sum_limit(consumers, rules=rules).max_w == 6_500 + 0.9 * 5_000
     with pytest.raises(ValueError, match="Simultaneity"):
         Rules(factors=())
 
@@ -178,14 +162,14 @@ def test_what_is_dimmed_by_itself_keeps_the_floor_and_never_more_than_its_rating
             assert consumer.rated_w is None or limit.max_w <= consumer.rated_w
 
 
-@given(fleets, st.none() | st.floats(-10_000, 10_000))
-def test_the_sum_is_never_below_what_is_guaranteed(fleet, own_w):
-    made = sum_limit(fleet, own_w=own_w)
+@given(fleets)
+def test_the_sum_is_never_below_what_is_guaranteed(fleet):
+    made = sum_limit(fleet)
     dimmed = [limit for limit in direct_limits(fleet) if limit.max_w is not None]
     assert (made is None) == (not dimmed)
     if made is not None:
         large = sum(limit.max_w for limit in dimmed if limit.why is Why.SHARE)
-        assert made.sum_w >= made.guaranteed_w >= max(BK6_22_300.floor_w, large) - 1e-6
+        assert made.max_w >= max(BK6_22_300.floor_w, large) - 1e-6
         assert made.keys == tuple(limit.key for limit in dimmed)
 
 
@@ -193,7 +177,7 @@ def test_the_sum_is_never_below_what_is_guaranteed(fleet, own_w):
 def test_one_more_appliance_never_lowers_the_sum(fleet, part):
     before = sum_limit(fleet)
     after = sum_limit([*fleet, Consumer("one more", *part)])
-    assert before is None or after.sum_w >= before.sum_w
+    assert before is None or after.max_w >= before.max_w
 
 
 @given(
@@ -209,92 +193,3 @@ def test_a_heat_pump_and_its_parts_share_just_what_it_keeps(pump_w, parts, kind)
         assert all(limit.max_w is None for limit in limits)
     else:
         assert sum(limit.max_w for limit in limits) == pytest.approx(whole)
-
-
-@pytest.mark.parametrize(
-    ("powers", "reaction_s"),
-    [
-        pytest.param([11_000, 9_000, 4_150, 4_000, 0], 120, id="it takes a while"),
-        pytest.param([4_000, 3_900], 0, id="at once"),
-        pytest.param([11_000, 4_000, 4_900, 4_000], 180, id="it relapses"),
-        pytest.param([11_000, 4_000, 4_290], 60, id="a little over is the meter's accuracy"),
-        pytest.param([11_000, None, None, 4_000], 180, id="what was not measured proves nothing"),
-        pytest.param([11_000, 4_000, 11_000], None, id="never for good"),
-        pytest.param([-3_000], 0, id="it feeds in"),
-        pytest.param([None], None, id="nothing was measured"),
-        pytest.param([], None, id="there is nothing at all"),
-    ],
-)
-def test_how_long_a_dimming_takes(powers, reaction_s):
-    assert reaction_time_s(samples_of(*powers), 4_200, NOON) == reaction_s
-
-
-def test_samples_before_the_start_count_for_nothing_and_their_order_does_not_matter():
-    samples = samples_of(0, 11_000, 11_000, 4_000, first_s=-60)
-    assert reaction_time_s(samples, 4_200, NOON) == 120
-    assert reaction_time_s(samples[::-1], 4_200, NOON) == 120
-
-
-def test_the_tolerance_can_be_chosen():
-    samples = samples_of(4_290, 4_200)
-    assert reaction_time_s(samples, 4_200, NOON) == 0
-    assert reaction_time_s(samples, 4_200, NOON, tolerance_w=0) == 60
-
-
-@given(st.lists(st.floats(0, 12_000), min_size=1, max_size=20), st.floats(0, 12_000))
-def test_after_the_reaction_time_nothing_measured_is_above_the_limit(powers, limit_w):
-    samples = samples_of(*powers)
-    reaction = reaction_time_s(samples, limit_w, NOON, tolerance_w=0)
-    if reaction is None:
-        assert powers[-1] > limit_w
-    else:
-        settled = int(reaction / 60)
-        assert max(powers[settled:]) <= limit_w
-        assert settled == 0 or powers[settled - 1] > limit_w
-
-
-def proof(samples, *, minutes=10, **options):
-    return evidence(
-        samples, 4_200, started_at=NOON, ended_at=NOON + timedelta(minutes=minutes), **options
-    )
-
-
-def test_a_proof_says_how_fast_how_high_and_how_well_measured():
-    made = proof(samples_of(11_000, 11_000, 8_000, *[4_180] * 8))
-    assert (made.started_at, made.ended_at) == (NOON, NOON + timedelta(minutes=10))
-    assert (made.limit_w, made.tolerance_w) == (4_200, 100)
-    assert (made.reaction_s, made.highest_w, made.measured_share) == (180, 4_180, 1.0)
-
-
-def test_a_proof_of_what_was_never_kept_shows_the_highest_of_all():
-    made = proof(samples_of(5_000, 11_000, *[9_000] * 9))
-    assert (made.reaction_s, made.highest_w) == (None, 11_000)
-
-
-def test_a_proof_hides_no_hole():
-    made = proof(samples_of(4_000, 4_000, 4_000, None, None, None, None, None, 4_000, 4_000, 4_000))
-    assert made.measured_share == pytest.approx(0.4)
-    assert proof(samples_of(4_000), minutes=1).measured_share == 0
-    nothing = proof([])
-    assert (nothing.reaction_s, nothing.highest_w, nothing.measured_share) == (None, None, 0)
-
-
-def test_samples_around_a_dimming_help_to_cover_it_and_count_for_nothing_else():
-    made = proof(samples_of(11_000, *[4_000] * 10, 11_000, first_s=-30))
-    assert (made.reaction_s, made.highest_w, made.measured_share) == (30, 4_000, 1.0)
-
-
-def test_a_dimming_is_over_at_its_end():
-    made = proof(samples_of(*[4_000] * 10, 11_000))
-    assert (made.reaction_s, made.highest_w, made.measured_share) == (0, 4_000, 1.0)
-
-
-def test_the_longest_gap_can_be_chosen():
-    samples = samples_of(*[4_000] * 3, every_s=300)
-    assert proof(samples).measured_share == 0
-    assert proof(samples, longest_gap=timedelta(minutes=5)).measured_share == 1
-
-
-def test_a_dimming_has_a_duration():
-    with pytest.raises(ValueError, match="ends after"):
-        proof([], minutes=0)

@@ -194,6 +194,7 @@ def test_a_cluster_with_standing_constraints_is_not_dissolved(driven, garage, li
 
 def test_a_cluster_with_a_standing_limit_is_not_dissolved(driven, garage, now):
     limit = SharedLimit.objects.create(
+        system=garage.system,
         cluster=garage,
         max_w=11_000,
         priority=3_000,

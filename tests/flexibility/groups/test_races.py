@@ -196,6 +196,7 @@ def test_what_it_is_not_meant_for_and_what_is_over_holds_nobody(driven, garage, 
 
 def test_a_grid_operators_shared_limit_holds_its_members_too(driven, garage, now):
     SharedLimit.objects.create(
+        system=garage.system,
         cluster=garage,
         max_w=11_000,
         priority=100_000,

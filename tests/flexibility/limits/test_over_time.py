@@ -186,7 +186,7 @@ class Site:
 
     def check(self) -> int:
         """Compare all limits that can be reached; returns how many they were."""
-        found = SharedLimit.objects.valid(self.now).select_related("cluster__system")
+        found = SharedLimit.objects.valid(self.now).select_related("system")
         checked = 0
         for limit in found:
             if not limit.balanced_at or not limit.is_reachable:
