@@ -123,6 +123,11 @@ PAGES = [
     # Systems, with their measurements
     Line("system", SEEN),
     Line("history_file", SEEN),
+    Line("dimmings", SIGNED_IN),
+    Line("dimmings", SEEN, query="?system={lindenweg}"),
+    Line("dimmings_file", SIGNED_IN),
+    Line("dimming", SEEN),
+    Line("dimming_file", SEEN),
     # The car at the charging station, and how stations charge
     Line("car", SEEN, about=CAR),
     Line("car", (404, 404, 404, 404, 404, SIGN_IN)),  # no charging station

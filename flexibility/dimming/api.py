@@ -1,7 +1,7 @@
 """Dimmings of whole systems on the wire API, with the proof that they were kept to."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
@@ -155,7 +155,7 @@ class DimmingDetail(DimmingScope):
         proof = proof_of(found, now=clock.now())
         if request.accepted_renderer.format == "csv":
             return StreamingHttpResponse(
-                proof_csv(found, proof),
+                proof_csv([(found, proof)]),
                 content_type="text/csv; charset=utf-8",
                 headers={"Content-Disposition": 'attachment; filename="dimming.csv"'},
             )
@@ -169,26 +169,27 @@ class DimmingDetail(DimmingScope):
         return Response(status=204)
 
 
-def proof_csv(found: Dimming, proof: list[Proved]) -> Iterator[str]:
-    """A line for each appliance, or for the sum, the names of the columns first.
+def proof_csv(proofs: Iterable[tuple[Dimming, list[Proved]]]) -> Iterator[str]:
+    """Of each dimming a line for each appliance, or for the sum; first the names of the columns.
 
     Empty is what is not known, and the appliance of a sum.
     """
     writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
-    for one in proof:
-        row = (
-            found.pk,
-            found.system_id,
-            found.system.name,
-            found.mode,
-            one.appliance and one.appliance.pk,
-            one.appliance and one.appliance.name,
-            found.valid_at,
-            found.ended_at,
-            one.limit_w,
-            one.reaction_s,
-            one.highest_w,
-            round(one.measured_share, 4),
-        )
-        yield writer.writerow(map(cell, row))
+    for found, proof in proofs:
+        for one in proof:
+            row = (
+                found.pk,
+                found.system_id,
+                found.system.name,
+                found.mode,
+                one.appliance and one.appliance.pk,
+                one.appliance and one.appliance.name,
+                found.valid_at,
+                found.ended_at,
+                one.limit_w,
+                one.reaction_s,
+                one.highest_w,
+                round(one.measured_share, 4),
+            )
+            yield writer.writerow(map(cell, row))

@@ -147,6 +147,7 @@ class ConstraintLine:
     group_url: str
     may_withdraw: bool
     edit_url: str
+    dimming_url: str
     again: Again | None
 
 
@@ -458,10 +459,17 @@ def constraint_lines(
                 group_url=group_url(group) if group else "",
                 may_withdraw=row.appliance_id is not None and may_withdraw_as(row, emitters),
                 edit_url=edit_url(row, emitters) if row.appliance_id else "",
+                dimming_url=_dimming_url(row),
                 again=again_of(series.get(row.series_id), emitters, now=now),
             )
         )
     return lines
+
+
+def _dimming_url(row: Constraint) -> str:
+    """The proof of the dimming that it is a part of, be it by a limit."""
+    dimming = row.dimming_id or (row.limit.dimming_id if row.limit_id else None)
+    return reverse("dimming", args=[dimming]) if dimming else ""
 
 
 def outcome_tag(one: Explained) -> Tag:

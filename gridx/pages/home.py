@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET
 from accounts.access import Action, Role, may
 from accounts.fragments import render_page_or_part
 from accounts.paging import page_of, search_of
+from flexibility.models import Dimming
 from gridx import clock
 from gridx.pages.fragments import figures_mark, live_context
 from gridx.pages.history import figures_csv, measured_days, period_figures, read_history
@@ -102,6 +103,7 @@ def _show(request: HttpRequest, system: System) -> HttpResponse:
     else:
         show_in_navigation(request, system)
         context |= live_context(system, live, user=request.user, mark=mark, now=now)
+        context["was_dimmed"] = Dimming.objects.filter(system=system).exists()
         context["is_listed"] = request.resolver_match.url_name == "system"
         response = render(request, "pages/home.html", context)
     patch_vary_headers(response, ["HX-Request", "HX-Target"])

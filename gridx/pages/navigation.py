@@ -27,6 +27,8 @@ class NavItem:
 _SYSTEM_PAGES = (
     "home",
     "system",
+    "dimmings",
+    "dimming",
     "appliance",
     "appliance_constrain",
     "car",

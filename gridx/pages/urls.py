@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gridx.pages import appliance, car, dissolving, groups, home, policies
+from gridx.pages import appliance, car, dimmings, dissolving, groups, home, policies
 from gridx.pages.constraints import bulk, editor, withdrawing
 
 urlpatterns = [
@@ -33,6 +33,10 @@ urlpatterns = [
         editor.pool_constrain,
         name="pool_constrain",
     ),
+    path("dimmings", dimmings.dimmings, name="dimmings"),
+    path("dimmings.csv", dimmings.dimmings_file, name="dimmings_file"),
+    path("dimmings/<uuid:dimming_id>", dimmings.dimming, name="dimming"),
+    path("dimmings/<uuid:dimming_id>/proof.csv", dimmings.dimming_file, name="dimming_file"),
     path("constraints/new", editor.constraints_new, name="constraints_new"),
     path("constraints/withdraw", bulk.constraints_withdraw, name="constraints_withdraw"),
     path("constraints/bulk/<uuid:action_id>", bulk.bulk_action, name="bulk_action"),

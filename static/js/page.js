@@ -27,6 +27,12 @@
     setTimeout(() => (label.textContent = before), 2000);
   });
 
+  // <button hidden data-print> prints the page; hidden where it could not.
+  for (const button of document.querySelectorAll("[data-print]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => window.print());
+  }
+
   // <div data-gone-after="10"> leaves the page after so many seconds, but not while pointed at.
   const seen = new WeakMap();
   setInterval(() => {
