@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from flexibility.dimming.evidence import LONGEST_GAP, Sample
 
 WIDTH, HEIGHT = 720, 200
-LEFT, RIGHT, TOP, BOTTOM = 40, 712, 12, 176
+LEFT, RIGHT, TOP, BOTTOM = 64, 700, 12, 168
 _TICKS = [timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30, 60, 120, 360, 720, 1440)]
 _MOST_TICKS = 8
 # Points closer than this could not be told apart.

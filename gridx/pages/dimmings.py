@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -13,8 +14,9 @@ from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -124,8 +126,8 @@ def dimming(request: HttpRequest, dimming_id: UUID) -> HttpResponse:
     context = {
         "found": found,
         "line": _line(found, now),
-        "begin": moment(found.valid_at, now=now, zone=zone),
-        "end": moment(found.ended_at, now=now, zone=zone),
+        "begin": _instant(found.valid_at, zone),
+        "end": _instant(found.ended_at, zone),
         "lasted": _lasted(found.ended_at - found.valid_at),
         "who": str(found.emitter) if may_be_named(request.user, [found]) else "",
         "mode": found.get_mode_display(),
@@ -136,7 +138,6 @@ def dimming(request: HttpRequest, dimming_id: UUID) -> HttpResponse:
             for part in parts
         ],
         "zone": zone.key,
-        "now": moment(now, now=now, zone=zone),
     }
     return render(request, "pages/dimming.html", context)
 
@@ -275,6 +276,14 @@ def _terms(found: Dimming) -> str:
     factor, whole = terms["factor"], terms["max_w"]
     each = kilowatts((whole - terms["first_w"]) / count / factor)
     return f"{first} + {count} × {number(factor, 2)} × {each} = {kilowatts(whole)}"
+
+
+def _instant(at: datetime, zone: ZoneInfo) -> str:
+    """An instant on paper: it says all by itself."""
+    local = at.astimezone(zone)
+    # Translators: as in "23 November 2026"; Django's date format characters
+    day = date_format(local.date(), pgettext("date format", "j F Y"))
+    return f"{day}, {local:%H:%M:%S %Z}"
 
 
 def _seconds(seconds: float) -> str:
