@@ -290,7 +290,10 @@ class Segment(Part):
 
 
 class FailSafe(Part):
-    """What holds after the schedule's end and without heartbeats, for at least ``minimum_s``."""
+    """What holds after the schedule's end and without heartbeats, for at least ``minimum_s``.
+
+    Where it joined for want of a heartbeat alone, it ends with the segments that ask for one.
+    """
 
     min_w: float | None = None
     max_w: float | None = None

@@ -5,7 +5,8 @@
 3. Where a segment asks for a heartbeat and none came for so long, the stricter of schedule and
    fail-safe. The same while a newer schedule that came was broken: what it would have said is
    not known, so the last good one still holds, but not alone.
-4. A fail-safe that began holds for at least its minimum time.
+4. A fail-safe that began holds for at least its minimum time. One that only joined for want of a
+   heartbeat ends with what asked for that: a dimming is over when the schedule says so.
 """
 
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Keeper:
         self.is_broken = False
         self.refusal: str | None = None
         self.fail_safe_since: dict[str, int] = {}
+        # Those whose fail-safe joined for want of a heartbeat, and for nothing else.
+        self.unheard: set[str] = set()
 
     @property
     def revision(self) -> int:
@@ -93,14 +96,20 @@ class Keeper:
         fail_safe = timeline.fail_safe
         if fail_safe is None:
             return Asked(limits)
-        is_due = self.is_broken or self._is_over(timeline, now_ms) or self._is_lost(segment, now_ms)
-        since = self.fail_safe_since.get(timeline.local_id)
-        if is_due:
-            self.fail_safe_since.setdefault(timeline.local_id, now_ms)
+        local_id = timeline.local_id
+        since = self.fail_safe_since.get(local_id)
+        if self.is_broken or self._is_over(timeline, now_ms):
+            self.fail_safe_since.setdefault(local_id, now_ms)
+            self.unheard.discard(local_id)
+        elif self._is_lost(segment, now_ms):
+            if since is None:
+                self.fail_safe_since[local_id] = now_ms
+                self.unheard.add(local_id)
         elif since is None:
             return Asked(limits)
-        elif now_ms >= since + fail_safe.minimum_s * 1000:
-            del self.fail_safe_since[timeline.local_id]
+        elif now_ms >= since + fail_safe.minimum_s * 1000 or self._is_past(segment, local_id):
+            del self.fail_safe_since[local_id]
+            self.unheard.discard(local_id)
             return Asked(limits)
         return Asked(stricter(limits, _of_fail_safe(fail_safe)), is_fail_safe=True)
 
@@ -114,6 +123,11 @@ class Keeper:
         last = max(self.heartbeat_ms, self.received_ms, segment.start)
         return now_ms - last > segment.heartbeat_s * 1000
 
+    def _is_past(self, segment: Segment | None, local_id: str) -> bool:
+        """Whether a fail-safe joined for a heartbeat that nothing asks for any more."""
+        asks = segment is not None and segment.heartbeat_s is not None
+        return local_id in self.unheard and not asks
+
     @property
     def state(self) -> dict[str, Any]:
         """All that goes on over a restart, ready for JSON."""
@@ -124,6 +138,7 @@ class Keeper:
             "is_broken": self.is_broken,
             "refusal": self.refusal,
             "fail_safe_since": self.fail_safe_since,
+            "unheard": sorted(self.unheard),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -134,6 +149,7 @@ class Keeper:
         self.is_broken = state["is_broken"]
         self.refusal = state["refusal"]
         self.fail_safe_since = dict(state["fail_safe_since"])
+        self.unheard = set(state.get("unheard", ()))
 
 
 def stricter(scheduled: Limits, fail_safe: Limits) -> Limits:

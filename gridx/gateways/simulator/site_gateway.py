@@ -146,7 +146,10 @@ class SiteGateway:
         """Say what holds now: the appliances' limits, and what is applied of the schedule."""
         now = self._clock.now()
         limits = [
-            found for plant in self.site.plants if (found := plant.driver_limits()) is not None
+            found
+            for plant in self.site.plants
+            if plant.local_id not in self.session.refused
+            and (found := plant.driver_limits()) is not None
         ]
         self.session.post(Channel.CONSTRAINTS, Constraints(v=VERSION, at=now, limits=limits))
         if self.keeper.schedule is not None or self.keeper.is_broken:

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ import pytest
 from django.conf import settings
 from nats.js.errors import NotFoundError
 
-from gridx import clock
+from gridx import clock, scheduler
 from gridx.gateways.codec import decode
 from gridx.gateways.consumers import ORDERED, READINGS
 from gridx.gateways.database import DatabaseThreads
@@ -174,3 +175,14 @@ async def link(log, secrets, caplog) -> AsyncIterator[RunningLink]:
     await until(lambda: "Gateways are let in" in caplog.text)
     yield running
     await running.end()
+
+
+@pytest.fixture
+async def scheduled(transactional_db, monkeypatch) -> AsyncIterator[None]:
+    """A scheduler, which does itself what it would tell workers of."""
+    monkeypatch.setattr(scheduler, "_hint", lambda task: task())
+    stop = Event()
+    working = asyncio.create_task(asyncio.to_thread(scheduler.run_scheduler, stop=stop))
+    yield
+    stop.set()
+    await asyncio.wait_for(working, 60)

@@ -100,6 +100,27 @@ def test_a_heartbeat_is_missed_only_where_a_segment_asks_for_it():
     assert asked(keeper, 33).is_fail_safe
 
 
+def test_a_missing_heartbeat_prolongs_no_dimming():
+    keeper = Keeper()
+    body = schedule(segment(0, 3, max_w=9_000, heartbeat_s=120), segment(3, 60, max_w=11_000))
+    keeper.receive(body, NOON)
+    assert asked(keeper, 2.9).is_fail_safe
+    assert asked(keeper, 3) == Asked(Limits(max_w=11_000))
+    assert asked(keeper, 20) == Asked(Limits(max_w=11_000))
+
+
+def test_what_also_failed_safe_for_another_reason_does_so_for_its_minimum_time():
+    keeper = Keeper()
+    body = schedule(segment(0, 3, max_w=9_000, heartbeat_s=120), segment(3, 60, max_w=11_000))
+    keeper.receive(body, NOON)
+    assert asked(keeper, 2.9).is_fail_safe
+    keeper.receive(b"garbage", NOON + 3 * MINUTE)
+    assert asked(keeper, 3).is_fail_safe
+    keeper.receive(schedule(segment(3, 60, max_w=11_000), revision=2), NOON + 4 * MINUTE)
+    assert asked(keeper, 4).is_fail_safe
+    assert asked(keeper, 4.9) == Asked(Limits(max_w=11_000))
+
+
 @pytest.mark.parametrize("body", [b"", b"garbage", b'{"v":9}', b'{"v":1,"revision":2}'])
 def test_while_the_newest_schedule_is_broken_the_fail_safe_holds_beside_the_last_good_one(body):
     keeper = Keeper()

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from threading import Event
 
 import pytest
 from django.conf import settings
@@ -13,7 +12,7 @@ from flexibility.emitters import DIMMING, emitter_of
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from flexibility.queries import Delivery, flexibility_of
-from gridx import clock, scheduler
+from gridx import clock
 from gridx.gateways.plants.presets import SitePlan
 from gridx.gateways.simulator.clock import SimulatedClock
 from gridx.gateways.simulator.entries import GatewayEntry
@@ -27,17 +26,6 @@ from tests.gridx.gateways.conftest import RunningLink, until
 pytestmark = pytest.mark.slow
 
 FULL_W = 5_000
-
-
-@pytest.fixture
-async def scheduled(transactional_db, monkeypatch) -> AsyncIterator[None]:
-    """A scheduler, which does itself what it would tell workers of."""
-    monkeypatch.setattr(scheduler, "_hint", lambda task: task())
-    stop = Event()
-    working = asyncio.create_task(asyncio.to_thread(scheduler.run_scheduler, stop=stop))
-    yield
-    stop.set()
-    await asyncio.wait_for(working, 60)
 
 
 @pytest.fixture
