@@ -394,12 +394,18 @@ def _ask(
 
 
 def _overruled(appliances: Iterable[UUID], standing: dict[UUID, Constraint]) -> set[UUID]:
-    """The stations whose set point somebody else decides."""
+    """The stations whose set point somebody else decides.
+
+    A wish that bends to what the policy leaves decides nothing: its station shares with the others.
+    """
     found = set()
     for row in Flexibility.objects.filter(pk__in=list(appliances)):
         decider = row.deciders.get("set_point_w")
         own = standing.get(row.pk)
-        if decider is not None and (own is None or decider != str(own.pk)):
+        if decider is None or (own is not None and decider == str(own.pk)):
+            continue
+        bends = own is not None and row.set_point_w in (own.min_w, own.max_w)
+        if not bends:
             found.add(row.pk)
     return found
 

@@ -13,11 +13,13 @@ register = template.Library()
 
 
 @register.inclusion_tag("pages/_charging_policy_link.html", takes_context=True)
-def charging_policy_link(context: dict[str, Any], target: Cluster | System) -> dict[str, Any]:
+def charging_policy_link(
+    context: dict[str, Any], target: Cluster | System, *, small: bool = False
+) -> dict[str, Any]:
     """The way to how all stations of a cluster or a system charge, for who may say so."""
     is_cluster_or_system = isinstance(target, Cluster | System)
     may = is_cluster_or_system and emitter_or_none(context["request"].user) is not None
     return {
         "url": policy_url(target) if may and stations_of(target).exists() else "",
-        "is_small": isinstance(target, System),
+        "is_small": small,
     }

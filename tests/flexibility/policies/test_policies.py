@@ -138,25 +138,46 @@ def test_the_policy_that_weighs_most_asks(house):
     assert Constraint.objects.filter(policy__isnull=False, withdrawn_at=None).count() == 1
 
 
-def test_stations_of_a_cluster_share_one_surplus(house, now):
-    garage = Cluster.objects.create(system=house.cast.lindenweg, name="Garage")
-    house.cast.evcs.cluster = garage
+@pytest.fixture
+def garage(house) -> Cluster:
+    """The car's station and a second one."""
+    found = Cluster.objects.create(system=house.cast.lindenweg, name="Garage")
+    house.cast.evcs.cluster = found
     house.cast.evcs.save()
     second = Appliance.objects.create(
         system=house.cast.lindenweg,
         gateway=house.cast.gateway,
-        cluster=garage,
+        cluster=found,
         local_id="evcs-2",
         kind=ApplianceKind.EV_CHARGING_STATION,
         name="Second car",
     )
     second.refresh_from_db()
-    house.set(Mode.SURPLUS, target=garage)
-    for _step in range(12):
+    return found
+
+
+def shares_of(house, *, grid_w: float, minutes: float = 2) -> list[float]:
+    """What the stations may take, after a while in which neither takes anything."""
+    second = Appliance.objects.get(local_id="evcs-2")
+    for _step in range(round(minutes * 6)):
         house.read(second, power_w=0, plug_state=Plug.PLUGGED)
-        house.live(grid_w=-10_000)
-    limits = [Flexibility.objects.get(pk=one.pk).max_w for one in (house.cast.evcs, second)]
-    assert limits == [5_000, 5_000]
+        house.live(grid_w=grid_w)
+    return [Flexibility.objects.get(pk=one.pk).max_w for one in (house.cast.evcs, second)]
+
+
+def test_stations_of_a_cluster_share_one_surplus(house, garage):
+    house.set(Mode.SURPLUS, target=garage)
+    assert shares_of(house, grid_w=-10_000) == [5_000, 5_000]
+
+
+def test_a_wish_that_is_outweighed_takes_its_share_of_the_surplus_and_no_more(house, garage):
+    draft = Draft(set_point_w=22_000, closest=True, invalid_at=house.now + 4 * HOUR)
+    set_constraints(
+        target=house.cast.evcs, drafts=[draft], emitter=emitter_of(house.cast.mara), now=house.now
+    )
+    house.set(Mode.SURPLUS, target=garage, priority=3_000)
+    assert shares_of(house, grid_w=-10_000) == [5_000, 5_000]
+    assert house.station().set_point_w == 5_000
 
 
 def test_withdrawing_leaves_the_station_to_itself(house):
