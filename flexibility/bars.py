@@ -535,7 +535,7 @@ def _days(scale: _Scale, zone: ZoneInfo, shape: Shape, words: Words) -> Iterable
     for midnight, following in _midnights(scale, zone):
         x, until = scale.x(midnight), scale.x(following)
         name = words.day(midnight.date())
-        if until - x >= len(name) * shape.letter + 4:
+        if until - x >= len(name) * shape.letter + 10:
             yield Tick(x, name, midnight >= scale.from_at)
 
 

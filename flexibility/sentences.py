@@ -320,13 +320,29 @@ def _clause(
             "what": said,
             "when": moment(until, now=now, zone=zone),
         }
-    emitter = _emitter(first, part)
+    bent = _bent_by(first) if part == "set_point_w" else None
+    cause = bent or part
+    emitter = _emitter(first, cause)
     if emitter is None:
         return said
-    is_own = first.deciders[part] in own
+    is_own = first.deciders[cause] in own
     # Outside of the f-string: those who collect texts do not look into it.
     because = _("because you set it") if is_own else _BECAUSE[emitter]
-    return f"{said}, {because}"
+    if bent is None:
+        return f"{said}, {because}"
+    wished = _("%(power)s were asked for") % {
+        "power": kilowatts(_decider(first, part)["set_point_w"] * side.sign)
+    }
+    return f"{said}, {because}; {wished}"
+
+
+def _bent_by(span: Span) -> str | None:
+    """The part of the boundary that a set point has bent to; None for one that has not."""
+    decider, point = _decider(span, "set_point_w"), span.boundary.set_point_w
+    if decider is None or decider.get("set_point_w") in (None, point):
+        return None
+    parts = ("max_w", "min_w")
+    return next((one for one in parts if getattr(span.boundary, one) == point), None)
 
 
 def _until(spans: Sequence[Span], part: str) -> datetime | None:

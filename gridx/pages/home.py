@@ -22,11 +22,14 @@ from accounts.fragments import render_page_or_part
 from accounts.paging import page_of, search_of
 from flexibility.models import Dimming
 from gridx import clock
+from gridx.pages.appliance import emitter_or_none
+from gridx.pages.car import policy_url
 from gridx.pages.fragments import figures_mark, live_context
 from gridx.pages.history import figures_csv, measured_days, period_figures, read_history
 from gridx.pages.navigation import show_in_navigation
 from gridx.pages.shown import Notice, Shown, Zoom, shown
 from gridx.pages.systems import lines_of
+from inventory.kinds import ApplianceKind
 from inventory.models import System
 from inventory.queries import InventoryFilter, inventory
 from measurements.queries import Live, live_of_system
@@ -105,9 +108,17 @@ def _show(request: HttpRequest, system: System) -> HttpResponse:
         context |= live_context(system, live, user=request.user, mark=mark, now=now)
         context["was_dimmed"] = Dimming.objects.filter(system=system).exists()
         context["is_listed"] = request.resolver_match.url_name == "system"
+        context["policy_url"] = _policy_url(request, system, live)
         response = render(request, "pages/home.html", context)
     patch_vary_headers(response, ["HX-Request", "HX-Target"])
     return response
+
+
+def _policy_url(request: HttpRequest, system: System, live: Live) -> str:
+    """The way to how all of its charging stations charge; empty where there is none."""
+    has_stations = bool(live.of_kind(ApplianceKind.EV_CHARGING_STATION))
+    may = emitter_or_none(request.user) is not None
+    return policy_url(system) if has_stations and may else ""
 
 
 def _period_context(

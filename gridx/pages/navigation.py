@@ -65,6 +65,7 @@ _INVENTORY_PAGES = (
     "pool_edit",
     "pool_flexibility",
     "pool_constrain",
+    "constraint_delivery",
     "gateway_detail",
     "gateway_edit",
 )

@@ -122,6 +122,19 @@ def test_a_limit_says_until_when_and_who_set_it_and_what_comes_then():
     assert "because you set it" in says(*spans, own={"f"})
 
 
+def test_a_set_point_that_bends_names_who_bends_it():
+    wish = one("r", "local_user", set_point_w=11_000, closest=True)
+    dimming = one("g", "grid_operator", max_w=4_200)
+    deciders = {"set_point_w": "r", "max_w": "g", "min_w": "d"}
+    bent = {"min_w": 4_140, "max_w": 4_200, "set_point_w": 4_200}
+    found = span(0, 2, DRIVER, dimming, wish, deciders=deciders, **bent)
+    assert says(found, own={"r"}) == (
+        "Is to use 4.2 kW, because the grid operator asks for it; 11 kW were asked for."
+    )
+    kept = span(0, 2, DRIVER, wish, deciders={"set_point_w": "r"}, set_point_w=11_000)
+    assert says(kept, own={"r"}) == "Is to use 11 kW, because you set it."
+
+
 def test_without_anybodys_limit_it_may_do_what_it_can():
     free = span(0, 48, DRIVER, deciders={"max_w": "d", "min_w": "d"}, min_w=0, max_w=22_000)
     assert says(free) == "Nobody limits it: it may do what it can, 0 kW to 22 kW."

@@ -353,13 +353,13 @@ def test_the_system_s_time_zone_is_said(mara: Client, measured: Cast):
 
 
 @pytest.mark.parametrize(
-    ("resolution", "queries"), [("day", 9), ("week", 10), ("month", 10), ("year", 10)]
+    ("resolution", "queries"), [("day", 10), ("week", 11), ("month", 11), ("year", 11)]
 )
 def test_a_home_page_costs_few_queries(
     mara: Client, measured: Cast, resolution: str, queries: int, django_assert_num_queries
 ):
-    # Session, user, account; system; mark, latest readings, appliances, figures, first and last;
-    # and how many slots longer spans have.
+    # Session, user, account; system; mark, latest readings, appliances, figures, first and last,
+    # whether it was ever dimmed; and how many slots longer spans have.
     with django_assert_num_queries(queries):
         page(mara, f"/?resolution={resolution}")
 
