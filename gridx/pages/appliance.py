@@ -360,7 +360,10 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | No
     """How far the gateway is; None where there is nothing for it to keep to."""
     kept = flexibility.kept
     if kept is not None and kept.applied_fail_safe:
-        detail = _("The gateway has no valid schedule and keeps to its safe limit.")
+        detail = _(
+            "The gateway has not heard of the platform for too long, or has no valid schedule, and "
+            "keeps to its safe limit."
+        )
         return Tag("warn", _("fail-safe"), detail)
     if flexibility.delivery is Delivery.NONE or not _is_asked(flexibility):
         return None

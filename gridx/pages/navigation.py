@@ -65,7 +65,10 @@ _INVENTORY_PAGES = (
     "pool_edit",
     "pool_flexibility",
     "pool_constrain",
+    "constraints_new",
+    "constraints_withdraw",
     "constraint_delivery",
+    "bulk_action",
     "gateway_detail",
     "gateway_edit",
 )

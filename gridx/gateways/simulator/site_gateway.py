@@ -136,6 +136,7 @@ class SiteGateway:
         now = self._clock.now()
         if channel is Channel.HEARTBEAT:
             self.keeper.hear(decode_as(Heartbeat, channel, body).at, now)
+            self._save_keeper()
             return
         verdict = self.keeper.receive(body, now)
         self._save_keeper()

@@ -12,7 +12,14 @@ from uuid import UUID
 import pytest
 
 from gridx.gateways.codec import decode_as, encode
-from gridx.gateways.messages import Ack, ApplianceSchedule, Readings, Schedule, Segment
+from gridx.gateways.messages import (
+    Ack,
+    ApplianceSchedule,
+    Heartbeat,
+    Readings,
+    Schedule,
+    Segment,
+)
 from gridx.gateways.plants.presets import SitePlan, build_site
 from gridx.gateways.simulator.clock import SimulatedClock
 from gridx.gateways.simulator.entries import (
@@ -53,6 +60,16 @@ def gateway(store: Store, *, now_ms: int, begins_ms: int, **pace: object) -> Sit
 
 def sent(store: Store) -> list[Readings]:
     return [decode_as(Readings, Channel.READINGS, body) for _, body in store.pending(SERIAL)]
+
+
+def test_a_restart_does_not_make_a_gateway_forget_that_it_heard_of_the_platform(tmp_path: Path):
+    store = Store(tmp_path)
+    before = gateway(store, now_ms=NOON, begins_ms=NOON)
+    before.receive(Channel.HEARTBEAT, encode(Heartbeat(v=1, at=NOON)))
+    store.close()
+    store = Store(tmp_path)
+    assert gateway(store, now_ms=NOON, begins_ms=NOON).keeper.heartbeat_ms == NOON
+    store.close()
 
 
 class TestStore:
