@@ -25,13 +25,17 @@ _ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class GatewayLine:
-    """A gateway, and how far it is with the appliances that are meant; None where there is none."""
+    """A gateway, and how far it is with the appliances that are meant; None where there is none.
+
+    `is_fail_safe`: by its word one of them keeps to its fail-safe limit.
+    """
 
     gateway: Gateway | None
     system: System
     appliances: tuple[Appliance, ...]
     tag: Tag
     refusal: str
+    is_fail_safe: bool
     confirmed_at: datetime | None
 
 
@@ -98,5 +102,6 @@ def _line(
         appliances=tuple(group),
         tag=words_of_delivery(state, has_gateway=gateway is not None),
         refusal=(said.refusal_detail or said.refusal) if is_refused and said else "",
+        is_fail_safe=any(kept[one.pk].applied_fail_safe for one in group if one.pk in kept),
         confirmed_at=schedule.acknowledged_at if schedule else None,
     )

@@ -288,8 +288,8 @@ def _lines(
                     ""
                     if is_scheduled
                     else ngettext(
-                        "%(n)d of %(all)d appliance follows",
-                        "%(n)d of %(all)d appliances follow",
+                        "%(n)d of %(all)d appliance can follow",
+                        "%(n)d of %(all)d appliances can follow",
                         len(concerned),
                     )
                     % {"n": len(concerned) - len(troubled), "all": len(concerned)}

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from flexibility.bulk.operations import work_due
 from flexibility.emitters import emitter_of
-from flexibility.models import BulkAction, Constraint, GatewaySchedule
+from flexibility.models import BulkAction, Constraint, Flexibility, GatewaySchedule
 from flexibility.operations import record_acknowledgement, record_published
 from inventory.models import Appliance
 from tests.cast import Cast
@@ -196,5 +196,8 @@ def test_a_groups_constraint_has_the_same_view_of_its_gateways(fleet: Client, dr
     html = text(fleet.get(reverse("constraint_delivery", args=[row.pk])))
     assert "Gateway by gateway" in html
     assert "1 pending" in html
+    assert "fail-safe" not in html
+    Flexibility.objects.filter(pk=driven.battery.pk).update(applied_fail_safe=True)
+    assert "fail-safe" in text(fleet.get(reverse("constraint_delivery", args=[row.pk])))
     page = text(fleet.get(reverse("pool_flexibility", args=[driven.pool.pk])))
     assert reverse("constraint_delivery", args=[row.pk]) in page

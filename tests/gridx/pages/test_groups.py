@@ -46,7 +46,7 @@ def test_a_groups_constraint_says_who_follows_and_who_does_not(
     client.force_login(driven.fleet)
     html = read(client, flexibility(garage))
     assert "The fleet manager: at most 4 kW" in html
-    assert "1 of 2 appliances follow" in html
+    assert "1 of 2 appliances can follow" in html
     assert "Car</a>: It gives way to the grid operator" in html
     assert "2 pending" in html
 
