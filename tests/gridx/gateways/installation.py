@@ -54,7 +54,7 @@ class Installation:
         # Its gateways send as fast as they can, and are to go on with that.
         self.environ["GRIDX_GATEWAY_MESSAGES_A_MINUTE"] = "1000000"
         self._supervisor: Supervisor | None = None
-        self._links: list[subprocess.Popen] = []
+        self._running: list[subprocess.Popen] = []
         self._log = self.directory / "link.log"
 
     def __enter__(self) -> "Installation":
@@ -63,9 +63,9 @@ class Installation:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for link in self._links:
-            link.kill()
-            link.wait(10)
+        for process in self._running:
+            process.kill()
+            process.wait(10)
         if self._supervisor is not None:
             self._supervisor.end(signal.SIGTERM)
         remove(self.directory)
@@ -85,20 +85,35 @@ class Installation:
     def start_link(self) -> subprocess.Popen:
         """A link, once it lets gateways in."""
         said = self.log().count("Gateways are let in")
-        with self._log.open("a") as log:
-            link = subprocess.Popen(
-                [sys.executable, str(PROJECT_ROOT / "manage.py"), "run_link"],
-                env=self.environ,
-                stdout=log,
-                stderr=log,
-            )
-        self._links.append(link)
+        link = self.start("manage.py", "run_link", log=self._log)
         deadline = time.monotonic() + 20
         while self.log().count("Gateways are let in") == said:
             assert link.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.1)
         return link
+
+    def start(self, *argv: str, log: Path) -> subprocess.Popen:
+        """A process of this installation, which says what it does in a file; Python runs it."""
+        with log.open("a") as file:
+            process = subprocess.Popen(
+                [sys.executable, *argv],
+                env=self.environ,
+                cwd=PROJECT_ROOT,
+                stdout=file,
+                stderr=file,
+            )
+        self._running.append(process)
+        return process
+
+    def rows(self, query: str, *parameters: object) -> list[tuple]:
+        """What the database answers; nothing while it is away."""
+        with (
+            suppress(psycopg.OperationalError),
+            psycopg.connect(self.at.database_url, autocommit=True) as connection,
+        ):
+            return connection.execute(query, parameters).fetchall()
+        return []
 
     def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
@@ -113,12 +128,7 @@ class Installation:
             FROM measurements_reading WHERE appliance_key = ANY(%s)
         """
         keys = [gateway.appliance_key for gateway in gateways]
-        with (
-            suppress(psycopg.OperationalError),
-            psycopg.connect(self.at.database_url, autocommit=True) as connection,
-        ):
-            return set(connection.execute(query, [keys]))
-        return set()
+        return set(self.rows(query, keys))
 
     def _manage(self, *arguments: str) -> str:
         done = subprocess.run(
