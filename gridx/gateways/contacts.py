@@ -4,7 +4,7 @@ All of a batch is written in one statement, with the gateways' rows locked in on
 links that share the work neither wait in a circle nor overwrite each other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -36,15 +36,19 @@ class Contact:
             self.clock_offset_s = round(sent_at_ms / 1000 - at.timestamp(), 3)
 
 
+def hold_gateways(gateways: Collection[UUID]) -> dict[UUID, Sequence]:
+    """Hold these gateways until the transaction ends; returns how far each has counted.
+
+    Always in the same order, so that two batches wait for each other, and never both.
+    """
+    held = Gateway.objects.select_for_update(no_key=True).filter(pk__in=gateways).order_by("pk")
+    rows = held.values_list("pk", "last_sequence", "missing_messages")
+    return {pk: Sequence(last, missing) for pk, last, missing in rows}
+
+
 def record_contacts(contacts: Mapping[UUID, Contact]) -> None:
     """Write what the batch says about its gateways; to be called within its transaction."""
-    rows = (
-        Gateway.objects.select_for_update(no_key=True)
-        .filter(pk__in=contacts)
-        .order_by("pk")
-        .values_list("pk", "last_sequence", "missing_messages")
-    )
-    known = {pk: Sequence(last, missing) for pk, last, missing in rows}
+    known = hold_gateways(contacts)
     known = _with_holes(known)
     updated = {pk: known[pk].seen(contacts[pk].numbers) for pk in known}
     _write(updated, contacts)

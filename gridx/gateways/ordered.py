@@ -20,7 +20,7 @@ from gridx.gateways.arrivals import (
     find_gateways,
     read,
 )
-from gridx.gateways.contacts import Contact, gather, record_contacts
+from gridx.gateways.contacts import Contact, gather, hold_gateways, record_contacts
 from gridx.gateways.faults import Fault, fault_of, faults_of_ignored, record_faults
 from gridx.gateways.handlers import HANDLERS, Received
 from gridx.gateways.topics import Channel
@@ -44,6 +44,8 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
             if isinstance(item, Upward) and item.channel in _STEERING and item.serial in gateways
         }
     )
+    # A hello changes its gateway before all are written at the end.
+    hold_gateways({gateway.id for gateway in gateways.values()})
     contacts: dict[UUID, Contact] = {}
     faults: list[Fault] = []
     last_hello = {item.serial: item for item in items if _is_hello(item)}

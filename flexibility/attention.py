@@ -1,0 +1,120 @@
+"""What needs somebody: gateways, schedules, stations, limits and constraints in a user's sight.
+
+Each is a count, exact up to COUNTED, and the first few, the newest or the worst first; by a fixed
+number of queries, however many there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.expressions import RawSQL
+
+from accounts.models import User
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit
+from flexibility.queries import ACKNOWLEDGED_WITHIN
+from flexibility.resolver import EmitterKind
+from inventory.kinds import ApplianceKind, Plug
+from inventory.models import Appliance, Gateway
+from inventory.queries import GATEWAY_STATES
+from measurements.models import LatestReading
+
+COUNTED = 1000
+SHOWN = 5
+# A constraint that ends within this is about to end.
+ABOUT_TO_END = timedelta(hours=24)
+# Of a limit, so much is nearly all.
+NEARLY = 0.95
+
+_BY_PEOPLE = (EmitterKind.OPERATOR, EmitterKind.ACCOUNT_USER, EmitterKind.LOCAL_USER)
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Things of one kind that need somebody: how many (`is_more` than that), and the first few."""
+
+    count: int
+    is_more: bool
+    rows: Sequence[Any]
+
+
+def offline_gateways(user: User) -> Concern:
+    """Gateways that were there and are not heard, the latest loss first."""
+    rows = Gateway.objects.visible_to(user).filter(GATEWAY_STATES["offline"])
+    return _concern(rows.select_related("system").order_by("-contacted_at", "pk"))
+
+
+def undelivered(user: User, *, now: datetime) -> Concern:
+    """Schedules that were refused, whole or for an appliance, or that nobody acknowledged."""
+    refusing = Flexibility.objects.filter(
+        appliance__gateway=OuterRef("pk"), appliance__removed_at=None
+    ).exclude(refusal="")
+    is_late = Q(
+        acknowledged_revision__lt=F("revision"),
+        published_revision=F("revision"),
+        published_at__lt=now - ACKNOWLEDGED_WITHIN,
+    )
+    rows = GatewaySchedule.objects.visible_to(user).filter(
+        ~Q(refusal="") | is_late | Exists(refusing), gateway__revoked_at=None
+    )
+    return _concern(rows.defer("body").select_related("gateway__system").order_by("-made_at", "pk"))
+
+
+def failing_stations(user: User) -> Concern:
+    """Charging stations that report a fault, or an error."""
+    faulty = LatestReading.objects.filter(
+        appliance_key=OuterRef("key"),
+        system_key=OuterRef("system__key"),
+        plug_state=Plug.FAULT.value,
+    )
+    rows = Appliance.objects.visible_to(user).filter(
+        Exists(faulty) | Q(status=Appliance.Status.ERROR),
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        removed_at=None,
+    )
+    return _concern(rows.select_related("system").order_by("system__name", "name", "pk"))
+
+
+def unreachable_limits(user: User, *, now: datetime) -> Concern:
+    """Shared limits that some exceed whatever is done."""
+    return _limits(user, now, "$[*] ? (@.over_w == null || @.over_w > 0)")
+
+
+def limits_used_up(user: User, *, now: datetime) -> Concern:
+    """Shared limits of which the members have nearly all, and of which more is asked."""
+    found = f"$[*] ? (@.over_w == 0 && @.limit_w > 0 && @.allotted_w >= {NEARLY} * @.limit_w)"
+    return _limits(user, now, found)
+
+
+def ending_constraints(user: User, *, now: datetime) -> Concern:
+    """What people ask for and what is over soon, the soonest first."""
+    rows = Constraint.objects.visible_to(user).filter(
+        withdrawn_at=None,
+        valid_at__lte=now,
+        invalid_at__gt=now,
+        invalid_at__lte=now + ABOUT_TO_END,
+        emitter_kind__in=_BY_PEOPLE,
+        # What comes again by itself, or follows a policy, needs nobody.
+        series=None,
+        policy=None,
+    )
+    shown = rows.select_related("appliance__system", "cluster__system", "pool", "emitter")
+    return _concern(shown.order_by("invalid_at", "pk"))
+
+
+def _limits(user: User, now: datetime, path: str) -> Concern:
+    rows = SharedLimit.objects.visible_to(user).valid(now)
+    found = rows.annotate(is_so=RawSQL("jsonb_path_exists(tallies, %s::jsonpath)", [path])).filter(
+        is_so=True
+    )
+    return _concern(found.select_related("system", "cluster").order_by("-priority", "pk"))
+
+
+def _concern(rows: QuerySet) -> Concern:
+    shown = list(rows[: SHOWN + 1])
+    count = len(shown)
+    if count > SHOWN:
+        count = rows.order_by()[: COUNTED + 1].count()
+    return Concern(min(count, COUNTED), count > COUNTED, shown[:SHOWN])
