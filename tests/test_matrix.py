@@ -123,6 +123,7 @@ PAGES = [
     # Systems, with their measurements
     Line("system", SEEN),
     Line("history_file", SEEN),
+    Line("fleet", SIGNED_IN),
     Line("dimmings", SIGNED_IN),
     Line("dimmings", SEEN, query="?system={lindenweg}"),
     Line("dimmings_file", SIGNED_IN),

@@ -27,8 +27,6 @@ class NavItem:
 _SYSTEM_PAGES = (
     "home",
     "system",
-    "dimmings",
-    "dimming",
     "appliance",
     "appliance_constrain",
     "car",
@@ -108,6 +106,7 @@ def _of_resident(request: HttpRequest) -> list[NavItem]:
 
 def _of_manager(request: HttpRequest) -> list[NavItem]:
     items = [
+        NavItem(_("Overview"), reverse("fleet"), "gauge", ("fleet", "dimmings", "dimming")),
         NavItem(_("Systems"), reverse("home"), "layout-grid", _SYSTEM_PAGES),
         NavItem(_("Inventory"), reverse("inventory"), "list-details", _INVENTORY_PAGES),
     ]

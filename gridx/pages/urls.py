@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from gridx.pages import appliance, car, dimmings, dissolving, groups, home, policies
+from gridx.pages import appliance, car, dimmings, dissolving, fleet, groups, home, policies
 from gridx.pages.constraints import bulk, editor, withdrawing
 
 urlpatterns = [
     path("", home.home, name="home"),
+    path("fleet", fleet.fleet, name="fleet"),
     path("systems/<uuid:system_id>", home.system, name="system"),
     path("systems/<uuid:system_id>/history.csv", home.history_file, name="history_file"),
     path("appliances/<uuid:appliance_id>", appliance.appliance, name="appliance"),

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -43,7 +44,12 @@ def servers(directory: Path) -> dict[str, list[psutil.Process]]:
 def main_process(directory: Path, name: str) -> psutil.Process:
     """The server itself, not one of the processes that it has started."""
     found = servers(directory)[name]
-    return next(process for process in found if process.parent() not in found)
+    for process in found:
+        # Those that a server starts come and go meanwhile.
+        with suppress(psutil.NoSuchProcess):
+            if process.parent() not in found:
+                return process
+    raise AssertionError(f"there is no {name}")
 
 
 def wait_until(condition: Callable[[], object], *, within_s: float = 20.0) -> None:

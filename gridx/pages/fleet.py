@@ -1,0 +1,294 @@
+"""All that is in sight at once: what needs somebody, what it does, today too, and what it could."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q, Sum
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET
+
+from accounts.fragments import render_page_or_part
+from accounts.models import User
+from flexibility import attention
+from flexibility.attention import Concern
+from flexibility.models import Constraint, GatewaySchedule, SharedLimit
+from flexibility.sentences import ANY, Side, kilowatts, moment
+from flexibility.together import Together, together
+from gridx import clock
+from gridx.pages.appliance import group_url, title_of
+from gridx.pages.shown import today_of
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Gateway, System
+from measurements.formats import Quantity, age, energy, number, power
+from measurements.models import SystemDay
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that needs somebody: its name, where it is shown, and what is the matter."""
+
+    name: str
+    url: str
+    where: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """Things of one kind that need somebody. `url`: where all of them are listed."""
+
+    key: str
+    tone: str
+    icon: str
+    title: str
+    count: str
+    items: tuple[Item, ...]
+    more: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A figure of all together."""
+
+    tone: str
+    icon: str
+    label: str
+    value: Quantity
+    note: str
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def fleet(request: HttpRequest) -> HttpResponse:
+    """The overview of all that is in sight."""
+    context = fleet_context(request.user, now=clock.now())
+    return render_page_or_part(
+        request, "pages/fleet.html", "pages/_fleet.html", context, target="fleet"
+    )
+
+
+def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
+    """By a fixed number of queries."""
+    sums = together(Appliance.objects.visible_to(user), now=now)
+    return {
+        "matters": _matters(user, now),
+        "now_tiles": _now_tiles(sums),
+        "today_tiles": _today_tiles(user, now),
+        "room": _room(sums),
+        "has_any": bool(sums),
+        "now": now,
+    }
+
+
+# What needs somebody -----------------------------------------------------------------------------
+
+
+def _matters(user: User, now: datetime) -> list[Matter]:
+    """What there is, the most urgent first."""
+    found = [
+        _matter(
+            *("limits", "bad", "gauge", _("Limits that cannot be kept")),
+            concern=attention.unreachable_limits(user, now=now),
+            item=_broken_limit,
+        ),
+        _matter(
+            *("stations", "bad", "charging-pile", _("Charging stations in error")),
+            concern=attention.failing_stations(user),
+            item=_failing_station,
+        ),
+        _matter(
+            *("schedules", "bad", "alert-triangle", _("Schedules refused or not confirmed")),
+            concern=attention.undelivered(user, now=now),
+            item=lambda row: _undelivered(row, now),
+        ),
+        _matter(
+            *("gateways", "warn", "router", _("Gateways offline")),
+            concern=attention.offline_gateways(user),
+            item=lambda row: _offline(row, now),
+            url=f"{reverse('inventory')}?show=gateways&state=offline",
+        ),
+        _matter(
+            *("used-up", "warn", "gauge", _("Limits used up")),
+            concern=attention.limits_used_up(user, now=now),
+            item=_used_up,
+        ),
+        _matter(
+            *("ending", "", "clock", _("Constraints about to end")),
+            concern=attention.ending_constraints(user, now=now),
+            item=lambda row: _ending(row, now),
+        ),
+    ]
+    return [matter for matter in found if matter is not None]
+
+
+def _matter(
+    key: str,
+    tone: str,
+    icon: str,
+    title: str,
+    *,
+    concern: Concern,
+    item: Callable[[Any], Item],
+    url: str = "",
+) -> Matter | None:
+    if not concern.count:
+        return None
+    left = concern.count - len(concern.rows)
+    more = ""
+    if concern.is_more:
+        more = _("and more than %(n)s others") % {"n": number(left, 0)}
+    elif left:
+        more = ngettext("and %(n)s other", "and %(n)s others", left) % {"n": number(left, 0)}
+    count = _("more than %(n)s") if concern.is_more else "%(n)s"
+    return Matter(
+        key=key,
+        tone=tone,
+        icon=icon,
+        title=title,
+        count=count % {"n": number(concern.count, 0)},
+        items=tuple(map(item, concern.rows)),
+        more=more,
+        url=url,
+    )
+
+
+def _offline(row: Gateway, now: datetime) -> Item:
+    said = _("last heard %(age)s") % {"age": age(row.contacted_at, now)}
+    return Item(row.serial, reverse("gateway_detail", args=[row.pk]), row.system.name, said)
+
+
+def _undelivered(row: GatewaySchedule, now: datetime) -> Item:
+    gateway = row.gateway
+    if row.refusal:
+        said = _("refused: %(reason)s") % {"reason": row.refusal_detail or row.refusal}
+    elif row.acknowledged_revision >= row.revision:
+        said = _("refused for an appliance")
+    else:
+        said = _("not confirmed, sent %(age)s") % {"age": age(row.published_at, now)}
+    url = reverse("gateway_detail", args=[gateway.pk])
+    return Item(gateway.serial, url, gateway.system.name, said)
+
+
+def _failing_station(row: Appliance) -> Item:
+    said = _("it reports a fault")
+    return Item(row.name, reverse("appliance", args=[row.pk]), row.system.name, said)
+
+
+def _broken_limit(row: SharedLimit) -> Item:
+    over = [tally["over_w"] for tally in row.tallies if tally["over_w"] != 0]
+    if None in over:
+        said = _("nobody knows by how much it is exceeded: a member is not heard")
+    else:
+        said = _("exceeded by up to %(power)s whatever is done") % {"power": kilowatts(max(over))}
+    return Item(str(row.target), limit_url(row), row.system.name, said)
+
+
+def _used_up(row: SharedLimit) -> Item:
+    limit_w = min(tally["limit_w"] for tally in row.tallies)
+    said = _("all of %(power)s is given out") % {"power": kilowatts(limit_w)}
+    return Item(str(row.target), limit_url(row), row.system.name, said)
+
+
+def limit_url(row: SharedLimit) -> str:
+    """Where it is shown what a limit is for."""
+    if row.dimming_id:
+        return reverse("dimming", args=[row.dimming_id])
+    return group_url(row.cluster) if row.cluster else reverse("system", args=[row.system_id])
+
+
+def _ending(row: Constraint, now: datetime) -> Item:
+    target = row.target
+    if isinstance(target, Appliance):
+        url, where, zone = reverse("appliance", args=[target.pk]), target.system.name, target.system
+    else:
+        system = getattr(target, "system", None)
+        url, where, zone = group_url(target), str(system or ""), system or target
+    values = {
+        "what": title_of(row, Side(ANY)),
+        "when": moment(row.invalid_at, now=now, zone=zone.zone),
+    }
+    return Item(target.name, url, where, _("%(what)s, ends %(when)s") % values)
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+_KINDS = (
+    (ApplianceKind.PV_INVERTER, "sun", "solar-panel", -1),
+    (ApplianceKind.BATTERY, "battery", "battery-3", 1),
+    (ApplianceKind.EV_CHARGING_STATION, "car", "charging-pile", 1),
+    (ApplianceKind.HEAT_PUMP, "heat", "air-conditioning", 1),
+    (ApplianceKind.GRID_METER, "grid", "transfer", 1),
+)
+
+
+def _now_tiles(sums: Mapping[ApplianceKind, Together]) -> list[Tile]:
+    tiles = []
+    for kind, tone, icon, sign in _KINDS:
+        one = sums.get(kind)
+        if one is None:
+            continue
+        label = _labels(one.power_w)[kind]
+        shown_w = sign * one.power_w if sign < 0 else abs(one.power_w)
+        note = _("seen %(seen)s of %(count)s") % {
+            "seen": number(one.seen, 0),
+            "count": number(one.count, 0),
+        }
+        tiles.append(Tile(tone, icon, label, power(shown_w + 0), note))
+    return tiles
+
+
+def _labels(power_w: float) -> dict[ApplianceKind, str]:
+    return {
+        ApplianceKind.PV_INVERTER: _("Sun, now"),
+        ApplianceKind.BATTERY: _("Batteries charge") if power_w >= 0 else _("Batteries give"),
+        ApplianceKind.EV_CHARGING_STATION: _("Cars charge"),
+        ApplianceKind.HEAT_PUMP: _("Heat pumps"),
+        ApplianceKind.GRID_METER: _("From the grid") if power_w >= 0 else _("To the grid"),
+    }
+
+
+def _today_tiles(user: User, now: datetime) -> list[Tile]:
+    """The energies of everybody's own today."""
+    visible = System.objects.visible_to(user)
+    days = Q()
+    for zone in visible.order_by().values_list("time_zone", flat=True).distinct():
+        keys = visible.filter(time_zone=zone).order_by().values("key")
+        days |= Q(system_key__in=keys, start=today_of(ZoneInfo(zone), now).from_at)
+    if not days:
+        return []
+    columns = {
+        "pv_mwh": ("sun", "sun", _("Produced today")),
+        "consumption_mwh": ("house", "home-bolt", _("Used today")),
+        "import_mwh": ("grid", "transfer", _("From the grid today")),
+        "export_mwh": ("grid", "transfer", _("To the grid today")),
+    }
+    sums = SystemDay.objects.filter(days).aggregate(**{name: Sum(name) for name in columns})
+    return [
+        Tile(tone, icon, label, energy(int(sums[name])), "")
+        for name, (tone, icon, label) in columns.items()
+        if sums[name] is not None
+    ]
+
+
+def _room(sums: Mapping[ApplianceKind, Together]) -> str:
+    """What all could do beyond now, in a sentence; nothing where nothing can be steered."""
+    more = sum(one.more_w for one in sums.values())
+    less = sum(one.less_w for one in sums.values())
+    if not more and not less:
+        return ""
+    return _("Now they could take %(more)s more, or %(less)s less.") % {
+        "more": power(more),
+        "less": power(less),
+    }

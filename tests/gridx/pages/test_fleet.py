@@ -1,0 +1,167 @@
+"""The overview: what needs somebody among all in sight, and what it does together."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from flexibility.emitters import emitter_of
+from flexibility.limits.operations import LimitDraft, set_limit
+from flexibility.models import Flexibility, GatewaySchedule, SharedLimit
+from flexibility.operations import Draft, set_constraints
+from flexibility.room import rooms_of, total
+from flexibility.together import together
+from inventory.models import Appliance, Cluster, Gateway, System
+from measurements.models import LatestReading
+from tests.cast import Cast
+from tests.household import measure, read_now
+
+HOUR = timedelta(hours=1)
+SIDES = ("more_w", "less_w")
+
+
+@pytest.fixture
+def fleet(client: Client, cast: Cast) -> Client:
+    client.force_login(cast.fleet)
+    return client
+
+
+def page(client: Client) -> str:
+    response = client.get("/fleet")
+    assert response.status_code == 200
+    return response.content.decode().replace("\N{NO-BREAK SPACE}", " ")
+
+
+@pytest.fixture
+def quiet(driven: Cast, at_noon):
+    """Nothing needs anybody: all gateways are there."""
+    Gateway.objects.update(online=True, contacted_at=at_noon)
+    return driven
+
+
+def test_where_nothing_needs_anybody_it_says_so(fleet, quiet):
+    html = page(fleet)
+    assert "Nothing needs you" in html
+    assert 'id="matter-' not in html
+
+
+def test_who_sees_nothing_is_told_what_comes(client, cast, at_noon):
+    cast.lindenweg.assignments.all().delete()
+    client.force_login(cast.grid_operator)
+    assert "No system yet" in page(client)
+
+
+def test_a_gateway_that_went_away_needs_somebody(fleet, quiet, at_noon):
+    Gateway.objects.filter(pk=quiet.gateway.pk).update(
+        online=False, contacted_at=at_noon - 3 * HOUR
+    )
+    html = page(fleet)
+    assert "Gateways offline" in html
+    assert "GX-0001" in html
+    assert "last heard 3 h ago" in html
+
+
+def test_a_schedule_that_is_refused_or_not_confirmed_needs_somebody(fleet, quiet, at_noon, limit):
+    limit(max_w=7_000)
+    row = GatewaySchedule.objects.filter(pk=quiet.gateway.pk)
+    row.update(published_revision=row.get().revision, published_at=at_noon)
+    assert "Schedules refused" not in page(fleet)
+    row.update(published_at=at_noon - HOUR)
+    assert "not confirmed, sent 60 min ago" in page(fleet)
+    row.update(acknowledged_revision=row.get().revision)
+    assert "Schedules refused" not in page(fleet)
+    Flexibility.objects.filter(pk=quiet.evcs.pk).update(refusal="too_hot")
+    assert "refused for an appliance" in page(fleet)
+    row.update(refusal="broken")
+    assert "refused: broken" in page(fleet)
+
+
+def test_a_station_in_error_needs_somebody(fleet, quiet):
+    assert "Charging stations in error" not in page(fleet)
+    LatestReading.objects.filter(appliance_key=quiet.evcs.key).update(plug_state=4)
+    assert "Charging stations in error" in page(fleet)
+    LatestReading.objects.update(plug_state=None)
+    Appliance.objects.filter(pk=quiet.evcs.pk).update(status=Appliance.Status.ERROR)
+    assert "Charging stations in error" in page(fleet)
+
+
+@pytest.fixture
+def garage(quiet) -> Cluster:
+    found = Cluster.objects.create(system=quiet.lindenweg, name="Garage")
+    Appliance.objects.filter(pk=quiet.evcs.pk).update(cluster=found)
+    return found
+
+
+def test_a_limit_that_cannot_be_kept_says_by_how_much(fleet, quiet, garage, at_noon):
+    stronger = Draft(set_point_w=11_000, invalid_at=at_noon + 48 * HOUR)
+    set_constraints(
+        target=quiet.evcs, drafts=[stronger], emitter=emitter_of(quiet.staff), now=at_noon
+    )
+    draft = LimitDraft(max_w=6_000, invalid_at=at_noon + 48 * HOUR)
+    set_limit(cluster=garage, draft=draft, by=emitter_of(quiet.fleet), now=at_noon)
+    html = page(fleet)
+    assert "Limits that cannot be kept" in html
+    assert "exceeded by up to 5 kW whatever is done" in html
+    assert f"/clusters/{garage.pk}/flexibility" in html
+
+
+def test_a_limit_of_which_all_is_given_out_is_told(fleet, quiet, garage, at_noon):
+    draft = LimitDraft(max_w=6_000, invalid_at=at_noon + 48 * HOUR)
+    set_limit(cluster=garage, draft=draft, by=emitter_of(quiet.fleet), now=at_noon)
+    SharedLimit.objects.update(
+        tallies=[{"side": "max", "phase": None, "limit_w": 6_000, "allotted_w": 6_000, "over_w": 0}]
+    )
+    assert "all of 6 kW is given out" in page(fleet)
+
+
+def test_a_constraint_that_ends_within_a_day_is_told(fleet, quiet, limit, at_noon):
+    limit(max_w=7_000, invalid_at=at_noon + 48 * HOUR)
+    assert "Constraints about to end" not in page(fleet)
+    limit(max_w=8_000, invalid_at=at_noon + 3 * HOUR)
+    assert "The fleet manager: at most 8 kW, ends 15:00" in page(fleet)
+
+
+def test_all_together_now_and_today(fleet, quiet, at_noon):
+    measure(quiet, since=at_noon - 2 * HOUR, until=at_noon, now=at_noon)
+    read_now(quiet, at=at_noon, evcs=7_400.0, battery=-1_000.0, pv=-3_000.0)
+    html = page(fleet)
+    assert "seen 1 of 1" in html
+    for label, value in (("Sun, now", "3"), ("Batteries give", "1"), ("Cars charge", "7.40")):
+        assert label in html
+        assert f'<p class="figure">{value}' in html
+    # The car from 7.4 to 22 kW and the battery from -1 to 5 kW; or both down to 0 and -5 kW.
+    assert "Now they could take 20.6 kW more, or 11.4 kW less." in html
+    assert "Produced today" in html
+
+
+def test_the_sums_are_those_of_each_by_itself(quiet, at_noon, limit):
+    limit(target=quiet.battery, max_w=3_000)
+    for reading in ({"soc": 1.0}, {"soc": 0.5}, {"plug_state": 0}, {"energy_wh": 0.0}):
+        about = quiet.evcs if "plug_state" in reading else quiet.battery
+        LatestReading.objects.filter(appliance_key=about.key).update(**reading)
+        sums = together(Appliance.objects.filter(system=quiet.lindenweg), now=at_noon)
+        rooms = rooms_of(pool=quiet.pool, now=at_noon)
+        more, less = (sum(getattr(one, side) for one in sums.values()) for side in SIDES)
+        assert (more, less) == total(rooms)
+
+
+def test_what_is_out_of_sight_is_neither_told_nor_counted(client, quiet, at_noon):
+    Gateway.objects.filter(pk=quiet.gateway.pk).update(online=False)
+    client.force_login(quiet.south_admin)
+    html = page(client)
+    assert "GX-0001" not in html
+    assert "Cars charge" not in html
+
+
+def test_the_number_of_queries_does_not_grow(
+    fleet, quiet, at_noon, django_assert_max_num_queries, limit
+):
+    for number in range(12):
+        system = System.objects.create(account=quiet.north, name=f"Home {number}")
+        Gateway.objects.create(
+            system=system, serial=f"GX-1{number:03}", contacted_at=at_noon, online=False
+        )
+        limit(max_w=5_000 + number)
+    with django_assert_max_num_queries(30):
+        html = page(fleet)
+    assert "and 7 others" in html
