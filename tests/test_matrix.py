@@ -162,6 +162,8 @@ PAGES = [
     Line("appliance_constrain", NAMED),
     Line("appliance_constrain", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
     Line("cluster_flexibility", SEEN),
+    Line("cluster_fairness", SEEN),
+    Line("cluster_fairness_file", SEEN),
     Line("cluster_constrain", NAMED),
     Line("cluster_constrain", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
     Line("constraints_new", (302, 302, 302, 302, 403, SIGN_IN)),

@@ -53,6 +53,7 @@ from gridx.pages.appliance import (
     who_set,
 )
 from gridx.pages.appliances import LOOKS
+from gridx.pages.limits import limit_lines
 from gridx.pages.timeline import priority_line
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, SystemPool
@@ -164,6 +165,7 @@ def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> 
             else reverse("pool_detail", args=[group.pk])
         ),
         "short": _short(found, is_cut),
+        "limits": limit_lines(group, found, user=user, now=now) if is_cluster else [],
         "members": [_member(one, now, zone) for one in found],
         "constraints": _lines(group, found, user=user, emitters=emitters, now=now),
         "deliveries": _deliveries(asked, now, zone),

@@ -55,6 +55,7 @@ _INVENTORY_PAGES = (
     "cluster_create",
     "cluster_edit",
     "cluster_flexibility",
+    "cluster_fairness",
     "cluster_constrain",
     "cluster_policy",
     "system_policy",

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from gridx.pages import appliance, car, dimmings, dissolving, fleet, groups, home, policies
+from gridx.pages import (
+    appliance,
+    car,
+    dimmings,
+    dissolving,
+    fairness,
+    fleet,
+    groups,
+    home,
+    policies,
+)
 from gridx.pages.constraints import bulk, editor, withdrawing
 
 urlpatterns = [
@@ -25,6 +35,12 @@ urlpatterns = [
         "clusters/<uuid:cluster_id>/constraints/new",
         editor.cluster_constrain,
         name="cluster_constrain",
+    ),
+    path("clusters/<uuid:cluster_id>/fairness", fairness.cluster_fairness, name="cluster_fairness"),
+    path(
+        "clusters/<uuid:cluster_id>/fairness.csv",
+        fairness.cluster_fairness_file,
+        name="cluster_fairness_file",
     ),
     path("clusters/<uuid:cluster_id>/remove", dissolving.cluster_remove, name="cluster_remove"),
     path("pools/<uuid:pool_id>/remove", dissolving.pool_remove, name="pool_remove"),

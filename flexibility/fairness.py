@@ -1,0 +1,94 @@
+"""Who was held back by shared limits, and for how long: from the audit of what was resolved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.db.models import F, Sum
+
+from flexibility.models import Constraint
+from inventory.models import Appliance
+from measurements.models import ApplianceSlot
+
+# A boundary holds until the next one of its appliance; the first one began before the span.
+_HELD = """
+    SELECT appliance_key,
+           coalesce(sum(lasted) FILTER (WHERE is_share AND max_w > 0), interval '0'),
+           coalesce(sum(lasted) FILTER (WHERE is_share AND max_w <= 0), interval '0'),
+           count(*) FILTER (WHERE is_share AND max_w <= 0 AND NOT (was_share AND was_w <= 0))
+    FROM (
+        SELECT appliance_key, max_w,
+               deciders ->> 'max_w' = ANY(%(shares)s) AS is_share,
+               coalesce(lag(deciders ->> 'max_w') OVER one = ANY(%(shares)s), false) AS was_share,
+               coalesce(lag(max_w) OVER one, 1) AS was_w,
+               least(coalesce(lead(at) OVER one, %(until)s), %(until)s)
+                   - greatest(at, %(from)s) AS lasted
+        FROM flexibility_resolvedboundary AS boundary
+        WHERE system_key = %(system)s AND appliance_key = ANY(%(appliances)s)
+            AND at < %(until)s AND at >= coalesce((
+                SELECT max(at) FROM flexibility_resolvedboundary AS earlier
+                WHERE earlier.system_key = boundary.system_key
+                    AND earlier.appliance_key = boundary.appliance_key AND earlier.at <= %(from)s
+            ), %(from)s)
+        WINDOW one AS (PARTITION BY appliance_key ORDER BY at)
+    ) AS held GROUP BY appliance_key
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How an appliance fared: for how long limits held it back, and for how long they paused it.
+
+    `pauses` counts how often, `drawn_wh` is what it took all the same; None where nothing of that
+    is known.
+    """
+
+    appliance: Appliance
+    held_back: timedelta
+    paused: timedelta
+    pauses: int
+    drawn_wh: float | None
+
+
+def held_back(
+    appliances: Sequence[Appliance], *, from_at: datetime, until_at: datetime
+) -> list[Held]:
+    """How the appliances of one system fared in [`from_at`, `until_at`), in their order.
+
+    Held back is what a share of a limit decides the greatest power of. Three statements.
+    """
+    if not appliances:
+        return []
+    system = appliances[0].system
+    keys = [one.key for one in appliances]
+    shares = Constraint.objects.filter(limit__isnull=False, appliance__in=appliances)
+    parameters = {
+        "shares": [str(pk) for pk in shares.values_list("pk", flat=True)],
+        "system": system.key,
+        "appliances": keys,
+        "from": from_at,
+        "until": until_at,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_HELD, parameters)
+        held = {key: found for key, *found in cursor.fetchall()}
+    drawn = dict(
+        ApplianceSlot.objects.filter(
+            system_key=system.key,
+            appliance_key__in=keys,
+            start__gte=from_at,
+            start__lt=until_at,
+        )
+        .values_list("appliance_key")
+        .annotate(drawn=Sum(F("import_mwh")))
+    )
+    nothing = timedelta(), timedelta(), 0
+    return [
+        Held(
+            one,
+            *held.get(one.key, nothing),
+            None if drawn.get(one.key) is None else float(drawn[one.key]) / 1000,
+        )
+        for one in appliances
+    ]

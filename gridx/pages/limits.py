@@ -1,0 +1,248 @@
+"""A cluster's shared limits, in words: what they are, who has how much of them, and why."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import User
+from flexibility import words
+from flexibility.allotment import Side, Strategy, Why
+from flexibility.api import may_be_named
+from flexibility.models import Constraint, SharedLimit
+from flexibility.queries import Now
+from flexibility.sentences import kilowatts, moment
+from gridx.pages.appliance import Tag, group_url, who_set
+from gridx.pages.timeline import priority_line
+from inventory.models import Appliance, Cluster
+from measurements.formats import power
+
+_STRATEGIES: dict[str, Promise] = {
+    Strategy.EQUALLY: gettext_lazy("divided equally"),
+    Strategy.PROPORTIONAL: gettext_lazy("divided by the greatest power of each"),
+    Strategy.FIRST_COME_FIRST_SERVE: gettext_lazy("first come, first served"),
+    Strategy.SERIES: gettext_lazy("one after the other"),
+}
+_WHYS: dict[str, Promise] = {
+    Why.UNLIMITED: gettext_lazy("not limited"),
+    Why.FULL: gettext_lazy("has all that it may"),
+    Why.STRATEGY: gettext_lazy("has its part"),
+    Why.MINIMUM: gettext_lazy("has its minimum, there is not more"),
+    Why.SET_POINT: gettext_lazy("keeps a stronger set point"),
+    Why.PAUSED: gettext_lazy("pauses: it is another's turn"),
+    Why.RESTING: gettext_lazy("pauses a little longer"),
+    Why.RAMPING: gettext_lazy("on its way up"),
+    Why.IDLE: gettext_lazy("asks for nothing"),
+    Why.STALE: gettext_lazy("no news: counted with the most it could take"),
+}
+_HELD_BACK = {Why.STRATEGY, Why.MINIMUM, Why.RAMPING}
+_PAUSED = {Why.PAUSED, Why.RESTING}
+
+
+@dataclass(frozen=True, slots=True)
+class ShareLine:
+    """What one member has of a limit."""
+
+    appliance: Appliance
+    most: str
+    now: str
+    why: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a cluster within has of a limit, all of its members together."""
+
+    name: str
+    url: str
+    most: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLine:
+    """A limit in words. `where`: the cluster around that it is set on, if not on this one."""
+
+    emitter: str
+    tag: Tag
+    title: str
+    who: str
+    how: str
+    priority: str
+    when: str
+    where: str
+    where_url: str
+    says: tuple[str, ...]
+    shares: tuple[ShareLine, ...]
+    parts: tuple[Part, ...]
+
+
+def limit_lines(
+    cluster: Cluster, members: Sequence[Now], *, user: User, now: datetime
+) -> list[LimitLine]:
+    """The limits that bound what is in a cluster, the strongest first.
+
+    `members` are its appliances. By a fixed number of queries.
+    """
+    clusters = {one.pk: one for one in Cluster.objects.filter(system=cluster.system_id)}
+    around, step = [], cluster.pk
+    while step is not None:
+        around.append(step)
+        step = clusters[step].parent_id
+    of_them = Q(cluster__in=around) | Q(cluster=None, system=cluster.system_id)
+    limits = list(
+        SharedLimit.objects.valid(now)
+        .filter(of_them)
+        .select_related("system", "cluster", "emitter")
+        .order_by("-priority", "created_at", "pk")
+    )
+    if not limits:
+        return []
+    shares: dict[Any, list[Constraint]] = defaultdict(list)
+    rows = Constraint.objects.filter(
+        limit__in=limits, withdrawn_at=None, invalid_at__gt=now
+    ).select_related("appliance", "share")
+    for row in rows.order_by("appliance__key"):
+        shares[row.limit_id].append(row)
+    people = may_be_named(user, limits)
+    powers = {
+        one.appliance.pk: None if one.is_stale or one.reading is None else one.reading.power_w
+        for one in members
+    }
+    zone = cluster.system.zone
+    return [
+        LimitLine(
+            emitter=one.emitter_kind,
+            tag=_tag(one),
+            title=_title(one),
+            who=who_set(one, user, people),
+            how=str(_STRATEGIES[one.strategy]),
+            priority=priority_line(one.emitter_kind, one.priority),
+            when=_until(one, now, zone),
+            where="" if one.cluster_id == cluster.pk else str(one.target),
+            where_url=(
+                group_url(one.cluster) if one.cluster and one.cluster_id != cluster.pk else ""
+            ),
+            says=tuple(_says(one, shares[one.pk])),
+            shares=tuple(
+                _share(row, powers) for row in shares[one.pk] if row.appliance_id in powers
+            ),
+            parts=tuple(_parts(cluster, clusters, shares[one.pk])),
+        )
+        for one in limits
+    ]
+
+
+def _title(limit: SharedLimit) -> str:
+    """ "Together at most 30 kW, and at most 10 kW on each phase" """
+    said = []
+    if limit.max_w is not None:
+        said.append(_("at most %(power)s") % {"power": kilowatts(limit.max_w)})
+    if limit.min_w is not None:
+        said.append(_("fed in at most %(power)s") % {"power": kilowatts(-limit.min_w)})
+    if limit.phase_max_w is not None:
+        phases = " / ".join(kilowatts(watts) for watts in limit.phase_max_w)
+        said.append(_("at most %(phases)s on the phases") % {"phases": phases})
+    whose = {"what": words.listed(said)}
+    if limit.fuse:
+        return _("The wiring bears %(what)s") % whose
+    if limit.dynamic:
+        return _("At the grid connection %(what)s") % whose
+    if limit.net:
+        return _("Together %(what)s from the grid") % whose
+    return _("Together %(what)s") % whose
+
+
+def _until(limit: SharedLimit, now: datetime, zone: ZoneInfo) -> str:
+    if limit.invalid_at is None:
+        return _("without an end")
+    return _("until %(until)s") % {"until": moment(limit.invalid_at, now=now, zone=zone)}
+
+
+def _tag(limit: SharedLimit) -> Tag:
+    if limit.balanced_at is None:
+        return Tag("", _("not divided yet"))
+    if not limit.is_reachable:
+        return Tag("bad", _("cannot be kept"))
+    is_used = any(
+        tally["allotted_w"] and tally["allotted_w"] >= tally["limit_w"] for tally in limit.tallies
+    )
+    return Tag("warn", _("used up")) if is_used else Tag("ok", _("kept"))
+
+
+def _says(limit: SharedLimit, shares: Sequence[Constraint]) -> Iterable[str]:
+    """How far it is given out, who is held back, and by whom it is exceeded."""
+    names = {str(row.appliance_id): row.appliance.name for row in shares}
+    for tally in limit.tallies:
+        yield from _tally(tally, names)
+    held = [row.appliance.name for row in shares if row.share.why_max in _HELD_BACK]
+    paused = [row.appliance.name for row in shares if row.share.why_max in _PAUSED]
+    if held:
+        yield _("Held back: %(names)s.") % {"names": words.listed(held)}
+    if paused:
+        yield _("Pausing: %(names)s.") % {"names": words.listed(paused)}
+
+
+def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
+    values = {"limit": kilowatts(abs(tally["limit_w"])), "phase": tally["phase"]}
+    if tally["allotted_w"] is not None:
+        values["given"] = kilowatts(round(abs(tally["allotted_w"]), -1))
+        if tally["phase"]:
+            yield _("On phase %(phase)s %(given)s of %(limit)s are given out.") % values
+        elif tally["side"] == Side.MIN:
+            yield _("To feed in, %(given)s of %(limit)s are given out.") % values
+        else:
+            yield _("%(given)s of %(limit)s are given out.") % values
+    if tally["over_w"] == 0:
+        return
+    by = [
+        _("%(name)s with %(power)s") % {"name": names[key], "power": kilowatts(round(watts, -1))}
+        if watts is not None
+        else names[key]
+        for key, watts in tally["by"]
+        if key in names
+    ]
+    if tally["over_w"] is None:
+        yield _("It may be exceeded: of %(names)s nobody knows the power.") % {
+            "names": words.listed(by) or _("a member")
+        }
+        return
+    values["over"] = kilowatts(round(tally["over_w"], -1))
+    if by:
+        values["names"] = words.listed(by)
+        yield _("It is exceeded by %(over)s, because of %(names)s.") % values
+    else:
+        yield _("It is exceeded by %(over)s by what is used beside the members.") % values
+
+
+def _share(row: Constraint, powers: Mapping[Any, float | None]) -> ShareLine:
+    why = row.share.why_max
+    tone = "bad" if why == Why.STALE else "warn" if why in _HELD_BACK | _PAUSED else ""
+    power_w = powers[row.appliance_id]
+    return ShareLine(
+        appliance=row.appliance,
+        most=_("no limit") if row.max_w is None else kilowatts(round(row.max_w, -1)),
+        now="–" if power_w is None else str(power(power_w)),
+        why=Tag(tone, str(_WHYS.get(why, ""))),
+    )
+
+
+def _parts(
+    cluster: Cluster, clusters: Mapping[Any, Cluster], shares: Iterable[Constraint]
+) -> Iterable[Part]:
+    """What each cluster directly within this one has."""
+    sums: dict[Any, float] = {}
+    for row in shares:
+        step = row.appliance.cluster_id
+        while step is not None and clusters[step].parent_id != cluster.pk:
+            step = clusters[step].parent_id
+        if step is not None and row.max_w is not None:
+            sums[step] = sums.get(step, 0.0) + row.max_w
+    for pk, watts in sorted(sums.items(), key=lambda each: clusters[each[0]].name):
+        yield Part(clusters[pk].name, group_url(clusters[pk]), kilowatts(round(watts, -1)))

@@ -1,0 +1,78 @@
+"""How long shared limits held each appliance back, from the audit of what was resolved."""
+
+from datetime import timedelta
+
+import pytest
+
+from flexibility.emitters import emitter_of
+from flexibility.fairness import held_back
+from flexibility.limits.operations import LimitDraft, set_limit
+from flexibility.models import Constraint, ResolvedBoundary
+from inventory.models import Appliance, Cluster
+
+pytestmark = pytest.mark.django_db
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def share(driven, now) -> Constraint:
+    """The charging station's share of a limit."""
+    garage = Cluster.objects.create(system=driven.lindenweg, name="Garage")
+    Appliance.objects.filter(pk=driven.evcs.pk).update(cluster=garage)
+    draft = LimitDraft(max_w=6_000, invalid_at=now + 48 * HOUR)
+    set_limit(cluster=garage, draft=draft, by=emitter_of(driven.fleet), now=now)
+    ResolvedBoundary.objects.all().delete()
+    return Constraint.objects.get(appliance=driven.evcs, limit__isnull=False)
+
+
+@pytest.fixture
+def resolved(driven):
+    """Writes what held for the charging station from an instant on, and who decided it."""
+
+    def write(at, max_w: float, decider) -> None:
+        ResolvedBoundary.objects.create(
+            system_key=driven.lindenweg.key,
+            appliance_key=driven.evcs.key,
+            at=at,
+            max_w=max_w,
+            deciders={"max_w": str(decider)},
+        )
+
+    return write
+
+
+def fared(driven, from_at, until_at):
+    [one] = held_back([driven.evcs], from_at=from_at, until_at=until_at)
+    return one.held_back, one.paused, one.pauses
+
+
+def test_a_share_that_decides_holds_back_until_the_next_boundary(driven, share, resolved, now):
+    resolved(now, 6_000, share.pk)
+    resolved(now + HOUR, 22_000, "somebody else")
+    resolved(now + 3 * HOUR, 0, share.pk)
+    resolved(now + 4 * HOUR, 6_000, share.pk)
+    assert fared(driven, now - HOUR, now + 6 * HOUR) == (3 * HOUR, HOUR, 1)
+
+
+def test_what_held_before_the_span_counts_from_its_beginning(driven, share, resolved, now):
+    resolved(now - 50 * HOUR, 6_000, share.pk)
+    assert fared(driven, now, now + 2 * HOUR) == (2 * HOUR, 0 * HOUR, 0)
+    resolved(now + HOUR, 0, share.pk)
+    assert fared(driven, now, now + 2 * HOUR) == (HOUR, HOUR, 1)
+
+
+def test_a_pause_that_goes_on_is_one_pause(driven, share, resolved, now):
+    resolved(now, 0, share.pk)
+    resolved(now + HOUR, 0, share.pk)
+    assert fared(driven, now, now + 2 * HOUR) == (0 * HOUR, 2 * HOUR, 1)
+
+
+def test_what_others_decide_is_not_the_limits(driven, share, resolved, now):
+    resolved(now, 0, "the fleet manager")
+    assert fared(driven, now, now + HOUR) == (0 * HOUR, 0 * HOUR, 0)
+
+
+def test_where_nothing_was_resolved_nobody_was_held_back(driven, now):
+    [one] = held_back([driven.evcs], from_at=now, until_at=now + HOUR)
+    assert (one.held_back, one.paused, one.drawn_wh) == (0 * HOUR, 0 * HOUR, None)
+    assert held_back([], from_at=now, until_at=now + HOUR) == []

@@ -1,0 +1,110 @@
+"""A cluster's shared limits in words, and whom they held back."""
+
+import csv
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from flexibility.emitters import emitter_of
+from flexibility.limits.operations import LimitDraft, fuse_emitter_of, set_limit
+from flexibility.operations import Draft, set_constraints
+from flexibility.resolving import balance_systems
+from inventory.models import Appliance, Cluster
+from tests.cast import Cast
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def fleet(client: Client, cast: Cast) -> Client:
+    client.force_login(cast.fleet)
+    return client
+
+
+@pytest.fixture
+def yard(driven: Cast) -> Cluster:
+    """A yard, with a garage in it, in which the charging station is."""
+    yard = Cluster.objects.create(system=driven.lindenweg, name="Yard")
+    garage = Cluster.objects.create(system=driven.lindenweg, name="Garage", parent=yard)
+    Appliance.objects.filter(pk=driven.evcs.pk).update(cluster=garage)
+    return yard
+
+
+@pytest.fixture
+def bound(driven: Cast, at_noon):
+    def set_one(cluster: Cluster, *, by=None, **fields):
+        draft = LimitDraft(**{"invalid_at": at_noon + 6 * HOUR, **fields})
+        emitter = by or emitter_of(driven.fleet)
+        return set_limit(cluster=cluster, draft=draft, by=emitter, now=at_noon)
+
+    return set_one
+
+
+def page(client: Client, cluster: Cluster, name: str = "cluster_flexibility", **query) -> str:
+    response = client.get(reverse(name, args=[cluster.pk]), query)
+    assert response.status_code == 200
+    return response.content.decode().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_limit_says_what_it_is_and_how_much_of_it_is_given_out(fleet, yard, bound):
+    bound(yard, max_w=6_000)
+    html = page(fleet, yard)
+    assert "Together at most 6 kW" in html
+    assert "divided equally" in html
+    assert "6 kW of 6 kW are given out." in html
+    assert "Held back: Car." in html
+    assert "Garage</a>: 6 kW" in html
+    assert "has its part" in html
+
+
+def test_a_limit_of_a_cluster_around_says_where_it_is_set(fleet, yard, bound):
+    bound(yard, max_w=6_000)
+    html = page(fleet, Cluster.objects.get(name="Garage"))
+    assert "Together at most 6 kW" in html
+    assert f'<a href="{reverse("cluster_flexibility", args=[yard.pk])}">Yard</a>' in html
+
+
+def test_fuses_connections_and_feeding_in_are_named(fleet, yard, bound, driven):
+    bound(yard, by=fuse_emitter_of(driven.admin), max_w=9_000, invalid_at=None)
+    bound(yard, min_w=-4_000, dynamic=True)
+    html = page(fleet, yard)
+    assert "The wiring bears at most 9 kW" in html
+    assert "without an end" in html
+    assert "At the grid connection fed in at most 4 kW" in html
+
+
+def test_a_limit_that_cannot_be_kept_says_because_of_whom(fleet, yard, bound, driven, at_noon):
+    stronger = Draft(set_point_w=11_000, invalid_at=at_noon + HOUR)
+    set_constraints(
+        target=driven.evcs, drafts=[stronger], emitter=emitter_of(driven.staff), now=at_noon
+    )
+    bound(yard, max_w=6_000)
+    html = page(fleet, yard)
+    assert "cannot be kept" in html
+    assert "It is exceeded by 5 kW, because of Car with 11 kW." in html
+
+
+def test_what_is_below_the_minimum_pauses_it(fleet, yard, bound, driven, at_noon):
+    bound(yard, max_w=3_000)
+    balance_systems(systems={driven.lindenweg.pk}, now=at_noon)
+    assert "Pausing: Car." in page(fleet, yard)
+
+
+def test_a_cluster_without_limits_shows_none(fleet, yard):
+    assert 'id="limits"' not in page(fleet, yard)
+
+
+def test_who_was_held_back_is_a_table_and_a_file(fleet, yard, bound, at_noon, monkeypatch):
+    assert "Nobody was held back." in page(fleet, yard, "cluster_fairness")
+    bound(yard, max_w=6_000)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + 2 * HOUR)
+    html = page(fleet, yard, "cluster_fairness", days="1")
+    assert "Car was held back for 2.0 h." in html
+    assert 'aria-current="true">1 day' in html
+    assert 'aria-current="true">7 days' in page(fleet, yard, "cluster_fairness", days="x")
+    response = fleet.get(reverse("cluster_fairness_file", args=[yard.pk]), {"days": "1"})
+    lines = b"".join(response.streaming_content).decode().splitlines()
+    [row] = csv.DictReader(lines)
+    assert (row["appliance"], row["held_back_h"], row["pauses"]) == ("Car", "2.0", "0")
