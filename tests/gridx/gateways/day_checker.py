@@ -1,0 +1,159 @@
+"""What stood and what was read, held against each other by rules of its own.
+
+It knows nothing of the resolver or of shares: a limit for a sum is kept where the sum of what was
+read is within it, once it has stood for long enough (`Day.grace`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What somebody set, from `valid_at` until before `until` (W; a higher priority wins)."""
+
+    priority: int
+    valid_at: datetime
+    until: datetime
+
+    def touches(self, start: datetime, end: datetime) -> bool:
+        """Whether it stood at any instant of this span, both ends included."""
+        return self.valid_at <= end and self.until > start
+
+    def spans(self, start: datetime, end: datetime) -> bool:
+        """Whether it stood at every one."""
+        return self.valid_at <= start and self.until > end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit(Standing):
+    """At most `max_w` for the sum of the members; with a `meter`, for what that reads."""
+
+    name: str
+    site: int
+    members: frozenset[int]
+    max_w: float
+    fuse: bool = False
+    meter: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish(Standing):
+    """At most `upper_w` and, unless something stronger forbids it, `lower_w` for one station."""
+
+    station: int
+    upper_w: float
+    lower_w: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A part of the way to the gateways stood still; for one site, or for all of them."""
+
+    start: datetime
+    end: datetime
+    site: int | None = None
+
+
+@dataclass
+class Day:
+    """`power_w`: by appliance and instant. All appliances of a site are read at the same instants.
+
+    `grace` is how long what is newly set has until it shows in a reading.
+    """
+
+    grace: timedelta
+    least_w: float
+    sites: dict[int, frozenset[int]]
+    limits: list[Limit]
+    wishes: list[Wish]
+    outages: list[Outage] = field(default_factory=list)
+    power_w: dict[int, dict[datetime, float]] = field(default_factory=dict)
+    checked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def violations(self) -> list[str]:
+        found = [text for limit in self.limits for text in self._of_limit(limit)]
+        for site, stations in self.sites.items():
+            for station in sorted(stations):
+                found += self._of_station(site, station)
+        return found
+
+    def _of_limit(self, limit: Limit) -> Iterable[str]:
+        wishes = [wish for wish in self.wishes if wish.station in limit.members]
+        for at in self._instants(self.sites[limit.site]):
+            if not limit.spans(at, at):
+                continue
+            since = self._since(at, limit.site)
+            if not limit.spans(since, at):
+                continue
+            total_w = sum(self._power(member, at) for member in limit.members)
+            if limit.meter is not None:
+                yield from self._of_connection(limit, since, at, total_w)
+                continue
+            owed_w = 0.0 if limit.fuse else _owed_w(limit, wishes, since, at)
+            self.checked["unreachable" if owed_w > limit.max_w else "limit"] += 1
+            self.checked["fuse nearly used"] += limit.fuse and total_w > 0.8 * limit.max_w
+            self.checked["limit nearly used"] += total_w > 0.8 * limit.max_w > 0
+            self.checked["limit below a minimum"] += limit.max_w < self.least_w
+            if total_w > max(limit.max_w, owed_w) + 1:
+                yield f"{at:%d. %H:%M:%S} {limit.name}: {total_w:.0f} W of {limit.max_w:.0f} W"
+
+    def _of_connection(
+        self, limit: Limit, since: datetime, at: datetime, total_w: float
+    ) -> Iterable[str]:
+        """Other loads come unasked: it is broken where the members did not give way in time."""
+        read = self.power_w.get(limit.meter, {})
+        recent = [read[one] for one in read if since <= one <= at]
+        self.checked["connection"] += 1
+        if total_w > 0 and recent and min(recent) > limit.max_w + 1:
+            yield f"{at:%d. %H:%M:%S} {limit.name}: {min(recent):.0f} W of {limit.max_w:.0f} W"
+
+    def _of_station(self, site: int, station: int) -> Iterable[str]:
+        wishes = sorted(
+            (wish for wish in self.wishes if wish.station == station),
+            key=lambda wish: (wish.priority, wish.valid_at),
+            reverse=True,
+        )
+        instants = self._instants([station])
+        for place, at in enumerate(instants):
+            power_w = self._power(station, at)
+            self.checked["charging"] += power_w > 0
+            # A car that gets full or leaves within a step has a lower mean there: 0 W follows.
+            following = [self._power(station, one) for one in instants[place + 1 : place + 2]]
+            if 0 < power_w < self.least_w - 1 and following not in ([], [0.0]):
+                yield f"{at:%d. %H:%M:%S} station {station}: {power_w:.0f} W, below its minimum"
+            since = self._since(at, site)
+            upper_w = 0.0
+            for wish in wishes:
+                if wish.touches(since, at):
+                    upper_w = max(upper_w, wish.upper_w)
+                if wish.spans(since, at):
+                    self.checked["station"] += 1
+                    if power_w > upper_w + 1:
+                        yield f"{at:%d. %H:%M:%S} station {station}: {power_w:.0f}/{upper_w:.0f} W"
+                    break
+
+    def _since(self, at: datetime, site: int) -> datetime:
+        """What stands since then has had its time: while the way stood still, none went by."""
+        since = at - self.grace
+        for outage in sorted(self.outages, key=lambda one: one.end, reverse=True):
+            if outage.site in (None, site) and outage.start <= at and outage.end > since:
+                since = min(since, outage.start - self.grace)
+        return since
+
+    def _instants(self, appliances: Iterable[int]) -> list[datetime]:
+        return sorted({at for one in appliances for at in self.power_w.get(one, {})})
+
+    def _power(self, appliance: int, at: datetime) -> float:
+        return self.power_w.get(appliance, {}).get(at, 0.0)
+
+
+def _owed_w(limit: Limit, wishes: Iterable[Wish], since: datetime, at: datetime) -> float:
+    """What those at least as strong as the limit ask of its members, whatever it says."""
+    owed: dict[int, float] = {}
+    for wish in wishes:
+        if wish.priority >= limit.priority and wish.touches(since, at):
+            owed[wish.station] = max(owed.get(wish.station, 0.0), wish.lower_w)
+    return sum(owed.values())
