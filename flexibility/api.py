@@ -48,6 +48,7 @@ from flexibility.queries import (
     explain,
     flexibilities_of,
     flexibility_of,
+    summed_timeline,
     timeline_of,
 )
 from flexibility.resolver import EmitterKind
@@ -195,14 +196,21 @@ class ClusterFlexibilityList(FlexibilityList):
 
 @extend_schema(tags=["flexibility"], responses={200: PoolFlexibilitySerializer, **REFUSALS})
 class PoolFlexibility(generics.GenericAPIView):
-    """How much more and how much less a pool's systems could take now, and why not further."""
+    """How much more and less a pool's systems could take, now and for two days, and why not."""
 
     def get(self, request: Request, pool_id) -> Response:
         pool, now = visible_pool(request.user, pool_id), clock.now()
         rooms = rooms_of(pool=pool, now=now)
         up_w, down_w = total(rooms)
-        found = {"system_pool_id": pool.pk, "at": now, "up_power": up_w, "down_power": down_w}
-        return Response(PoolFlexibilitySerializer(found | {"appliances": rooms}).data)
+        found = {
+            "system_pool_id": pool.pk,
+            "at": now,
+            "up_power": up_w,
+            "down_power": down_w,
+            "appliances": rooms,
+            "timeline": summed_timeline(appliances=[one.appliance for one in rooms], now=now),
+        }
+        return Response(PoolFlexibilitySerializer(found).data)
 
 
 # Constraints -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from flexibility.models import Constraint, Flexibility, GatewaySchedule, Resolve
 from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
 from flexibility.resolving import HORIZON, Told, boundary_of, resolved_values_of, told
 from flexibility.standing import as_pure, concerns, standing_constraints
+from flexibility.summed import Summed, summed
 from inventory.models import Appliance, Gateway
 from measurements.models import LatestReading
 from measurements.queries import stale_after
@@ -146,6 +147,20 @@ def timeline_of(
     start = max(from_at, now)
     rows = standing_constraints([appliance], from_at=start, until_at=until_at)[appliance.pk]
     return past + _spans(rows, from_at=start, until_at=until_at)
+
+
+def summed_timeline(
+    *, appliances: Sequence[Appliance], now: datetime, until_at: datetime | None = None
+) -> list[Summed]:
+    """What appliances may do together from now on, for two days; by a fixed number of queries."""
+    until_at = until_at or now + HORIZON
+    standing = standing_constraints(appliances, from_at=now, until_at=until_at)
+    return summed(
+        [
+            timeline(map(as_pure, standing[one.pk]), from_at=now, until_at=until_at)
+            for one in appliances
+        ]
+    )
 
 
 def explain(spans: Sequence[Span], *, drafts: Iterable[Constraint] = ()) -> list[ExplainedSpan]:

@@ -36,7 +36,7 @@ class Room:
 
 def rooms_of(*, pool: SystemPool, now: datetime) -> list[Room]:
     """The room of each appliance of a pool that can be controlled, by a fixed number of queries."""
-    appliances = list(_steered(pool).select_related("system").order_by("key"))
+    appliances = list(steered(members_of(pool)).select_related("system").order_by("key"))
     return [room_of(one, now=now) for one in flexibilities_of(appliances=appliances, now=now)]
 
 
@@ -61,11 +61,12 @@ def room_of(one: Now, *, now: datetime) -> Room:
     )
 
 
-def _steered(pool: SystemPool) -> QuerySet[Appliance]:
+def steered(members: QuerySet[Appliance]) -> QuerySet[Appliance]:
     """Those that can be controlled; a hybrid inverter only where its parts are not there."""
-    members = members_of(pool).filter(kind__in=CONTROLLABLE)
-    wholes = members_of(pool).exclude(parent=None).values("parent")
-    return members.exclude(pk__in=wholes)
+    wholes = members.exclude(parent=None).values("parent")
+    return members.filter(kind__in=CONTROLLABLE).exclude(
+        kind=ApplianceKind.HYBRID_INVERTER, pk__in=wholes
+    )
 
 
 def _power(one: Now, now: datetime) -> float | None:

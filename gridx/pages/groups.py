@@ -55,6 +55,7 @@ from gridx.pages.appliance import (
 from gridx.pages.appliances import LOOKS
 from gridx.pages.limits import limit_lines
 from gridx.pages.timeline import priority_line
+from gridx.pages.together import together_timeline
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import power
@@ -165,6 +166,7 @@ def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> 
             else reverse("pool_detail", args=[group.pk])
         ),
         "short": _short(found, is_cut),
+        "timeline": together_timeline([one.appliance for one in found], now=now, zone=zone),
         "limits": limit_lines(group, found, user=user, now=now) if is_cluster else [],
         "members": [_member(one, now, zone) for one in found],
         "constraints": _lines(group, found, user=user, emitters=emitters, now=now),

@@ -102,7 +102,7 @@ def timeline_context(
     measured = _measured(appliance, spans[0].from_at, now)
     drawn = bars.Words(
         power=digits,
-        day=_day_name,
+        day=day_name,
         asked={identity: asked_briefly(one, side) for identity, one in inputs.items()},
     )
     pictures = tuple(
@@ -176,7 +176,8 @@ def _measured(appliance: Appliance, from_at: datetime, until_at: datetime) -> li
     ]
 
 
-def _day_name(day: date) -> str:
+def day_name(day: date) -> str:
+    """ "Thu 26 Nov" """
     # Translators: as in "Thu 26 Nov"; Django's date format characters
     return date_format(day, pgettext("date format", "D j M"))
 

@@ -1,5 +1,7 @@
 """Clusters and pools: what their appliances may do together, and what is asked of all of them."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -113,3 +115,23 @@ def test_a_group_of_which_something_is_asked_is_not_dissolved(
     row.__class__.objects.filter(pk=row.pk).update(withdrawn_at=row.created_at)
     assert "was dissolved" in client.post(address, follow=True).content.decode()
     assert not type(group).objects.filter(pk=group.pk).exists()
+
+
+def test_what_they_may_do_together_is_shown_over_time(
+    client: Client, driven: Cast, garage: Cluster, limit, at_noon
+):
+    limit(max_w=7_000, valid_at=at_noon + timedelta(hours=1))
+    client.force_login(driven.fleet)
+    html = read(client, flexibility(garage))
+    assert "Together they may take up to 27 kW now, least from 13:00: 12 kW." in html
+    assert '<svg class="bars wide"' in html
+    assert "what they may do together" in html
+    assert "Decided by" not in html
+
+
+def test_a_group_of_nothing_has_no_picture(client: Client, driven: Cast):
+    empty = Cluster.objects.create(system=driven.lindenweg, name="Empty")
+    client.force_login(driven.fleet)
+    html = read(client, flexibility(empty))
+    assert "Nothing in it can be controlled." in html
+    assert '<svg class="bars' not in html

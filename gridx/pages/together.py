@@ -1,0 +1,75 @@
+"""What a group may do together over the next two days: picture, table, sentence."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.utils.translation import gettext as _
+
+from flexibility import bars
+from flexibility.queries import Span, summed_timeline
+from flexibility.resolver import Boundary
+from flexibility.sentences import digits, kilowatts, moment
+from flexibility.summed import Summed
+from gridx.pages.timeline import Row, Timeline, day_name
+from inventory.models import Appliance
+from measurements.formats import power
+
+
+def together_timeline(
+    appliances: Sequence[Appliance], *, now: datetime, zone: ZoneInfo
+) -> Timeline | None:
+    """The timeline of the sum, without bars; None where there is nothing to sum up."""
+    found = summed_timeline(appliances=appliances, now=now)
+    if not found:
+        return None
+    spans = bars.thinned([_span(one) for one in found])
+    drawn = bars.Words(power=digits, day=day_name, asked={})
+    pictures = tuple(
+        bars.draw(spans, now=now, zone=zone, words=drawn, shape=shape)
+        for shape in (bars.WIDE, bars.MIDDLE, bars.NARROW)
+    )
+    return Timeline(
+        pictures=pictures,
+        entries={},
+        rows=tuple(_rows(found, now, zone)),
+        summary=_summary(found, now, zone),
+        now=moment(now, now=now, zone=zone),
+        zone=zone.key,
+        has_measured=False,
+        has_before=False,
+        left_out=0,
+    )
+
+
+def _span(one: Summed) -> Span:
+    boundary = Boundary(min_w=one.min_w, max_w=one.max_w)
+    return Span(one.from_at, one.until_at, boundary, {}, ())
+
+
+def _rows(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> list[Row]:
+    return [
+        Row(
+            from_at=one.from_at,
+            until_at=one.until_at,
+            when=f"{moment(one.from_at, now=now, zone=zone)} – "
+            f"{moment(one.until_at, now=now, zone=zone)}",
+            what=_("%(low)s to %(high)s") % {"low": power(one.min_w), "high": power(one.max_w)},
+            by="",
+            is_now=one.from_at <= now < one.until_at,
+        )
+        for one in found
+    ]
+
+
+def _summary(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> str:
+    """What they may take at most now, and when that is least."""
+    first, least = found[0], min(found, key=lambda one: one.max_w)
+    values = {"now": kilowatts(round(first.max_w, -1))}
+    if least.max_w >= first.max_w:
+        return _("Together they may take up to %(now)s, for the next two days.") % values
+    values |= {
+        "least": kilowatts(round(least.max_w, -1)),
+        "when": moment(least.from_at, now=now, zone=zone),
+    }
+    return _("Together they may take up to %(now)s now, least from %(when)s: %(least)s.") % values
