@@ -32,6 +32,7 @@ class Verb(models.TextChoices):
     LIMITED = "limited", _("shared limit set")
     LIMIT_WITHDRAWN = "limit_withdrawn", _("shared limit withdrawn")
     CONSTRAINT_RESTORED = "constraint_restored", _("constraint set again")
+    RESENT = "resent", _("schedule sent again")
 
 
 # What changed, where it is no field of what it was changed of.

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
+from accounts import outbox
 from accounts.audit import Verb, record_change, stated_changes
 from accounts.models import User
 from flexibility import resolver, words
@@ -25,10 +26,10 @@ from flexibility.emitters import (
 )
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, not_over
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
-from flexibility.resolving import hold_systems, resolve_systems
+from flexibility.resolving import SCHEDULE, hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
 from flexibility.targets import account_of, fields_of, hold_target, systems_of
-from inventory.models import Appliance, Cluster, SystemPool
+from inventory.models import Appliance, Cluster, Gateway, SystemPool
 
 Target = Appliance | Cluster | SystemPool
 
@@ -278,6 +279,25 @@ def record_published(*, revisions: Mapping[UUID, int], now: datetime) -> set[UUI
             row.published_revision, row.published_at = revisions[row.pk], now
         GatewaySchedule.objects.bulk_update(newer, ["published_revision", "published_at"])
     return {row.pk for row in held if revisions[row.pk] < row.revision}
+
+
+def resend_schedules(*, gateways: Sequence[UUID], by: User, now: datetime) -> int:
+    """Have the newest schedules of these gateways sent once more; returns of how many.
+
+    It changes nothing of what is asked, and helps where the broker lost what it had kept.
+    """
+    with transaction.atomic():
+        rows = GatewaySchedule.objects.select_for_update().filter(
+            pk__in=gateways, gateway__revoked_at=None
+        )
+        held = list(rows.order_by("pk"))
+        ids = [row.pk for row in held]
+        GatewaySchedule.objects.filter(pk__in=ids).update(published_revision=0)
+        outbox.add_messages(kind=SCHEDULE, payloads=({"gateway": str(pk)} for pk in ids), now=now)
+        for gateway in Gateway.objects.filter(pk__in=ids).select_related("system__account"):
+            account = gateway.system.account
+            record_change(verb=Verb.RESENT, target=gateway, account=account, by=by, now=now)
+    return len(ids)
 
 
 def record_acknowledgement(

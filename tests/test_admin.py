@@ -111,7 +111,11 @@ def _save(browser, model, url: str, **changes):
 
 
 def test_tokens_and_groups_are_not_for_hands(staff):
-    assert {model._meta.app_label for model in admin.site._registry} == {"accounts", "inventory"}
+    assert {model._meta.app_label for model in admin.site._registry} == {
+        "accounts",
+        "inventory",
+        "flexibility",
+    }
     assert "oauth" not in staff.get(reverse("admin:index")).content.decode().lower()
 
 
