@@ -28,6 +28,22 @@ ABOUT_TO_END = timedelta(hours=24)
 # Of a limit, so much is nearly all.
 NEARLY = 0.95
 
+_OVER = "jsonb_path_exists(tallies, '$[*] ? (@.over_w == null || @.over_w > 0)')"
+# What is to be had of a limit now (a dynamic one is not always the same), and what is drawn of it.
+_ROOM = """(
+    SELECT min((tally ->> 'limit_w')::float) FROM jsonb_array_elements(tallies) AS tally
+    WHERE tally ->> 'side' = 'max' AND tally ->> 'phase' IS NULL
+)"""
+_DRAWN = """(
+    SELECT sum(greatest(reading.power_w, 0))
+    FROM flexibility_constraint AS share
+    JOIN inventory_appliance AS appliance ON appliance.id = share.appliance_id
+    JOIN inventory_system AS system ON system.id = appliance.system_id
+    JOIN measurements_latestreading AS reading
+        ON reading.system_key = system.key AND reading.appliance_key = appliance.key
+    WHERE share.limit_id = flexibility_sharedlimit.id AND share.withdrawn_at IS NULL
+)"""
+
 _BY_PEOPLE = (EmitterKind.OPERATOR, EmitterKind.ACCOUNT_USER, EmitterKind.LOCAL_USER)
 
 
@@ -79,13 +95,18 @@ def failing_stations(user: User) -> Concern:
 
 def unreachable_limits(user: User, *, now: datetime) -> Concern:
     """Shared limits that some exceed whatever is done."""
-    return _limits(user, now, "$[*] ? (@.over_w == null || @.over_w > 0)")
+    # Nobody's input is in these statements.
+    is_over = RawSQL(_OVER, ())  # noqa: S611
+    rows = SharedLimit.objects.visible_to(user).valid(now).annotate(is_over=is_over)
+    return _concern(_limits(rows.filter(is_over=True)))
 
 
-def limits_used_up(user: User, *, now: datetime) -> Concern:
-    """Shared limits of which the members have nearly all, and of which more is asked."""
-    found = f"$[*] ? (@.over_w == 0 && @.limit_w > 0 && @.allotted_w >= {NEARLY} * @.limit_w)"
-    return _limits(user, now, found)
+def limits_nearly_reached(user: User, *, now: datetime) -> Concern:
+    """Shared limits of which nearly all is drawn now (`drawn_w`), the strongest first."""
+    rows = SharedLimit.objects.visible_to(user).valid(now).exclude(max_w=None)
+    drawn_w, room_w = RawSQL(_DRAWN, ()), RawSQL(_ROOM, ())  # noqa: S611
+    drawn = rows.annotate(drawn_w=drawn_w, room_w=room_w)
+    return _concern(_limits(drawn.filter(room_w__gt=0, drawn_w__gte=NEARLY * F("room_w"))))
 
 
 def ending_constraints(user: User, *, now: datetime) -> Concern:
@@ -104,12 +125,8 @@ def ending_constraints(user: User, *, now: datetime) -> Concern:
     return _concern(shown.order_by("invalid_at", "pk"))
 
 
-def _limits(user: User, now: datetime, path: str) -> Concern:
-    rows = SharedLimit.objects.visible_to(user).valid(now)
-    found = rows.annotate(is_so=RawSQL("jsonb_path_exists(tallies, %s::jsonpath)", [path])).filter(
-        is_so=True
-    )
-    return _concern(found.select_related("system", "cluster").order_by("-priority", "pk"))
+def _limits(rows: QuerySet[SharedLimit]) -> QuerySet[SharedLimit]:
+    return rows.select_related("system", "cluster").order_by("-priority", "pk")
 
 
 def _concern(rows: QuerySet) -> Concern:

@@ -120,9 +120,9 @@ def _matters(user: User, now: datetime) -> list[Matter]:
             url=f"{reverse('inventory')}?show=gateways&state=offline",
         ),
         _matter(
-            *("used-up", "warn", "gauge", _("Limits used up")),
-            concern=attention.limits_used_up(user, now=now),
-            item=_used_up,
+            *("nearly", "warn", "gauge", _("Limits nearly reached")),
+            concern=attention.limits_nearly_reached(user, now=now),
+            item=_nearly_reached,
         ),
         _matter(
             *("ending", "", "clock", _("Constraints about to end")),
@@ -195,9 +195,11 @@ def _broken_limit(row: SharedLimit) -> Item:
     return Item(str(row.target), limit_url(row), row.system.name, said)
 
 
-def _used_up(row: SharedLimit) -> Item:
-    limit_w = min(tally["limit_w"] for tally in row.tallies)
-    said = _("all of %(power)s is given out") % {"power": kilowatts(limit_w)}
+def _nearly_reached(row: SharedLimit) -> Item:
+    said = _("%(drawn)s of %(limit)s are drawn") % {
+        "drawn": kilowatts(round(row.drawn_w, -2)),
+        "limit": kilowatts(round(row.room_w, -2)),
+    }
     return Item(str(row.target), limit_url(row), row.system.name, said)
 
 

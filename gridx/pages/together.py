@@ -63,13 +63,17 @@ def _rows(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> list[Row]:
 
 
 def _summary(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> str:
-    """What they may take at most now, and when that is least."""
-    first, least = found[0], min(found, key=lambda one: one.max_w)
-    values = {"now": kilowatts(round(first.max_w, -1))}
-    if least.max_w >= first.max_w:
-        return _("Together they may take up to %(now)s, for the next two days.") % values
-    values |= {
-        "least": kilowatts(round(least.max_w, -1)),
-        "when": moment(least.from_at, now=now, zone=zone),
+    """What they may take at most now, and when that is least or, if never less, most."""
+    first = found[0]
+    other = min(found, key=lambda one: one.max_w)
+    says = _("Together they may take up to %(now)s now, least from %(when)s: %(then)s.")
+    if other.max_w >= first.max_w:
+        other = max(found, key=lambda one: one.max_w)
+        says = _("Together they may take up to %(now)s now, most from %(when)s: %(then)s.")
+    if other.max_w == first.max_w:
+        says = _("Together they may take up to %(now)s, for the next two days.")
+    return says % {
+        "now": kilowatts(round(first.max_w, -2)),
+        "then": kilowatts(round(other.max_w, -2)),
+        "when": moment(other.from_at, now=now, zone=zone),
     }
-    return _("Together they may take up to %(now)s now, least from %(when)s: %(least)s.") % values

@@ -7,7 +7,7 @@ from django.test import Client
 
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
-from flexibility.models import Flexibility, GatewaySchedule, SharedLimit
+from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.operations import Draft, set_constraints
 from flexibility.room import rooms_of, total
 from flexibility.together import together
@@ -105,13 +105,13 @@ def test_a_limit_that_cannot_be_kept_says_by_how_much(fleet, quiet, garage, at_n
     assert f"/clusters/{garage.pk}/flexibility" in html
 
 
-def test_a_limit_of_which_all_is_given_out_is_told(fleet, quiet, garage, at_noon):
+def test_a_limit_of_which_nearly_all_is_drawn_is_told(fleet, quiet, garage, at_noon):
     draft = LimitDraft(max_w=6_000, invalid_at=at_noon + 48 * HOUR)
     set_limit(cluster=garage, draft=draft, by=emitter_of(quiet.fleet), now=at_noon)
-    SharedLimit.objects.update(
-        tallies=[{"side": "max", "phase": None, "limit_w": 6_000, "allotted_w": 6_000, "over_w": 0}]
-    )
-    assert "all of 6 kW is given out" in page(fleet)
+    read_now(quiet, at=at_noon + timedelta(seconds=1), evcs=4_300.0)
+    assert "Limits nearly reached" not in page(fleet)
+    read_now(quiet, at=at_noon + timedelta(seconds=2), evcs=5_900.0)
+    assert "5.9 kW of 6 kW are drawn" in page(fleet)
 
 
 def test_a_constraint_that_ends_within_a_day_is_told(fleet, quiet, limit, at_noon):

@@ -120,10 +120,14 @@ def test_a_group_of_which_something_is_asked_is_not_dissolved(
 def test_what_they_may_do_together_is_shown_over_time(
     client: Client, driven: Cast, garage: Cluster, limit, at_noon
 ):
-    limit(max_w=7_000, valid_at=at_noon + timedelta(hours=1))
+    row = limit(max_w=7_000, valid_at=at_noon + timedelta(hours=1))
     client.force_login(driven.fleet)
     html = read(client, flexibility(garage))
     assert "Together they may take up to 27 kW now, least from 13:00: 12 kW." in html
+    type(row).objects.filter(pk=row.pk).update(withdrawn_at=at_noon)
+    limit(max_w=7_000, invalid_at=at_noon + timedelta(hours=2))
+    later = "Together they may take up to 12 kW now, most from 14:00: 27 kW."
+    assert later in read(client, flexibility(garage))
     assert '<svg class="bars wide"' in html
     assert "what they may do together" in html
     assert "Decided by" not in html
