@@ -33,6 +33,7 @@ _SYSTEM_PAGES = (
     "car_policy",
     "car_charge_now",
 )
+_DIMMING_PAGES = ("dimmings", "dimming")
 _ACCOUNT_PAGES = (
     "account_tree",
     "account_detail",
@@ -95,7 +96,7 @@ def show_in_navigation(request: HttpRequest, system: System) -> None:
 
 
 def _of_resident(request: HttpRequest) -> list[NavItem]:
-    home = NavItem(_("Home"), reverse("home"), "home", _SYSTEM_PAGES)
+    home = NavItem(_("Home"), reverse("home"), "home", (*_SYSTEM_PAGES, *_DIMMING_PAGES))
     if getattr(request, "shown_system", None) is None:
         return [home]
     return [
@@ -107,7 +108,7 @@ def _of_resident(request: HttpRequest) -> list[NavItem]:
 
 def _of_manager(request: HttpRequest) -> list[NavItem]:
     items = [
-        NavItem(_("Overview"), reverse("fleet"), "gauge", ("fleet", "dimmings", "dimming")),
+        NavItem(_("Overview"), reverse("fleet"), "gauge", ("fleet", *_DIMMING_PAGES)),
         NavItem(_("Systems"), reverse("home"), "layout-grid", _SYSTEM_PAGES),
         NavItem(_("Inventory"), reverse("inventory"), "list-details", _INVENTORY_PAGES),
     ]

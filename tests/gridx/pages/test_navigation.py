@@ -16,11 +16,11 @@ def ways(html: str) -> list[str]:
     ("person", "expected"),
     [
         ("mara", ["/", "#period", "#appliances"]),
-        ("viewer", ["/", "/inventory", "/accounts"]),
-        ("fleet", ["/", "/inventory", "/accounts"]),
-        ("installer", ["/", "/inventory", "/gateways/new", "/accounts"]),
-        ("admin", ["/", "/inventory", "/gateways/new", "/accounts"]),
-        ("staff", ["/", "/inventory", "/gateways/new", "/accounts"]),
+        ("viewer", ["/fleet", "/", "/inventory", "/accounts"]),
+        ("fleet", ["/fleet", "/", "/inventory", "/accounts"]),
+        ("installer", ["/fleet", "/", "/inventory", "/gateways/new", "/accounts"]),
+        ("admin", ["/fleet", "/", "/inventory", "/gateways/new", "/accounts"]),
+        ("staff", ["/fleet", "/", "/inventory", "/gateways/new", "/accounts"]),
     ],
 )
 def test_everybody_is_led_where_their_work_is(
