@@ -29,6 +29,7 @@ _SYSTEM_PAGES = (
     "system",
     "appliance",
     "appliance_constrain",
+    "appliance_past",
     "car",
     "car_policy",
     "car_charge_now",

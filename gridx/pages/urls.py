@@ -11,6 +11,7 @@ from gridx.pages import (
     fleet,
     groups,
     home,
+    past,
     policies,
 )
 from gridx.pages.constraints import bulk, editor, withdrawing
@@ -21,6 +22,12 @@ urlpatterns = [
     path("systems/<uuid:system_id>", home.system, name="system"),
     path("systems/<uuid:system_id>/history.csv", home.history_file, name="history_file"),
     path("appliances/<uuid:appliance_id>", appliance.appliance, name="appliance"),
+    path("appliances/<uuid:appliance_id>/past", past.appliance_past, name="appliance_past"),
+    path(
+        "appliances/<uuid:appliance_id>/past.csv",
+        past.appliance_past_file,
+        name="appliance_past_file",
+    ),
     path(
         "appliances/<uuid:appliance_id>/constraints/new",
         editor.appliance_constrain,

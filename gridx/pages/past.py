@@ -1,0 +1,211 @@
+"""What held for an appliance at any past instant, as it was known then; and all changes of it."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.core.handlers.asgi import ASGIRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy, pgettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
+
+from accounts.paging import page_of
+from flexibility import words
+from flexibility.api import may_be_named
+from flexibility.models import ResolvedBoundary
+from flexibility.queries import Explained, Span, explain, timeline_of
+from flexibility.resolving import boundary_of
+from flexibility.sentences import Side, allowed, asked, side_of
+from gridx import clock
+from gridx.pages.appliance import Tag, outcome_tag, reason_of, who_set
+from gridx.pages.timeline import priority_line
+from inventory.export import Echo, cell, in_parts
+from inventory.models import Appliance
+
+_AN_INSTANT = timedelta(microseconds=1)
+# What the file tells of each constraint that had a say, beside the boundary (W, Wh).
+_BOUNDARY = ("min_w", "max_w", "set_point_w", "can_pause", "min_wh", "max_wh")
+_ASKED = (
+    "id",
+    "emitter",
+    "priority",
+    "min_w",
+    "max_w",
+    "set_point_w",
+    "min_wh",
+    "max_wh",
+    "valid_at",
+    "invalid_at",
+)
+COLUMNS = (
+    "at",
+    *_BOUNDARY,
+    *(f"constraint_{name}" for name in _ASKED),
+    "power_outcome",
+    "energy_outcome",
+)
+
+
+class InstantForm(forms.Form):
+    """The instant that is shown, in the time of the system."""
+
+    at = forms.DateTimeField(
+        label=gettext_lazy("Instant"),
+        widget=forms.DateTimeInput(
+            format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "1"}
+        ),
+        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A constraint as it was known then, and what became of it."""
+
+    emitter: str
+    tag: Tag
+    title: str
+    who: str
+    priority: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From when on what held, and the address of that instant."""
+
+    when: str
+    what: str
+    url: str
+
+
+@login_required
+@never_cache
+@require_GET
+def appliance_past(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
+    """What held at `?at=`, and why; without it, now."""
+    appliance, now = _visible(request, appliance_id), clock.now()
+    zone, side = appliance.system.zone, side_of(appliance.kind)
+    with timezone.override(zone):
+        asked_for = request.GET.get("at")
+        form = InstantForm({"at": asked_for} if asked_for else None, initial={"at": now})
+        at = now
+        if form.is_bound and form.is_valid():
+            at = min(form.cleaned_data["at"], now)
+        kept = kept_of(appliance)
+        page = page_of(kept.order_by("-at"), request.GET.get("page"))
+        context = {
+            "appliance": appliance,
+            "form": form,
+            "at": _instant(at, zone),
+            "zone": zone.key,
+            **_known_then(appliance, at, side, request),
+            "earlier": _url(kept.filter(at__lt=at).order_by("-at").first(), zone),
+            "later": _url(kept.filter(at__gt=at).order_by("at").first(), zone),
+            "page": page,
+            "changes": [
+                Change(_instant(row.at, zone), allowed(boundary_of(row), side), _url(row, zone))
+                for row in page.rows
+            ],
+            "file_url": reverse("appliance_past_file", args=[appliance.pk]),
+        }
+        status = 422 if form.is_bound and not form.is_valid() else 200
+        return render(request, "pages/past.html", context, status=status)
+
+
+@login_required
+@never_cache
+@require_GET
+def appliance_past_file(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
+    """Every change with all that had a say in it, the oldest first, as CSV."""
+    appliance = _visible(request, appliance_id)
+    lines = _csv(kept_of(appliance).order_by("at"))
+    return StreamingHttpResponse(
+        in_parts(lines) if isinstance(request, ASGIRequest) else lines,
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="gridx-past.csv"'},
+    )
+
+
+def kept_of(appliance: Appliance) -> QuerySet[ResolvedBoundary]:
+    """What was kept of an appliance: a row whenever something changed."""
+    return ResolvedBoundary.objects.filter(
+        system_key=appliance.system.key, appliance_key=appliance.key
+    )
+
+
+def _visible(request: HttpRequest, appliance_id: UUID) -> Appliance:
+    visible = Appliance.objects.visible_to(request.user).select_related("system__account")
+    return get_object_or_404(visible, pk=appliance_id)
+
+
+def _known_then(
+    appliance: Appliance, at: datetime, side: Side, request: HttpRequest
+) -> dict[str, Any]:
+    """What held, and each constraint that had a say, the strongest first."""
+    until = at + _AN_INSTANT
+    [span] = timeline_of(appliance=appliance, from_at=at, until_at=until, now=until)
+    [told] = explain([span])
+    people = may_be_named(request.user, [one.row for one in told.constraints])
+    return {
+        "allowed": allowed(span.boundary, side),
+        "is_known": bool(span.inputs),
+        "lines": [
+            _line(one, told.constraints, span, side, people, request) for one in told.constraints
+        ],
+    }
+
+
+def _line(
+    one: Explained, all_of_them, span: Span, side: Side, people: set[UUID], request: HttpRequest
+) -> Line:
+    said = next(each for each in span.inputs if each["id"] == str(one.row.pk))
+    title = f"{words.EMITTERS[said['emitter']]}: {asked(said, side)}"
+    return Line(
+        emitter=said["emitter"],
+        tag=outcome_tag(one),
+        title=title[:1].upper() + title[1:],
+        who=who_set(one.row, request.user, people),
+        priority=priority_line(said["emitter"], said["priority"]),
+        reason=reason_of(one, all_of_them, span.deciders, side),
+    )
+
+
+def _instant(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    # Translators: as in "23 November 2026"; Django's date format characters
+    day = date_format(local.date(), pgettext("date format", "j F Y"))
+    return f"{day}, {local:%H:%M:%S}"
+
+
+def _url(row: ResolvedBoundary | None, zone: ZoneInfo) -> str:
+    """The address of the second in which a change was over."""
+    if row is None:
+        return ""
+    local = (row.at + timedelta(seconds=1)).astimezone(zone).replace(microsecond=0)
+    return "?" + urlencode({"at": f"{local:%Y-%m-%dT%H:%M:%S}"})
+
+
+def _csv(rows: QuerySet[ResolvedBoundary]) -> Iterator[str]:
+    """A line for each constraint that had a say in a boundary, or one where none had."""
+    writer = csv.writer(Echo())
+    yield writer.writerow(COLUMNS)
+    for row in rows.iterator(chunk_size=500):
+        boundary = [row.at, *(getattr(row, name) for name in _BOUNDARY)]
+        for one in row.inputs or [{}]:
+            outcomes = [one.get(part, {}).get("outcome") for part in ("power", "energy")]
+            told = [*boundary, *(one.get(name) for name in _ASKED), *outcomes]
+            yield writer.writerow(map(cell, told))
