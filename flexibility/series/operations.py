@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -79,6 +80,9 @@ def set_series(
 ) -> Series:
     """Limit a target again and again, or change from now on what a series asks for.
 
+    An occurrence that somebody withdrew by itself stays withdrawn, and so does what a change puts
+    in its place.
+
     Raises UnableToConstrain, naming the field, with the number of the part at fault; and
     PermissionDenied where another kind of emitter set the series.
     """
@@ -105,8 +109,10 @@ def set_series(
     with transaction.atomic():
         systems = hold_target(target)
         rows = _rows(found, draft, emitter, now)
+        if series is not None:
+            rows = _without_withdrawn(rows, series, now)
         found.save(force_insert=series is None, force_update=series is not None)
-        kept = _withdraw_others(found, rows, emitter.user, now)
+        kept = _replace_others(found, rows, now)
         Constraint.objects.bulk_create(
             (row for key, row in rows.items() if key not in kept), batch_size=AT_ONCE
         )
@@ -295,13 +301,36 @@ def _key(row: Constraint, now: datetime) -> _Key:
     )
 
 
-def _withdraw_others(
-    series: Series, rows: Mapping[_Key, Constraint], by: User | None, now: datetime
-) -> set[_Key]:
-    """End those occurrences of a series that are no longer asked for; returns those that stay."""
+def _without_withdrawn(
+    rows: Mapping[_Key, Constraint], series: Series, now: datetime
+) -> dict[_Key, Constraint]:
+    """The occurrences but those at the time of one that somebody withdrew by itself."""
+    withdrawn = Constraint.objects.filter(
+        series=series, withdrawn_by__isnull=False, invalid_at__gt=now
+    )
+    if series.withdrawn_at is not None:
+        withdrawn = withdrawn.exclude(withdrawn_at=series.withdrawn_at)
+    spans: dict[UUID | None, list[Constraint]] = {}
+    for one in withdrawn:
+        spans.setdefault(_key(one, now)[0], []).append(one)
+    return {
+        key: row
+        for key, row in rows.items()
+        if not any(
+            one.valid_at < row.invalid_at and row.valid_at < one.invalid_at
+            for one in spans.get(key[0], ())
+        )
+    }
+
+
+def _replace_others(series: Series, rows: Mapping[_Key, Constraint], now: datetime) -> set[_Key]:
+    """End those occurrences of a series that are no longer asked for; returns those that stay.
+
+    Nobody withdrew them: the series asks for something else.
+    """
     before = {_key(row, now): row.pk for row in _ahead(series, now)}
     gone = [pk for key, pk in before.items() if key not in rows]
-    Constraint.objects.filter(pk__in=gone).update(withdrawn_at=now, withdrawn_by=by)
+    Constraint.objects.filter(pk__in=gone).update(withdrawn_at=now)
     return before.keys() & rows.keys()
 
 

@@ -10,7 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEntry
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.models import Constraint, Flexibility, Series
-from flexibility.operations import Draft, UnableToRestore, set_constraints
+from flexibility.operations import (
+    Draft,
+    UnableToRestore,
+    set_constraints,
+    withdraw_constraint,
+)
 from flexibility.series.operations import (
     Part,
     SeriesDraft,
@@ -237,3 +242,14 @@ def test_withdrawing_is_taken_back_within_a_minute(driven, repeat, now):
     withdraw_series(series=series, by=emitter_of(driven.fleet), now=now)
     with pytest.raises(UnableToRestore):
         restore_series(series=series, by=emitter_of(driven.fleet), now=now + timedelta(minutes=1))
+
+
+def test_a_withdrawn_occurrence_stays_withdrawn_when_the_series_changes(driven, repeat, now):
+    series = repeat(part("06:00", "10:00", max_w=7_000), weekdays=(1, 2))
+    [tuesday, _wednesday] = Constraint.objects.filter(series=series).order_by("valid_at")
+    withdraw_constraint(constraint=tuesday, by=emitter_of(driven.fleet), now=now)
+    changed = repeat(part("07:00", "11:00", max_w=6_000), weekdays=(1, 2, 3), series=series)
+    assert spans(changed) == ["17T05:00 17T09:00 6000", "18T05:00 18T09:00 6000"]
+    # What a change has replaced is not withdrawn for good.
+    again = repeat(part("06:00", "10:00", max_w=7_000), weekdays=(1, 2), series=changed)
+    assert spans(again) == ["17T04:00 17T08:00 7000"]
