@@ -173,6 +173,7 @@ PAGES = [
     Line("constraints_new", (302, 302, 302, 302, 403, SIGN_IN), "post"),
     Line("constraints_withdraw", (302, 302, 302, 302, 403, SIGN_IN)),
     Line("constraints_withdraw", (302, 302, 302, 302, 403, SIGN_IN), "post"),
+    Line("bulk_actions", SIGNED_IN),
     Line("bulk_action", SEEN),
     Line("bulk_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraint_delivery", SEEN),

@@ -70,6 +70,7 @@ _INVENTORY_PAGES = (
     "constraints_withdraw",
     "constraint_delivery",
     "bulk_action",
+    "bulk_actions",
     "gateway_detail",
     "gateway_edit",
 )

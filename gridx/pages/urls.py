@@ -63,6 +63,7 @@ urlpatterns = [
     path("dimmings/<uuid:dimming_id>/proof.csv", dimmings.dimming_file, name="dimming_file"),
     path("constraints/new", editor.constraints_new, name="constraints_new"),
     path("constraints/withdraw", bulk.constraints_withdraw, name="constraints_withdraw"),
+    path("constraints/bulk", bulk.bulk_actions, name="bulk_actions"),
     path("constraints/bulk/<uuid:action_id>", bulk.bulk_action, name="bulk_action"),
     path("constraints/bulk/<uuid:action_id>/withdraw", bulk.bulk_withdraw, name="bulk_withdraw"),
     path("constraints/series/<uuid:series_id>", editor.series_edit, name="series_edit"),

@@ -1,6 +1,6 @@
 """What became of one thing done to many appliances, and how far their gateways are with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.fragments import render_page_or_part
 from accounts.models import User
+from accounts.paging import page_of
 from flexibility.bulk.operations import withdraw_each
 from flexibility.bulk.stored import draft_of_json
 from flexibility.emitters import UnableToConstrain, emitter_of
@@ -53,6 +54,48 @@ class Standing:
     title: str
     when: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A bulk action in the list: how many of its appliances are done, refused, and still to do."""
+
+    action: BulkAction
+    what: str
+    begun: str
+    counts: Mapping[str, int]
+    is_by_me: bool
+
+
+@login_required
+@never_cache
+@require_GET
+def bulk_actions(request: HttpRequest) -> HttpResponse:
+    """Those in sight, the newest first."""
+    now, zone = clock.now(), timezone.get_current_timezone()
+    rows = BulkAction.objects.visible_to(request.user).select_related("by")
+    page = page_of(rows.order_by("-created_at", "pk"), request.GET.get("page"))
+    counts: dict[UUID, dict[str, int]] = {row.pk: {} for row in page.rows}
+    visible = Appliance.objects.visible_to(request.user)
+    items = BulkItem.objects.filter(action__in=list(counts), appliance__in=visible)
+    for action, state, count in items.values_list("action", "state").annotate(Count("pk")):
+        counts[action][state] = count
+    context = {
+        "page": page,
+        "lines": [
+            Listed(
+                action=row,
+                what=_asked_of_many(row),
+                begun=moment(row.created_at, now=now, zone=zone),
+                counts=counts[row.pk],
+                is_by_me=row.by_id == request.user.pk,
+            )
+            for row in page.rows
+        ],
+    }
+    return render_page_or_part(
+        request, "pages/bulk_actions.html", "pages/_bulk_actions.html", context, target="results"
+    )
 
 
 @login_required
@@ -222,6 +265,17 @@ def _context(
         ),
         "now": now,
     }
+
+
+def _asked_of_many(action: BulkAction) -> str:
+    """What is asked of each, whatever each is: "at most 7 kW"."""
+    if action.verb != BulkAction.Verb.SET:
+        return _("Constraints withdrawn")
+    draft = draft_of_json(action.draft)
+    asks = draft if isinstance(draft, Draft) else draft.parts[0].asks
+    names = ("min_w", "max_w", "set_point_w", "closest", "min_wh", "max_wh")
+    row = Constraint(**{name: getattr(asks, name) for name in names})
+    return asked(row, Side(ANY))
 
 
 def _what(action: BulkAction, items: QuerySet[BulkItem], zone: ZoneInfo, now: datetime) -> str:

@@ -201,3 +201,21 @@ def test_a_groups_constraint_has_the_same_view_of_its_gateways(fleet: Client, dr
     assert "fail-safe" in text(fleet.get(reverse("constraint_delivery", args=[row.pk])))
     page = text(fleet.get(reverse("pool_flexibility", args=[driven.pool.pk])))
     assert reverse("constraint_delivery", args=[row.pk]) in page
+
+
+def test_all_of_them_are_listed_with_how_far_they_are(fleet: Client, driven: Cast, at_noon):
+    assert "Nothing was done to many yet" in text(fleet.get("/constraints/bulk"))
+    address = begin(fleet, appliance=ids(driven.evcs, driven.battery), greatest="7")
+    html = text(fleet.get("/constraints/bulk"))
+    assert f'<a href="{address}">At most 7 kW</a>' in html
+    assert "at work" in html
+    work(at_noon)
+    html = text(fleet.get("/constraints/bulk"))
+    assert "at work" not in html
+    assert '<td class="number" data-label="Done">2</td>' in html
+
+
+def test_what_others_did_out_of_sight_is_not_listed(fleet: Client, driven: Cast, client: Client):
+    begin(fleet, appliance=ids(driven.evcs), greatest="7")
+    client.force_login(driven.south_admin)
+    assert "Nothing was done to many yet" in text(client.get("/constraints/bulk"))
