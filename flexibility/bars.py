@@ -346,7 +346,10 @@ def _bars(spans: Sequence[Any]) -> list[_Stretch]:
 def _packed(
     stretches: Sequence[_Stretch], new: Collection[str], chosen: str | None
 ) -> tuple[list[list[_Stretch]], int]:
-    """Lanes (those that do not overlap share one, unless they are new); how many are left out."""
+    """Lanes, and how many are left out.
+
+    Those that do not overlap share one; new ones only with new ones.
+    """
     lanes: list[list[_Stretch]] = []
     for stretch in stretches:
         lane = next((one for one in lanes if _has_room(one, stretch, new)), None)
@@ -392,7 +395,7 @@ def _has_room(lane: list[_Stretch], one: _Stretch, new: Collection[str]) -> bool
     first = lane[0]
     if (first.emitter, first.priority) != (one.emitter, one.priority):
         return False
-    if one.id in new or first.id in new:
+    if (one.id in new) != (first.id in new):
         return False
     return all(one.until_at <= other.from_at or other.until_at <= one.from_at for other in lane)
 

@@ -77,6 +77,12 @@ def test_what_is_tried_out_has_a_lane_of_its_own():
     assert [(lane.is_new, lane.bars[0].id) for lane in found.lanes] == [(True, "b"), (False, "a")]
 
 
+def test_new_ones_that_come_again_share_a_lane():
+    spans = [span(hour, hour + 1, one(name), max_w=1) for hour, name in enumerate("bcd")]
+    found = picture(*spans, new={"b", "c", "d"})
+    assert [[bar.id for bar in lane.bars] for lane in found.lanes] == [["b", "c", "d"]]
+
+
 def test_a_label_stands_in_its_bar_or_behind_it_or_nowhere():
     wide = picture(span(0, 1, one(), max_w=1)).lanes[0].bars[0]
     assert (wide.label_x, wide.label_outcome) == (176, "binding")
