@@ -37,6 +37,7 @@ from gridx import clock
 from gridx.pages import appliance as appliance_page
 from gridx.pages.acting import may_withdraw
 from gridx.pages.appliance import emitter_or_none, uuid_or_none
+from gridx.pages.lines import undo_of
 from gridx.pages.navigation import show_in_navigation
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, System
@@ -146,7 +147,7 @@ def car_stop(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
     if not request.htmx:
         query = f"?undo={ended}" if ended else ""
         return redirect(f"{reverse('car', args=[found.pk])}{query}")
-    undo = appliance_page.undo_of(ended, user=request.user, now=now)
+    undo = undo_of(ended, user=request.user, now=now)
     return render(request, "pages/_undo.html", {"undo": undo})
 
 
@@ -187,7 +188,7 @@ def _page(
                 "charge_form": charge_form or ChargeNowForm(zone=zone, now=now),
             }
         undone = uuid_or_none(request.GET.get("undo"))
-        context["undo"] = appliance_page.undo_of(undone, user=user, now=now)
+        context["undo"] = undo_of(undone, user=user, now=now)
         context["zone"] = zone.key
         response = render_page_or_part(
             request, "pages/car.html", "pages/_car_live.html", context, target="car-now"

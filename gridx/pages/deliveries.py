@@ -1,16 +1,39 @@
-"""How far what is asked of appliances has come, gateway by gateway."""
+"""How far what is asked of appliances has come, in words and gateway by gateway."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flexibility.models import Flexibility, GatewaySchedule
-from flexibility.queries import Delivery, delivery_of
-from gridx.pages.appliance import IN_TRANSIT, Tag, words_of_delivery
+from flexibility.queries import Delivery, Now, delivery_of
+from flexibility.resolver import EmitterKind
+from flexibility.sentences import moment
+from gridx.pages.lines import Tag
 from inventory.models import Appliance, Gateway, System
 
+# How a schedule fares: a colour, a word, and what it means.
+_DELIVERIES = {
+    Delivery.PENDING: ("info", gettext_lazy("pending"), gettext_lazy("It is about to be sent.")),
+    Delivery.SENT: (
+        "info",
+        gettext_lazy("sent"),
+        gettext_lazy("The gateway has not confirmed it yet."),
+    ),
+    Delivery.APPLIED: ("ok", gettext_lazy("applied"), gettext_lazy("The gateway keeps to it.")),
+    Delivery.REFUSED: ("bad", gettext_lazy("refused"), gettext_lazy("The gateway refuses it.")),
+    Delivery.TIMED_OUT: (
+        "warn",
+        gettext_lazy("no answer"),
+        gettext_lazy("The gateway gets it as soon as it is back."),
+    ),
+}
+IN_TRANSIT = {Delivery.PENDING, Delivery.SENT}
 # So many gateways are shown one by one, those first that need somebody.
 MOST_GATEWAYS = 100
 _ORDER = (
@@ -105,3 +128,40 @@ def _line(
         is_fail_safe=any(kept[one.pk].applied_fail_safe for one in group if one.pk in kept),
         confirmed_at=schedule.acknowledged_at if schedule else None,
     )
+
+
+def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | None:
+    """How far the gateway is; None where there is nothing for it to keep to."""
+    kept = flexibility.kept
+    if kept is not None and kept.applied_fail_safe:
+        detail = _(
+            "The gateway has not heard of the platform for too long, or has no valid schedule, and "
+            "keeps to its safe limit."
+        )
+        return Tag("warn", _("fail-safe"), detail)
+    if flexibility.delivery is Delivery.NONE or not is_asked(flexibility):
+        return None
+    tone, label, detail = _DELIVERIES[flexibility.delivery]
+    if flexibility.delivery is Delivery.REFUSED and kept is not None:
+        code = kept.refusal_detail or kept.refusal
+        return Tag(tone, str(label), str(detail), code)
+    if flexibility.delivery is Delivery.APPLIED and kept is not None and kept.applied_at:
+        since = {"when": moment(kept.applied_at, now=now, zone=zone)}
+        return Tag(tone, str(label), _("Confirmed by the gateway: %(when)s.") % since)
+    return Tag(tone, str(label), str(detail))
+
+
+def words_of_delivery(delivery: Delivery, *, has_gateway: bool = True) -> Tag:
+    """How far a gateway is, in words."""
+    if not has_gateway:
+        return Tag("warn", _("no gateway"), _("Nobody can tell it: no gateway is connected to it."))
+    if delivery is Delivery.NONE:
+        detail = _("The gateway is told two days before it begins.")
+        return Tag("", _("nothing to send yet"), detail)
+    tone, label, detail = _DELIVERIES[delivery]
+    return Tag(tone, str(label), str(detail))
+
+
+def is_asked(flexibility: Now) -> bool:
+    """Whether anybody but its own driver asks something of it."""
+    return any(one.row.emitter_kind != EmitterKind.DRIVER for one in flexibility.constraints)

@@ -30,7 +30,7 @@ from flexibility.dimming.rules import Why
 from flexibility.models import Dimming
 from flexibility.sentences import digits, kilowatts, moment
 from gridx import clock
-from gridx.pages.appliance import Tag
+from gridx.pages.lines import Tag
 from inventory.export import in_parts
 from inventory.kinds import DimmingMode
 from inventory.models import System

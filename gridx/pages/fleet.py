@@ -24,7 +24,7 @@ from flexibility.models import Constraint, GatewaySchedule, SharedLimit
 from flexibility.sentences import ANY, Side, kilowatts, moment
 from flexibility.together import Together, together
 from gridx import clock
-from gridx.pages.appliance import group_url, title_of
+from gridx.pages.lines import group_url, title_of
 from gridx.pages.shown import today_of
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Gateway, System

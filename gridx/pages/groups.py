@@ -33,27 +33,17 @@ from flexibility.queries import (
     flexibilities_of,
     state_of,
 )
-from flexibility.resolver import EmitterKind, OutcomeKind
+from flexibility.resolver import OutcomeKind
 from flexibility.sentences import ANY, Side, allowed, side_of
 from flexibility.standing import members_of
 from gridx import clock
 from gridx.pages.acting import emitters_or_none, may_withdraw_as
 from gridx.pages.again import Again, again_of, first_of_each, series_among
-from gridx.pages.appliance import (
-    IN_TRANSIT,
-    Tag,
-    delivery_tag,
-    edit_url,
-    group_url,
-    tag_of,
-    title_of,
-    undo_of,
-    uuid_or_none,
-    when_of,
-    who_set,
-)
+from gridx.pages.appliance import uuid_or_none
 from gridx.pages.appliances import LOOKS
+from gridx.pages.deliveries import IN_TRANSIT, delivery_tag, is_asked
 from gridx.pages.limits import limit_lines
+from gridx.pages.lines import Tag, edit_url, group_url, tag_of, title_of, undo_of, when_of, who_set
 from gridx.pages.timeline import priority_line
 from gridx.pages.together import together_timeline
 from inventory.kinds import CONTROLLABLE, ApplianceKind
@@ -154,7 +144,7 @@ def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> 
     is_cluster = isinstance(group, Cluster)
     emitters = emitters_or_none(user, group.system if is_cluster else None)
     zone = zone_of(group)
-    asked = [one for one in found if _is_asked(one)]
+    asked = [one for one in found if is_asked(one)]
     return {
         "group": group,
         "system": group.system if is_cluster else None,
@@ -215,10 +205,6 @@ def _least(one: Now) -> float:
     if boundary.set_point_w is None and boundary.can_pause:
         return min(boundary.min_w or 0, 0)
     return boundary.min_w or 0
-
-
-def _is_asked(one: Now) -> bool:
-    return any(each.row.emitter_kind != EmitterKind.DRIVER for each in one.constraints)
 
 
 def _member(one: Now, now: datetime, zone: ZoneInfo) -> Member:

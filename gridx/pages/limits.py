@@ -19,7 +19,7 @@ from flexibility.api import may_be_named
 from flexibility.models import Constraint, SharedLimit
 from flexibility.queries import Now
 from flexibility.sentences import kilowatts, moment
-from gridx.pages.appliance import Tag, group_url, who_set
+from gridx.pages.lines import Tag, group_url, who_set
 from gridx.pages.timeline import priority_line
 from inventory.models import Appliance, Cluster
 from measurements.formats import power

@@ -28,9 +28,9 @@ from flexibility.api import may_be_named
 from flexibility.models import ResolvedBoundary
 from flexibility.queries import Explained, Span, explain, timeline_of
 from flexibility.resolving import boundary_of
-from flexibility.sentences import Side, allowed, asked, side_of
+from flexibility.sentences import Side, allowed, asked, reason_of, side_of
 from gridx import clock
-from gridx.pages.appliance import Tag, outcome_tag, reason_of, who_set
+from gridx.pages.lines import Tag, outcome_tag, who_set
 from gridx.pages.timeline import priority_line
 from inventory.export import Echo, cell, in_parts
 from inventory.models import Appliance

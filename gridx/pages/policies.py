@@ -29,9 +29,9 @@ from flexibility.policies.operations import (
 from flexibility.policies.sentences import does, set_by
 from flexibility.sentences import moment
 from gridx import clock
-from gridx.pages.appliance import group_url
 from gridx.pages.car import ICONS, policy_url
 from gridx.pages.groups import visible_cluster
+from gridx.pages.lines import group_url
 from inventory.models import Cluster, System
 from measurements.formats import number
 

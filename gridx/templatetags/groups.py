@@ -5,8 +5,9 @@ from typing import Any
 from django import template
 
 from gridx import clock
-from gridx.pages.appliance import emitter_or_none, group_url
+from gridx.pages.appliance import emitter_or_none
 from gridx.pages.groups import constrain_url, short_of
+from gridx.pages.lines import group_url
 from inventory.models import Cluster, SystemPool
 
 register = template.Library()

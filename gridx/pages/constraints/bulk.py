@@ -34,9 +34,10 @@ from flexibility.standing import members_of
 from flexibility.tasks import work_soon
 from gridx import clock
 from gridx.pages.acting import may_withdraw
-from gridx.pages.appliance import emitter_or_none, title_of, when_of
+from gridx.pages.appliance import emitter_or_none
 from gridx.pages.constraints import subjects
 from gridx.pages.deliveries import deliveries
+from gridx.pages.lines import title_of, when_of
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance
 

@@ -20,6 +20,7 @@ from flexibility.sentences import ANY, Side, side_of
 from flexibility.standing import members_of
 from gridx.pages import appliance as appliance_page
 from gridx.pages.groups import MOST_MEMBERS, zone_of
+from gridx.pages.lines import group_url
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, SystemPool
@@ -84,7 +85,7 @@ def page_of(target: Target) -> str:
     """Where it is shown what is asked of a target."""
     if isinstance(target, Appliance):
         return reverse("appliance", args=[target.pk])
-    return appliance_page.group_url(target)
+    return group_url(target)
 
 
 def of_chosen(request: HttpRequest) -> Subject | None:

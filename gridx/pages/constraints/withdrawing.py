@@ -16,9 +16,9 @@ from flexibility.models import Constraint, Series
 from flexibility.operations import UnableToRestore, restore_constraint, withdraw_constraint
 from flexibility.series.operations import restore_series, withdraw_series
 from gridx import clock
-from gridx.pages import appliance as appliance_page
 from gridx.pages.acting import acting_on
 from gridx.pages.constraints.subjects import page_of
+from gridx.pages.lines import undo_of
 from inventory.models import System
 
 
@@ -101,7 +101,7 @@ def _answer(
         query = f"?{urlencode({'undo': undo})}" if undo else ""
         return redirect(f"{_page_of(row)}{query}")
     told = {
-        "undo": appliance_page.undo_of(undo, user=request.user, now=clock.now()),
+        "undo": undo_of(undo, user=request.user, now=clock.now()),
         "is_restored": is_restored,
         "problem": problem,
     }

@@ -1,0 +1,268 @@
+"""Constraints as pages list them: in words, what became of each, and what may be done with it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import User
+from flexibility import words
+from flexibility.api import may_be_named
+from flexibility.bars import outcome_of
+from flexibility.emitters import Emitter
+from flexibility.models import Constraint, Series
+from flexibility.operations import may_restore
+from flexibility.queries import (
+    Explained,
+    Now,
+    Span,
+    explain,
+)
+from flexibility.resolver import OutcomeKind
+from flexibility.sentences import (
+    ANY,
+    Side,
+    allowed,
+    asked,
+    moment,
+    reason_of,
+    side_of,
+)
+from flexibility.series.operations import may_restore_series
+from flexibility.series.sentences import series_words
+from gridx.pages.acting import emitters_or_none, home_of, may_edit, may_withdraw_as
+from gridx.pages.again import Again, again_of, first_of_each, later_occurrences, series_among
+from gridx.pages.timeline import priority_line
+from inventory.models import Appliance, Cluster, SystemPool
+
+# In the order of what matters.
+_OUTCOMES = {
+    OutcomeKind.BINDING: ("ok", gettext_lazy("binding")),
+    OutcomeKind.DISCARDED: ("warn", gettext_lazy("discarded")),
+    OutcomeKind.REDUNDANT: ("", gettext_lazy("redundant")),
+    OutcomeKind.SCHEDULED: ("info", gettext_lazy("scheduled")),
+    OutcomeKind.EXPIRED: ("", gettext_lazy("over")),
+    OutcomeKind.WITHDRAWN: ("", gettext_lazy("withdrawn")),
+}
+_LATER = {"power": {"outcome": OutcomeKind.SCHEDULED.value, "conflicts_with": []}}
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A state: its colour, its word, and what it means."""
+
+    tone: str
+    label: str
+    detail: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintLine:
+    """A constraint of the list, in words. `group`: where it is set, if not on the appliance."""
+
+    id: UUID
+    emitter: str
+    tag: Tag
+    title: str
+    who: str
+    priority: str
+    when: str
+    reason: str
+    group: str
+    group_url: str
+    may_withdraw: bool
+    edit_url: str
+    dimming_url: str
+    again: Again | None
+
+
+@dataclass(frozen=True, slots=True)
+class WhyLine:
+    """What became of a constraint for a while."""
+
+    when: str
+    tag: Tag
+    reason: str
+
+
+def constraint_lines(
+    flexibility: Now,
+    side: Side,
+    *,
+    user: User,
+    emitters: Sequence[Emitter],
+    now: datetime,
+    zone: ZoneInfo,
+) -> list[ConstraintLine]:
+    """The list, in words; names of people only where the user sees them elsewhere too."""
+    constraints, deciders = flexibility.constraints, flexibility.span.deciders
+    rows = [one.row for one in constraints]
+    shown = {row.series_id for row in rows if row.series_id}
+    later = later_occurrences(shown=shown, now=now, appliance=flexibility.appliance)
+    people = may_be_named(user, [*rows, *later])
+    groups, series = _groups_in_sight(user, rows), series_among([*rows, *later])
+    listed = {row.pk for row in first_of_each(rows)}
+    lines = []
+    for one in (*constraints, *(Explained(row, _LATER, "") for row in later)):
+        row = one.row
+        if row.pk not in listed and row not in later:
+            continue
+        group = groups.get(row.cluster_id or row.pool_id)
+        lines.append(
+            ConstraintLine(
+                id=row.pk,
+                emitter=row.emitter_kind,
+                tag=outcome_tag(one),
+                title=title_of(row, side),
+                who=who_set(row, user, people),
+                priority=priority_line(row.emitter_kind, row.priority),
+                when=when_of(row, now=now, zone=zone),
+                reason=reason_of(one, constraints, deciders, side),
+                group=str(group) if group else "" if row.appliance_id else _("a group"),
+                group_url=group_url(group) if group else "",
+                may_withdraw=row.appliance_id is not None and may_withdraw_as(row, emitters),
+                edit_url=edit_url(row, emitters) if row.appliance_id else "",
+                dimming_url=_dimming_url(row),
+                again=again_of(series.get(row.series_id), emitters, now=now),
+            )
+        )
+    return lines
+
+
+def _dimming_url(row: Constraint) -> str:
+    """The proof of the dimming that it is a part of, be it by a limit."""
+    dimming = row.dimming_id or (row.limit.dimming_id if row.limit_id else None)
+    return reverse("dimming", args=[dimming]) if dimming else ""
+
+
+def outcome_tag(one: Explained) -> Tag:
+    """What became of it; of power and energy, what matters more."""
+    kinds = {outcome["outcome"] for outcome in one.outcomes.values()}
+    return tag_of(min(map(OutcomeKind, kinds), key=list(_OUTCOMES).index))
+
+
+def tag_of(kind: OutcomeKind) -> Tag:
+    tone, label = _OUTCOMES[kind]
+    return Tag(tone, str(label))
+
+
+def title_of(row: Constraint, side: Side) -> str:
+    """ "The fleet manager: at most 11 kW" """
+    title = f"{words.EMITTERS[row.emitter_kind]}: {asked(row, side)}"
+    return title[:1].upper() + title[1:]
+
+
+def when_of(row: Constraint, *, now: datetime, zone: ZoneInfo) -> str:
+    """ "until 18:00", "from tomorrow, 06:00 until tomorrow, 08:00", "until it changes" """
+    if row.invalid_at is None:
+        return _("until it changes")
+    until = {"until": moment(row.invalid_at, now=now, zone=zone)}
+    if row.valid_at <= now:
+        return _("until %(until)s") % until
+    start = {"from": moment(row.valid_at, now=now, zone=zone)}
+    return _("from %(from)s until %(until)s") % (start | until)
+
+
+def edit_url(row: Constraint, emitters: Sequence[Emitter]) -> str:
+    """Where the user can change a constraint; of a series its own line says so."""
+    is_own = row.series_id is None and any(may_edit(row, one) for one in emitters)
+    return reverse("constraint_edit", args=[row.pk]) if is_own else ""
+
+
+def group_url(group: Cluster | SystemPool) -> str:
+    name = "cluster_flexibility" if isinstance(group, Cluster) else "pool_flexibility"
+    return reverse(name, args=[group.pk])
+
+
+def who_set(row: Constraint, user: User, people: set[UUID]) -> str:
+    """The person, where the user may know (`people`: the ids of those who may be named)."""
+    if row.emitter_id is None or row.emitter_id not in people:
+        return ""
+    return _("you") if row.emitter_id == user.pk else str(row.emitter)
+
+
+def _groups_in_sight(
+    user: User, rows: Iterable[Constraint]
+) -> dict[UUID | None, Cluster | SystemPool]:
+    clusters = {row.cluster_id for row in rows if row.cluster_id}
+    pools = {row.pool_id for row in rows if row.pool_id}
+    found: dict[UUID | None, Cluster | SystemPool] = {}
+    if clusters:
+        found |= Cluster.objects.visible_to(user).in_bulk(clusters)
+    if pools:
+        found |= SystemPool.objects.visible_to(user).in_bulk(pools)
+    return found
+
+
+def why_of(
+    found: Appliance, spans: Sequence[Span], chosen: UUID, *, user: User, now: datetime
+) -> dict[str, Any]:
+    """What becomes of one constraint over the timeline, and why."""
+    side, zone = side_of(found.kind), found.system.zone
+    title, lines = "", []
+    for one in explain(spans):
+        for explained in one.constraints:
+            if explained.row.pk != chosen:
+                continue
+            asking = next(each for each in one.span.inputs if each["id"] == str(chosen))
+            title = f"{words.EMITTERS[asking['emitter']]}: {asked(asking, side)}"
+            reason = reason_of(explained, one.constraints, one.span.deciders, side)
+            _join(lines, one.span, OutcomeKind(outcome_of(asking)), reason)
+    return {
+        "title": title[:1].upper() + title[1:],
+        "lines": [_why_line(*line, now=now, zone=zone, side=side) for line in lines],
+    }
+
+
+def _why_line(
+    start: datetime,
+    end: datetime,
+    kind: OutcomeKind,
+    reason: str,
+    span: Span,
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    side: Side,
+) -> WhyLine:
+    may = _("Allowed: %(what)s.") % {"what": allowed(span.boundary, side)}
+    return WhyLine(_span_words(start, end, now=now, zone=zone), tag_of(kind), f"{reason} {may}")
+
+
+def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:
+    last = lines[-1] if lines else None
+    same = last and last[1] == span.from_at and last[2:4] == (kind, reason)
+    if same and last[4].boundary == span.boundary:
+        lines[-1] = (last[0], span.until_at, kind, reason, span)
+    else:
+        lines.append((span.from_at, span.until_at, kind, reason, span))
+
+
+def _span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
+    return f"{moment(start, now=now, zone=zone)} – {moment(end, now=now, zone=zone)}"
+
+
+def undo_of(withdrawn: UUID | None, *, user: User, now: datetime) -> dict[str, Any] | None:
+    """A constraint or a series that was withdrawn just now, where the user may set it again."""
+    if withdrawn is None:
+        return None
+    row = Constraint.objects.visible_to(user).filter(pk=withdrawn).first()
+    if row is not None:
+        side = side_of(row.appliance.kind) if row.appliance_id else Side(ANY)
+        what, url, is_recent = asked(row, side), "constraint_restore", may_restore(row, now=now)
+    else:
+        row = Series.objects.visible_to(user).filter(pk=withdrawn).first()
+        if row is None:
+            return None
+        what, url = series_words(row, now=now), "series_restore"
+        is_recent = may_restore_series(row, now=now)
+    if not is_recent or not may_withdraw_as(row, emitters_or_none(user, home_of(row))):
+        return None
+    return {"what": what, "url": reverse(url, args=[row.pk])}
