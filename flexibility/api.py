@@ -48,12 +48,10 @@ from flexibility.queries import (
     explain,
     flexibilities_of,
     flexibility_of,
-    summed_timeline,
     timeline_of,
 )
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import HORIZON
-from flexibility.room import rooms_of, total
 from flexibility.standing import members_of
 from flexibility.wire import (
     STATES,
@@ -62,7 +60,6 @@ from flexibility.wire import (
     FlexibilitySerializer,
     ImportLimitSerializer,
     MemberDryRunSerializer,
-    PoolFlexibilitySerializer,
     SegmentSerializer,
     asks_as_resident,
     draft_of,
@@ -192,25 +189,6 @@ class ClusterFlexibilityList(FlexibilityList):
 
     def get_queryset(self) -> QuerySet[Appliance]:
         return members_of(visible_cluster(self.request.user, self.kwargs["cluster_id"]))
-
-
-@extend_schema(tags=["flexibility"], responses={200: PoolFlexibilitySerializer, **REFUSALS})
-class PoolFlexibility(generics.GenericAPIView):
-    """How much more and less a pool's systems could take, now and for two days, and why not."""
-
-    def get(self, request: Request, pool_id) -> Response:
-        pool, now = visible_pool(request.user, pool_id), clock.now()
-        rooms = rooms_of(pool=pool, now=now)
-        up_w, down_w = total(rooms)
-        found = {
-            "system_pool_id": pool.pk,
-            "at": now,
-            "up_power": up_w,
-            "down_power": down_w,
-            "appliances": rooms,
-            "timeline": summed_timeline(appliances=[one.appliance for one in rooms], now=now),
-        }
-        return Response(PoolFlexibilitySerializer(found).data)
 
 
 # Constraints -------------------------------------------------------------------------------------

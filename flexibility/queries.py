@@ -150,16 +150,15 @@ def timeline_of(
 
 
 def summed_timeline(
-    *, appliances: Sequence[Appliance], now: datetime, until_at: datetime | None = None
+    *, appliances: Sequence[Appliance], from_at: datetime, until_at: datetime | None = None
 ) -> list[Summed]:
-    """What appliances may do together from now on, for two days; by a fixed number of queries."""
-    until_at = until_at or now + HORIZON
-    standing = standing_constraints(appliances, from_at=now, until_at=until_at)
+    """What appliances may do together, by default for two days; by a fixed number of queries."""
+    until_at = until_at or from_at + HORIZON
+    standing = standing_constraints(appliances, from_at=from_at, until_at=until_at)
+    # One by one: of hundreds, all segments at once would be a burden to the garbage collector.
     return summed(
-        [
-            timeline(map(as_pure, standing[one.pk]), from_at=now, until_at=until_at)
-            for one in appliances
-        ]
+        timeline(map(as_pure, standing.pop(one.pk)), from_at=from_at, until_at=until_at)
+        for one in appliances
     )
 
 

@@ -16,7 +16,7 @@ from flexibility import words
 from flexibility.queries import Now, flexibilities_of
 from flexibility.standing import members_of
 from inventory.kinds import CONTROLLABLE, ApplianceKind
-from inventory.models import Appliance, SystemPool
+from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.queries import stale_after
 
 UNPLUGGED = 0
@@ -27,6 +27,7 @@ class Room:
     """What an appliance could take more and less (W), and what ends each, in a sentence."""
 
     appliance: Appliance
+    is_stale: bool
     power_w: float | None
     up_w: float
     down_w: float
@@ -34,9 +35,9 @@ class Room:
     down_reason: str
 
 
-def rooms_of(*, pool: SystemPool, now: datetime) -> list[Room]:
-    """The room of each appliance of a pool that can be controlled, by a fixed number of queries."""
-    appliances = list(steered(members_of(pool)).select_related("system").order_by("key"))
+def rooms_of(*, group: Cluster | SystemPool | System, now: datetime) -> list[Room]:
+    """The room of each appliance within that can be controlled, by a fixed number of queries."""
+    appliances = list(steered(members_of(group)).select_related("system").order_by("key"))
     return [room_of(one, now=now) for one in flexibilities_of(appliances=appliances, now=now)]
 
 
@@ -45,14 +46,15 @@ def room_of(one: Now, *, now: datetime) -> Room:
     power_w = _power(one, now)
     if power_w is None:
         unknown = _("Its power is not known.")
-        return Room(one.appliance, None, 0.0, 0.0, unknown, unknown)
+        return Room(one.appliance, one.is_stale, None, 0.0, 0.0, unknown, unknown)
     if one.span.boundary.set_point_w is not None:
         held = _("Its set point is set by %(who)s.") % {"who": _decider(one, "set_point_w")}
-        return Room(one.appliance, power_w, 0.0, 0.0, held, held)
+        return Room(one.appliance, one.is_stale, power_w, 0.0, 0.0, held, held)
     high_w, up_reason = _ceiling(one)
     low_w, down_reason = _floor(one, power_w)
     return Room(
         one.appliance,
+        one.is_stale,
         power_w,
         max(high_w - power_w, 0.0) if high_w < inf else 0.0,
         max(power_w - low_w, 0.0) if low_w > -inf else 0.0,
@@ -67,6 +69,16 @@ def steered(members: QuerySet[Appliance]) -> QuerySet[Appliance]:
     return members.filter(kind__in=CONTROLLABLE).exclude(
         kind=ApplianceKind.HYBRID_INVERTER, pk__in=wholes
     )
+
+
+def once(members: Sequence[Now]) -> list[Now]:
+    """As `steered`, of what was read already: each that counts in a sum, once."""
+    wholes = {one.appliance.parent_id for one in members}
+    return [
+        one
+        for one in members
+        if one.appliance.kind != ApplianceKind.HYBRID_INVERTER or one.appliance.pk not in wholes
+    ]
 
 
 def _power(one: Now, now: datetime) -> float | None:

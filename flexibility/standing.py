@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from flexibility import resolver
 from flexibility.models import Constraint, SharedLimit, not_over
 from inventory.kinds import CONTROLLABLE
-from inventory.models import Appliance, Cluster, SystemPool
+from inventory.models import Appliance, Cluster, System, SystemPool
 
 _VALUES = ("min_w", "max_w", "set_point_w", "closest", "pausable", "min_wh", "max_wh")
 
@@ -57,9 +57,11 @@ def as_pure(row: Constraint) -> resolver.Constraint:
     )
 
 
-def members_of(target: Appliance | Cluster | SystemPool) -> QuerySet[Appliance]:
+def members_of(target: Appliance | Cluster | SystemPool | System) -> QuerySet[Appliance]:
     """The appliances that a constraint on this target may be meant for, each once."""
     present = Appliance.objects.filter(removed_at=None)
+    if isinstance(target, System):
+        return present.filter(system=target)
     if isinstance(target, Appliance):
         return present.filter(pk=target.pk)
     if isinstance(target, SystemPool):

@@ -1,12 +1,13 @@
 """What many appliances may do together over time, from what each may. Pure.
 
 Powers in W, positive into the appliances. What is not known counts as nothing in a sum, and is
-counted beside it.
+counted beside it; where nothing is known of anybody, there is no sum, not one of 0.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
 from flexibility.resolver import Boundary, Segment
 
@@ -15,55 +16,84 @@ from flexibility.resolver import Boundary, Segment
 class Summed:
     """What all may do in [`from_at`, `until_at`), and how many of them have no known limit.
 
-    `min_w` and `max_w` are the sums of the least and of the greatest powers; who may pause has 0
-    as the least.
+    `min_w` and `max_w` are the sums of the least and of the greatest powers, `set_point_w` of the
+    set points of those `held` at one. None is of nobody.
     """
 
     from_at: datetime
     until_at: datetime
-    min_w: float
-    max_w: float
+    min_w: float | None
+    max_w: float | None
+    set_point_w: float | None
+    held: int
     unlimited: int
 
 
-def summed(timelines: Sequence[Sequence[Segment]]) -> list[Summed]:
+def summed(timelines: Iterable[Sequence[Segment]]) -> list[Summed]:
     """The sum of timelines of the same time; a new one begins only where the sum changes.
 
     Each is consecutive, and all of them begin and end together (`resolver.timeline`).
     """
-    if not timelines:
-        return []
-    changes: dict[datetime, list[tuple[float, float, int]]] = {}
+    changes: dict[datetime, _Parts] = {}
+    until_at = None
     for segments in timelines:
-        low, high, unlimited = 0.0, 0.0, 0
+        before, until_at = _NOTHING, segments[-1].until_at
+        # Also where nothing is known of the first, the sum begins with it.
+        changes.setdefault(segments[0].from_at, _NOTHING)
         for segment in segments:
-            one = _sides(segment.resolution.boundary)
-            change = (one[0] - low, one[1] - high, one[2] - unlimited)
-            changes.setdefault(segment.from_at, []).append(change)
-            low, high, unlimited = one
-    until_at = timelines[0][-1].until_at
+            parts = _parts(segment.resolution.boundary)
+            if parts != before:
+                at = segment.from_at
+                changes[at] = _plus(changes.get(at, _NOTHING), _less(parts, before))
+            before = parts
     starts = sorted(changes)
     found: list[Summed] = []
-    low, high, unlimited = 0.0, 0.0, 0
-    for start, end in zip(starts, [*starts[1:], until_at], strict=True):
-        low += sum(one[0] for one in changes[start])
-        high += sum(one[1] for one in changes[start])
-        unlimited += sum(one[2] for one in changes[start])
-        # Beyond the millionth of a watt, floating point alone makes a difference.
-        now = Summed(start, end, round(low, 6) + 0, round(high, 6) + 0, unlimited)
-        if found and _same(found[-1], now):
-            now = Summed(found.pop().from_at, end, now.min_w, now.max_w, now.unlimited)
+    parts = _NOTHING
+    for start, end in pairwise([*starts, until_at]):
+        parts = _plus(parts, changes[start])
+        now = _summed(start, end, parts)
+        if found and replace(found[-1], from_at=start, until_at=end) == now:
+            now = replace(found.pop(), until_at=end)
         found.append(now)
     return found
 
 
-def _sides(boundary: Boundary) -> tuple[float, float, int]:
-    low = boundary.min_w or 0.0
-    if boundary.can_pause:
-        low = min(low, 0.0)
-    is_open = boundary.min_w is None or boundary.max_w is None
-    return low, boundary.max_w or 0.0, int(is_open)
+def least_w(boundary: Boundary) -> float | None:
+    """The least that an appliance may take: nothing, where it may pause and has no set point."""
+    if boundary.can_pause and boundary.set_point_w is None:
+        return min(boundary.min_w or 0.0, 0.0)
+    return boundary.min_w
 
 
-def _same(one: Summed, other: Summed) -> bool:
-    return (one.min_w, one.max_w, one.unlimited) == (other.min_w, other.max_w, other.unlimited)
+def is_open(boundary: Boundary) -> bool:
+    """Whether a side has no known limit."""
+    return boundary.min_w is None or boundary.max_w is None
+
+
+# Sums of the least, greatest and set powers, how many have each, how many are open.
+_Parts = tuple[float, float, float, int, int, int, int]
+_NOTHING: _Parts = (0.0, 0.0, 0.0, 0, 0, 0, 0)
+
+
+def _parts(boundary: Boundary) -> _Parts:
+    sides = (least_w(boundary), boundary.max_w, boundary.set_point_w)
+    known = (int(one is not None) for one in sides)
+    return (*(one or 0.0 for one in sides), *known, int(is_open(boundary)))
+
+
+def _less(parts: _Parts, others: _Parts) -> _Parts:
+    return tuple(one - other for one, other in zip(parts, others, strict=True))
+
+
+def _plus(parts: _Parts, others: _Parts) -> _Parts:
+    return tuple(one + other for one, other in zip(parts, others, strict=True))
+
+
+def _summed(start: datetime, end: datetime, parts: _Parts) -> Summed:
+    sums: Iterable[float | None] = (
+        # Beyond the millionth of a watt, floating point alone makes a difference.
+        round(watts, 6) + 0 if known else None
+        for watts, known in zip(parts[:3], parts[3:6], strict=True)
+    )
+    low, high, point = sums
+    return Summed(start, end, low, high, point, held=parts[5], unlimited=parts[6])

@@ -262,42 +262,6 @@ class MemberDryRunSerializer(DryRunSerializer):
     appliance_id = serializers.UUIDField(source="appliance.id")
 
 
-class RoomSerializer(NamedSerializer):
-    """How much more and how much less an appliance could take now, and why not further."""
-
-    appliance_id = serializers.UUIDField(source="appliance.id")
-    system_id = serializers.UUIDField(source="appliance.system_id")
-    power = NumberField(source="power_w", allow_null=True, help_text="W; null where unknown")
-    up_power = NumberField(source="up_w", help_text="W")
-    down_power = NumberField(source="down_w", help_text="W")
-    up_reason = serializers.CharField()
-    down_reason = serializers.CharField()
-
-
-class SummedSerializer(NamedSerializer):
-    """What all may do together in `[from, until)`; who may pause has 0 as the least."""
-
-    from_ = InstantField(source="from_at")
-    until = InstantField(source="until_at")
-    min_power = NumberField(source="min_w", help_text="W")
-    max_power = NumberField(source="max_w", help_text="W")
-    unlimited = serializers.IntegerField(help_text="How many have no known limit: not counted.")
-
-
-class PoolFlexibilitySerializer(NamedSerializer):
-    """How much more and how much less a pool's systems could take now; each appliance once.
-
-    `timeline` says what all may do from now on, for two days.
-    """
-
-    system_pool_id = serializers.UUIDField()
-    at = InstantField()
-    up_power = NumberField(help_text="W, not negative: what could be consumed more")
-    down_power = NumberField(help_text="W, not negative: what could be consumed less")
-    appliances = RoomSerializer(many=True)
-    timeline = SummedSerializer(many=True)
-
-
 class LimitField(WholeField):
     def __init__(self) -> None:
         super().__init__(min_value=0, max_value=int(GREATEST), required=False, help_text="W")

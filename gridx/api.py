@@ -7,6 +7,7 @@ from accounts import api as accounts
 from accounts.oauth_api import TokenView
 from flexibility import api as flexibility
 from flexibility.dimming import api as dimmings
+from flexibility.groups import ahead
 from flexibility.groups import api as groups
 from flexibility.limits import api as limits
 from flexibility.policies import api as policies
@@ -65,6 +66,11 @@ urlpatterns = [
         "systems/<uuid:system_id>/flexibilities",
         flexibility.SystemFlexibilityList.as_view(),
         name="api_system_flexibilities",
+    ),
+    path(
+        "systems/<uuid:system_id>/flexibility",
+        ahead.SystemFlexibility.as_view(),
+        name="api_system_flexibility",
     ),
     path(
         "systems/<uuid:system_id>/clusters",
@@ -162,6 +168,11 @@ urlpatterns = [
         name="api_cluster_flexibilities",
     ),
     path(
+        "clusters/<uuid:cluster_id>/flexibility",
+        ahead.ClusterFlexibility.as_view(),
+        name="api_cluster_flexibility",
+    ),
+    path(
         "clusters/<uuid:cluster_id>/constraints",
         flexibility.ClusterConstraints.as_view(),
         name="api_cluster_constraints",
@@ -185,7 +196,7 @@ urlpatterns = [
     ),
     path(
         "systempools/<uuid:pool_id>/flexibility",
-        flexibility.PoolFlexibility.as_view(),
+        ahead.PoolFlexibility.as_view(),
         name="api_pool_flexibility",
     ),
     path(

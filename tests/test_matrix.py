@@ -248,6 +248,7 @@ API = [
     Line("api_appliance", API_SEEN),
     # Flexibility and constraints; the one of `things` is Mara's own.
     Line("api_system_flexibilities", API_SEEN),
+    Line("api_system_flexibility", API_SEEN),
     Line("api_flexibility", API_SEEN),
     Line("api_timeline", API_SEEN),
     Line("api_appliance_constraints", API_SEEN),
@@ -344,6 +345,7 @@ API = [
     Line("api_cluster_member", API_GROUPED, "put"),
     Line("api_cluster_member", API_GROUPED, "delete"),
     Line("api_cluster_flexibilities", API_SEEN),
+    Line("api_cluster_flexibility", API_SEEN),
     Line("api_cluster_constraints", API_SEEN),
     Line("api_cluster_constraints", (201, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT),
     # The cluster has none.

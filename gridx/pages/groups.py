@@ -34,8 +34,10 @@ from flexibility.queries import (
     state_of,
 )
 from flexibility.resolver import OutcomeKind
+from flexibility.room import once
 from flexibility.sentences import ANY, Side, allowed, side_of
 from flexibility.standing import members_of
+from flexibility.summed import is_open, least_w
 from gridx import clock
 from gridx.pages.acting import emitters_or_none, may_withdraw_as
 from gridx.pages.again import Again, again_of, first_of_each, series_among
@@ -156,7 +158,7 @@ def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> 
             else reverse("pool_detail", args=[group.pk])
         ),
         "short": _short(found, is_cut),
-        "timeline": together_timeline([one.appliance for one in found], now=now, zone=zone),
+        "timeline": together_timeline([one.appliance for one in once(found)], now=now, zone=zone),
         "limits": limit_lines(group, found, user=user, now=now) if is_cluster else [],
         "members": [_member(one, now, zone) for one in found],
         "constraints": _lines(group, found, user=user, emitters=emitters, now=now),
@@ -185,11 +187,10 @@ def _flexibilities(group: Cluster | SystemPool, now: datetime) -> tuple[list[Now
 
 
 def _short(found: Sequence[Now], is_cut: bool) -> Short:
-    low = sum(_least(one) for one in found)
-    high = sum(one.span.boundary.max_w or 0 for one in found)
-    unlimited = sum(
-        one.span.boundary.min_w is None or one.span.boundary.max_w is None for one in found
-    )
+    boundaries = [one.span.boundary for one in once(found)]
+    low = sum(least_w(one) or 0 for one in boundaries)
+    high = sum(one.max_w or 0 for one in boundaries)
+    unlimited = sum(map(is_open, boundaries))
     says = _("%(low)s to %(high)s") % {"low": power(low), "high": power(high)}
     return Short(
         count=len(found),
@@ -198,13 +199,6 @@ def _short(found: Sequence[Now], is_cut: bool) -> Short:
         says=says,
         is_cut=is_cut,
     )
-
-
-def _least(one: Now) -> float:
-    boundary = one.span.boundary
-    if boundary.set_point_w is None and boundary.can_pause:
-        return min(boundary.min_w or 0, 0)
-    return boundary.min_w or 0
 
 
 def _member(one: Now, now: datetime, zone: ZoneInfo) -> Member:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from flexibility import bars
 from flexibility.queries import Span, summed_timeline
 from flexibility.resolver import Boundary
-from flexibility.sentences import digits, kilowatts, moment
+from flexibility.sentences import ANY, Side, allowed, digits, kilowatts, moment
 from flexibility.summed import Summed
 from gridx.pages.timeline import Row, Timeline, day_name
 from inventory.models import Appliance
@@ -20,7 +20,7 @@ def together_timeline(
     appliances: Sequence[Appliance], *, now: datetime, zone: ZoneInfo
 ) -> Timeline | None:
     """The timeline of the sum, without bars; None where there is nothing to sum up."""
-    found = summed_timeline(appliances=appliances, now=now)
+    found = summed_timeline(appliances=appliances, from_at=now)
     if not found:
         return None
     spans = bars.thinned([_span(one) for one in found])
@@ -54,7 +54,7 @@ def _rows(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> list[Row]:
             until_at=one.until_at,
             when=f"{moment(one.from_at, now=now, zone=zone)} – "
             f"{moment(one.until_at, now=now, zone=zone)}",
-            what=_("%(low)s to %(high)s") % {"low": power(one.min_w), "high": power(one.max_w)},
+            what=_said(one),
             by="",
             is_now=one.from_at <= now < one.until_at,
         )
@@ -62,13 +62,24 @@ def _rows(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> list[Row]:
     ]
 
 
+def _said(one: Summed) -> str:
+    """ "−5.00 kW to 27.0 kW" """
+    if one.min_w is None or one.max_w is None:
+        bounds = Boundary(min_w=one.min_w, max_w=one.max_w, set_point_w=one.set_point_w)
+        return allowed(bounds, Side(ANY))
+    return _("%(low)s to %(high)s") % {"low": power(one.min_w), "high": power(one.max_w)}
+
+
 def _summary(found: Sequence[Summed], now: datetime, zone: ZoneInfo) -> str:
     """What they may take at most now, and when that is least or, if never less, most."""
-    first = found[0]
-    other = min(found, key=lambda one: one.max_w)
+    known = [one for one in found if one.max_w is not None]
+    if not known:
+        return _("Nobody said how much they may take together.")
+    first = known[0]
+    other = min(known, key=lambda one: one.max_w)
     says = _("Together they may take up to %(now)s now, least from %(when)s: %(then)s.")
     if other.max_w >= first.max_w:
-        other = max(found, key=lambda one: one.max_w)
+        other = max(known, key=lambda one: one.max_w)
         says = _("Together they may take up to %(now)s now, most from %(when)s: %(then)s.")
     if other.max_w == first.max_w:
         says = _("Together they may take up to %(now)s, for the next two days.")

@@ -140,7 +140,7 @@ def test_the_sums_are_those_of_each_by_itself(quiet, at_noon, limit):
         about = quiet.evcs if "plug_state" in reading else quiet.battery
         LatestReading.objects.filter(appliance_key=about.key).update(**reading)
         sums = together(Appliance.objects.filter(system=quiet.lindenweg), now=at_noon)
-        rooms = rooms_of(pool=quiet.pool, now=at_noon)
+        rooms = rooms_of(group=quiet.pool, now=at_noon)
         more, less = (sum(getattr(one, side) for one in sums.values()) for side in SIDES)
         assert (more, less) == total(rooms)
 

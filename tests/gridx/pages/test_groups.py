@@ -7,8 +7,10 @@ from django.test import Client
 from django.urls import reverse
 
 from flexibility.emitters import Emitter
+from flexibility.models import Constraint
 from flexibility.resolver import EmitterKind
-from inventory.models import Cluster
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Cluster
 from inventory.operations import move_appliance
 from tests.cast import Cast
 
@@ -139,3 +141,31 @@ def test_a_group_of_nothing_has_no_picture(client: Client, driven: Cast):
     html = read(client, flexibility(empty))
     assert "Nothing in it can be controlled." in html
     assert '<svg class="bars' not in html
+
+
+def test_where_nobody_has_a_limit_the_sum_is_none_and_not_nothing(
+    client: Client, driven: Cast, garage: Cluster
+):
+    Constraint.objects.filter(emitter_kind="driver").delete()
+    client.force_login(driven.fleet)
+    assert "Nobody said how much they may take together." in read(client, flexibility(garage))
+
+
+def test_of_a_hybrid_inverter_only_its_parts_are_summed(
+    client: Client, driven: Cast, garage: Cluster, limit, at_noon
+):
+    hybrid = Appliance.objects.create(
+        system=driven.lindenweg,
+        gateway=driven.gateway,
+        cluster=garage,
+        kind=ApplianceKind.HYBRID_INVERTER,
+        name="Hybrid",
+    )
+    limit(target=hybrid, min_w=-1_000, max_w=1_000)
+    client.force_login(driven.fleet)
+    alone = read(client, flexibility(garage))
+    assert "−6.00 kW to 28.0 kW" in alone
+    Appliance.objects.filter(pk=driven.battery.pk).update(parent=hybrid)
+    html = read(client, flexibility(garage))
+    assert "−5.00 kW to 27.0 kW" in html
+    assert "Together they may take up to 27 kW, for the next two days." in html
