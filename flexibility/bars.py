@@ -1,32 +1,26 @@
-"""The constraints of an appliance over time, as bars, and what remains of them, as a band. Pure.
+"""Constraints over time, as bars, and what remains of them, as a band: where all stands. Pure.
 
-A template draws it. Each constraint is a bar in a lane; the lanes stand in the order in which
-constraints are considered, the strongest on top. A bar is cut where its outcome changes. Below them
-lies the band of what remains: an area from the least to the greatest power, the line of the set
-point, and a line at 0 where the appliance may pause beside it. A side without a limit has no edge
-and reaches to the end of the plot.
+A template draws it. Each constraint is a bar in a lane (`stretches`); the lanes stand in the order
+in which constraints are considered, the strongest on top. A bar is cut where its outcome changes.
+Below them lies the band of what remains: an area from the least to the greatest power, the line of
+the set point, and a line at 0 where the appliance may pause beside it. A side without a limit has
+no edge and reaches to the end of the plot.
 
 Spans are read from attributes and mappings (`queries.Span`); powers are W, turned around by
 `sign=-1` for what is shown by what it gives. Lengths are user units of the SVG, y grows downwards.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from math import ceil, floor, log10
 from typing import Any
 from zoneinfo import ZoneInfo
 
-# A picture with more lanes than this is no picture: those that decide nothing are left out.
-MOST_LANES = 14
-# Of more in one lane, as a charging policy makes many, neighbours are drawn as one.
-MOST_BARS = 40
-# More spans than this are thinned to what can be told apart.
-MOST_SPANS = 400
+from flexibility.stretches import Stretch, lanes_of, stretches_of
+
 DRIVER = "driver"
-# What an outcome is worth, where power and energy have different ones.
-_WORTH = ("binding", "discarded", "redundant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +208,7 @@ def draw(
     for, so that the axis shows it.
     """
     from_at, until_at = spans[0].from_at, spans[-1].until_at
-    rows, left_out = _packed(_bars(spans), new, chosen)
+    rows, left_out = lanes_of(stretches_of(spans), new, chosen)
     band_top = _TOP + len(rows) * shape.lane + (_GAP if rows else 0)
     steps = _steps(
         [
@@ -274,134 +268,11 @@ def _turned(watts: float | None) -> float | None:
     return None if watts is None else -watts + 0
 
 
-def thinned(spans: Sequence[Any]) -> list[Any]:
-    """Consecutive spans; of too many, short ones are joined, and the longest stands for them."""
-    if len(spans) <= MOST_SPANS:
-        return list(spans)
-    least = 2 * (spans[-1].until_at - spans[0].from_at) / MOST_SPANS
-    found: list[Any] = []
-    short: list[Any] = []
-    for span in spans:
-        is_long = span.until_at - span.from_at >= least
-        if short and (is_long or span.until_at - short[0].from_at >= 2 * least):
-            found.append(_joined(short))
-            short = []
-        if is_long:
-            found.append(span)
-        else:
-            short.append(span)
-    return [*found, _joined(short)] if short else found
-
-
-def _joined(spans: Sequence[Any]) -> Any:
-    longest = max(spans, key=lambda span: span.until_at - span.from_at)
-    return replace(longest, from_at=spans[0].from_at, until_at=spans[-1].until_at)
-
-
 # Bars --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """A constraint as long as it takes part, cut where its outcome changes."""
-
-    id: str
-    emitter: str
-    priority: int
-    cuts: tuple[tuple[datetime, datetime, str], ...]
-
-    @property
-    def from_at(self) -> datetime:
-        return self.cuts[0][0]
-
-    @property
-    def until_at(self) -> datetime:
-        return self.cuts[-1][1]
-
-
-def outcome_of(one: Mapping[str, Any]) -> str:
-    """What became of an input of a span: of power and energy, the one that matters more."""
-    found = [one[part]["outcome"] for part in ("power", "energy") if part in one]
-    return min(found, key=_WORTH.index)
-
-
-def _bars(spans: Sequence[Any]) -> list[_Stretch]:
-    """The constraints of all spans, the strongest first, of equals the newer."""
-    cuts: dict[str, list[tuple[datetime, datetime, str]]] = {}
-    ranks: dict[str, tuple[str, int]] = {}
-    for span in spans:
-        for one in span.inputs:
-            identity, outcome = one["id"], outcome_of(one)
-            ranks[identity] = one["emitter"], one["priority"]
-            of_one = cuts.setdefault(identity, [])
-            if of_one and of_one[-1][1] == span.from_at and of_one[-1][2] == outcome:
-                of_one[-1] = (of_one[-1][0], span.until_at, outcome)
-            else:
-                of_one.append((span.from_at, span.until_at, outcome))
-    found = [_Stretch(one, *ranks[one], tuple(of_one)) for one, of_one in cuts.items()]
-    found.sort(key=lambda one: one.id, reverse=True)
-    return sorted(found, key=lambda one: -one.priority)
-
-
-def _packed(
-    stretches: Sequence[_Stretch], new: Collection[str], chosen: str | None
-) -> tuple[list[list[_Stretch]], int]:
-    """Lanes, and how many are left out.
-
-    Those that do not overlap share one; new ones only with new ones.
-    """
-    lanes: list[list[_Stretch]] = []
-    for stretch in stretches:
-        lane = next((one for one in lanes if _has_room(one, stretch, new)), None)
-        if lane is None:
-            lanes.append([stretch])
-        else:
-            lane.append(stretch)
-    lanes = [_gathered(lane) for lane in lanes]
-    if len(lanes) <= MOST_LANES:
-        return lanes, 0
-
-    def matters(lane: list[_Stretch]) -> bool:
-        wanted = {*new, chosen}
-        return any(one.id in wanted or "binding" in {cut[2] for cut in one.cuts} for one in lane)
-
-    order = sorted(range(len(lanes)), key=lambda number: (not matters(lanes[number]), number))
-    kept = set(order[:MOST_LANES])
-    left_out = sum(len(lane) for number, lane in enumerate(lanes) if number not in kept)
-    return [lane for number, lane in enumerate(lanes) if number in kept], left_out
-
-
-def _gathered(lane: list[_Stretch]) -> list[_Stretch]:
-    """A lane of at most MOST_BARS: neighbours become one, named by the one that lasts longest."""
-    if len(lane) <= MOST_BARS:
-        return lane
-    ordered = sorted(lane, key=lambda one: one.from_at)
-    size = ceil(len(ordered) / MOST_BARS)
-    return [_as_one(ordered[at : at + size]) for at in range(0, len(ordered), size)]
-
-
-def _as_one(stretches: Sequence[_Stretch]) -> _Stretch:
-    longest = max(stretches, key=lambda one: one.until_at - one.from_at)
-    cuts: list[tuple[datetime, datetime, str]] = []
-    for start, end, outcome in (cut for one in stretches for cut in one.cuts):
-        if cuts and cuts[-1][1:] == (start, outcome):
-            cuts[-1] = (cuts[-1][0], end, outcome)
-        else:
-            cuts.append((start, end, outcome))
-    return replace(longest, cuts=tuple(cuts))
-
-
-def _has_room(lane: list[_Stretch], one: _Stretch, new: Collection[str]) -> bool:
-    first = lane[0]
-    if (first.emitter, first.priority) != (one.emitter, one.priority):
-        return False
-    if (one.id in new) != (first.id in new):
-        return False
-    return all(one.until_at <= other.from_at or other.until_at <= one.from_at for other in lane)
-
-
 def _lane(
-    row: Sequence[_Stretch],
+    row: Sequence[Stretch],
     number: int,
     shape: Shape,
     scale: _Scale,
@@ -432,7 +303,7 @@ def _lane(
 
 
 def _bar(
-    one: _Stretch,
+    one: Stretch,
     end: float,
     shape: Shape,
     scale: _Scale,

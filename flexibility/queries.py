@@ -146,7 +146,7 @@ def timeline_of(
     past = _past(appliance, from_at, min(until_at, now), most_past) if from_at < now else []
     start = max(from_at, now)
     rows = standing_constraints([appliance], from_at=start, until_at=until_at)[appliance.pk]
-    return past + _spans(rows, from_at=start, until_at=until_at)
+    return past + spans_of(rows, from_at=start, until_at=until_at)
 
 
 def summed_timeline(
@@ -203,8 +203,8 @@ def preview(
         found.append(
             Preview(
                 one,
-                _spans(rows, from_at=now, until_at=until_at),
-                _spans(changed, from_at=now, until_at=until_at),
+                spans_of(rows, from_at=now, until_at=until_at),
+                spans_of(changed, from_at=now, until_at=until_at),
             )
         )
     return found
@@ -325,7 +325,8 @@ def _because(
     return " ".join(dict.fromkeys(sentences))
 
 
-def _spans(rows: list[Constraint], *, from_at: datetime, until_at: datetime) -> list[Span]:
+def spans_of(rows: list[Constraint], *, from_at: datetime, until_at: datetime) -> list[Span]:
+    """What these constraints leave, span by span, with what became of each."""
     segments = timeline(map(as_pure, rows), from_at=from_at, until_at=until_at)
     said = told(rows)
     return [_span(segment, said) for segment in segments]
@@ -356,7 +357,17 @@ def _past(
         # Of each stretch the last: what held at its end.
         last = {(at - from_at) // step: at for at in changes.values_list("at", flat=True)}
         changes = changes.filter(at__in=last.values())
-    within = list(changes)
+    return spans_kept(before, list(changes), from_at=from_at, until_at=until_at)
+
+
+def spans_kept(
+    before: ResolvedBoundary | None,
+    within: Sequence[ResolvedBoundary],
+    *,
+    from_at: datetime,
+    until_at: datetime,
+) -> list[Span]:
+    """What was kept, as spans: what held at `from_at`, and all changes within, in their order."""
     rows: list[ResolvedBoundary | None] = [before, *within]
     starts = [from_at, *(row.at for row in within), until_at]
     return [

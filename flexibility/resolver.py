@@ -166,6 +166,10 @@ class Segment:
     until_at: datetime
     resolution: Resolution
 
+    @property
+    def boundary(self) -> Boundary:
+        return self.resolution.boundary
+
 
 def resolve(constraints: Iterable[Constraint], *, at: datetime) -> Resolution:
     """What remains of the constraints at an instant."""

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
-from flexibility.resolver import Boundary, Segment
+from flexibility.resolver import Boundary
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,11 @@ class Summed:
     unlimited: int
 
 
-def summed(timelines: Iterable[Sequence[Segment]]) -> list[Summed]:
+def summed(timelines: Iterable[Sequence[Any]]) -> list[Summed]:
     """The sum of timelines of the same time; a new one begins only where the sum changes.
 
-    Each is consecutive, and all of them begin and end together (`resolver.timeline`).
+    Each is of consecutive segments (`resolver.timeline`) or spans (`queries.Span`), and all of them
+    begin and end together.
     """
     changes: dict[datetime, _Parts] = {}
     until_at = None
@@ -41,7 +43,7 @@ def summed(timelines: Iterable[Sequence[Segment]]) -> list[Summed]:
         # Also where nothing is known of the first, the sum begins with it.
         changes.setdefault(segments[0].from_at, _NOTHING)
         for segment in segments:
-            parts = _parts(segment.resolution.boundary)
+            parts = _parts(segment.boundary)
             if parts != before:
                 at = segment.from_at
                 changes[at] = _plus(changes.get(at, _NOTHING), _less(parts, before))

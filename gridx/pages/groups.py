@@ -34,7 +34,7 @@ from flexibility.queries import (
     state_of,
 )
 from flexibility.resolver import OutcomeKind
-from flexibility.room import once
+from flexibility.room import once, room_of, total
 from flexibility.sentences import ANY, Side, allowed, side_of
 from flexibility.standing import members_of
 from flexibility.summed import is_open, least_w
@@ -47,14 +47,24 @@ from gridx.pages.deliveries import IN_TRANSIT, delivery_tag, is_asked
 from gridx.pages.limits import limit_lines
 from gridx.pages.lines import Tag, edit_url, group_url, tag_of, title_of, undo_of, when_of, who_set
 from gridx.pages.timeline import priority_line
-from gridx.pages.together import together_timeline
+from gridx.pages.together import (
+    MOST_WITH_PAST,
+    read_together,
+    together_timeline,
+    why_together,
+)
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import power
 
 # So many members are shown and summed up one by one.
 MOST_MEMBERS = 400
-PART = "pages/_group.html"
+PARTS = {
+    "group": "pages/_group.html",
+    "group-now": "pages/_group_now.html",
+    "timeline": "pages/_group_timeline.html",
+    "why": "pages/_why.html",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,9 @@ class Short:
     stale: int
     open: int
     says: str
+    now: str
+    more: str
+    less: str
     is_cut: bool
 
 
@@ -133,20 +146,25 @@ def zone_of(group: Cluster | SystemPool) -> ZoneInfo:
 
 
 def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
-    now = clock.now()
+    """The page; `?constraint=` explains one that it has a bar for."""
+    now, user = clock.now(), request.user
+    target = request.htmx.target if request.htmx else None
+    part = target if target in PARTS else "group"
+    is_whole = target not in PARTS or bool(request.htmx.history_restore_request)
     with timezone.override(zone_of(group)):
-        context = group_context(group, user=request.user, now=now)
-        context["undo"] = undo_of(uuid_or_none(request.GET.get("undo")), user=request.user, now=now)
-        return render_page_or_part(request, "pages/group.html", PART, context, target="group")
+        context = frame_of(group, now=now)
+        found, is_cut = _flexibilities(group, now)
+        if is_whole or part in ("group", "group-now"):
+            context |= now_context(group, found, is_cut, user=user, now=now)
+        if is_whole or part in ("timeline", "why"):
+            context |= ahead_context(request, group, found, user=user, now=now)
+        context["undo"] = undo_of(uuid_or_none(request.GET.get("undo")), user=user, now=now)
+        return render_page_or_part(request, "pages/group.html", PARTS[part], context, target=part)
 
 
-def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> dict[str, Any]:
-    """The context of a group's page."""
-    found, is_cut = _flexibilities(group, now)
+def frame_of(group: Cluster | SystemPool, *, now: datetime) -> dict[str, Any]:
+    """What every part of a group's page needs."""
     is_cluster = isinstance(group, Cluster)
-    emitters = emitters_or_none(user, group.system if is_cluster else None)
-    zone = zone_of(group)
-    asked = [one for one in found if is_asked(one)]
     return {
         "group": group,
         "system": group.system if is_cluster else None,
@@ -157,16 +175,58 @@ def group_context(group: Cluster | SystemPool, *, user: User, now: datetime) -> 
             if is_cluster
             else reverse("pool_detail", args=[group.pk])
         ),
-        "short": _short(found, is_cut),
-        "timeline": together_timeline([one.appliance for one in once(found)], now=now, zone=zone),
-        "limits": limit_lines(group, found, user=user, now=now) if is_cluster else [],
+        "now": now,
+    }
+
+
+def now_context(
+    group: Cluster | SystemPool, found: Sequence[Now], is_cut: bool, *, user: User, now: datetime
+) -> dict[str, Any]:
+    """What its members may do now, and what is asked of them."""
+    emitters, zone = _emitters(group, user), zone_of(group)
+    asked = [one for one in found if is_asked(one)]
+    return {
+        "short": _short(found, is_cut, now),
+        "limits": (
+            limit_lines(group, found, user=user, now=now) if isinstance(group, Cluster) else []
+        ),
         "members": [_member(one, now, zone) for one in found],
         "constraints": _lines(group, found, user=user, emitters=emitters, now=now),
         "deliveries": _deliveries(asked, now, zone),
         "is_in_transit": any(one.delivery in IN_TRANSIT for one in asked),
         "constrain_url": constrain_url(group) if emitters and found else "",
-        "now": now,
     }
+
+
+def ahead_context(
+    request: HttpRequest,
+    group: Cluster | SystemPool,
+    found: Sequence[Now],
+    *,
+    user: User,
+    now: datetime,
+) -> dict[str, Any]:
+    """What its members may do over time, and the explanation that the address asks for."""
+    members, zone = [one.appliance for one in once(found)], zone_of(group)
+    chosen = uuid_or_none(request.GET.get("constraint"))
+    together = read_together(group, members, now=now)
+    why = None
+    if chosen is not None:
+        lines = _lines(group, found, user=user, emitters=_emitters(group, user), now=now)
+        why = {
+            **why_together(together, members, chosen, now=now, zone=zone),
+            "line": next((one for one in lines if one.id == chosen), None),
+        }
+    return {
+        "timeline": together_timeline(together, members, now=now, zone=zone, chosen=chosen),
+        "has_past": len(members) <= MOST_WITH_PAST,
+        "timeline_url": request.get_full_path(),
+        "why": why,
+    }
+
+
+def _emitters(group: Cluster | SystemPool, user: User) -> list[Emitter]:
+    return emitters_or_none(user, group.system if isinstance(group, Cluster) else None)
 
 
 def constrain_url(group: Cluster | SystemPool) -> str:
@@ -176,7 +236,7 @@ def constrain_url(group: Cluster | SystemPool) -> str:
 
 def short_of(group: Cluster | SystemPool, *, now: datetime) -> Short:
     """All members of a group in short."""
-    return _short(*_flexibilities(group, now))
+    return _short(*_flexibilities(group, now), now)
 
 
 def _flexibilities(group: Cluster | SystemPool, now: datetime) -> tuple[list[Now], bool]:
@@ -186,7 +246,10 @@ def _flexibilities(group: Cluster | SystemPool, now: datetime) -> tuple[list[Now
     return found, len(appliances) > MOST_MEMBERS
 
 
-def _short(found: Sequence[Now], is_cut: bool) -> Short:
+def _short(found: Sequence[Now], is_cut: bool, now: datetime) -> Short:
+    rooms = [room_of(one, now=now) for one in once(found)]
+    known = [one.power_w for one in rooms if one.power_w is not None]
+    more_w, less_w = total(rooms)
     boundaries = [one.span.boundary for one in once(found)]
     low = sum(least_w(one) or 0 for one in boundaries)
     high = sum(one.max_w or 0 for one in boundaries)
@@ -197,6 +260,9 @@ def _short(found: Sequence[Now], is_cut: bool) -> Short:
         stale=sum(one.is_stale for one in found),
         open=unlimited,
         says=says,
+        now=str(power(sum(known))) if known else "–",
+        more=str(power(more_w)),
+        less=str(power(less_w)),
         is_cut=is_cut,
     )
 

@@ -120,7 +120,7 @@ def limit_lines(
         LimitLine(
             emitter=one.emitter_kind,
             tag=_tag(one),
-            title=_title(one),
+            title=limit_title(one),
             who=who_set(one, user, people),
             how=str(_STRATEGIES[one.strategy]),
             priority=priority_line(one.emitter_kind, one.priority),
@@ -139,7 +139,7 @@ def limit_lines(
     ]
 
 
-def _title(limit: SharedLimit) -> str:
+def limit_title(limit: SharedLimit) -> str:
     """ "Together at most 30 kW, and at most 10 kW on each phase" """
     said = []
     if limit.max_w is not None:

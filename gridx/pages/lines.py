@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy
 from accounts.models import User
 from flexibility import words
 from flexibility.api import may_be_named
-from flexibility.bars import outcome_of
 from flexibility.emitters import Emitter
 from flexibility.models import Constraint, Series
 from flexibility.operations import may_restore
@@ -36,6 +35,7 @@ from flexibility.sentences import (
 )
 from flexibility.series.operations import may_restore_series
 from flexibility.series.sentences import series_words
+from flexibility.stretches import outcome_of
 from gridx.pages.acting import emitters_or_none, home_of, may_edit, may_withdraw_as
 from gridx.pages.again import Again, again_of, first_of_each, later_occurrences, series_among
 from gridx.pages.timeline import priority_line
@@ -233,7 +233,7 @@ def _why_line(
     side: Side,
 ) -> WhyLine:
     may = _("Allowed: %(what)s.") % {"what": allowed(span.boundary, side)}
-    return WhyLine(_span_words(start, end, now=now, zone=zone), tag_of(kind), f"{reason} {may}")
+    return WhyLine(span_words(start, end, now=now, zone=zone), tag_of(kind), f"{reason} {may}")
 
 
 def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:
@@ -245,7 +245,8 @@ def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:
         lines.append((span.from_at, span.until_at, kind, reason, span))
 
 
-def _span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
+def span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
+    """ "18:00 – tomorrow, 06:00" """
     return f"{moment(start, now=now, zone=zone)} – {moment(end, now=now, zone=zone)}"
 
 

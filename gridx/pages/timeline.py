@@ -26,6 +26,7 @@ from flexibility.sentences import (
     priority_words,
     side_of,
 )
+from flexibility.stretches import thinned
 from inventory.models import Appliance
 from measurements.formats import number
 from measurements.models import ApplianceSlot
@@ -81,7 +82,7 @@ def spans_around(appliance: Appliance, *, now: datetime) -> list[Span]:
         now=now,
         most_past=MOST_PAST,
     )
-    return bars.thinned(spans)
+    return thinned(spans)
 
 
 def timeline_context(
@@ -98,7 +99,7 @@ def timeline_context(
     """The timeline of consecutive spans; `before` is the same time without those that are new."""
     side = side_of(appliance.kind)
     inputs = {one["id"]: one for span in (*before, *spans) for one in span.inputs}
-    entries = {identity: _entry(one, side, identity in new) for identity, one in inputs.items()}
+    entries = {identity: entry_of(one, side, identity in new) for identity, one in inputs.items()}
     measured = _measured(appliance, spans[0].from_at, now)
     drawn = bars.Words(
         power=digits,
@@ -134,7 +135,8 @@ def timeline_context(
     )
 
 
-def _entry(one: Mapping[str, Any], side: Side, is_new: bool) -> Entry:
+def entry_of(one: Mapping[str, Any], side: Side, is_new: bool = False) -> Entry:
+    """A constraint as it is named beside its bar."""
     title = f"{words.EMITTERS[one['emitter']]}: {asked(one, side)}"
     lane = _("new") if is_new else str(EMITTERS[one["emitter"]])
     if one["emitter"] != bars.DRIVER:

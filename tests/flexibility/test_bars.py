@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexibility import bars
+from flexibility import bars, stretches
 from flexibility.bars import MIDDLE, NARROW, WIDE, Measured, Words, draw
 from flexibility.queries import Span
 from flexibility.resolver import Boundary
@@ -99,9 +99,9 @@ def test_of_too_many_those_that_decide_nothing_are_left_out_but_never_what_is_tr
         span(0, 1, *weak, one("b", priority=1), one("n", priority=0, outcome="discarded"), max_w=1),
         new={"n"},
     )
-    assert len(found.lanes) == bars.MOST_LANES
+    assert len(found.lanes) == stretches.MOST_LANES
     assert [lane.bars[0].id for lane in found.lanes][-2:] == ["b", "n"]
-    assert found.left_out == 32 - bars.MOST_LANES
+    assert found.left_out == 32 - stretches.MOST_LANES
 
 
 def test_a_side_without_a_limit_has_no_edge():
@@ -164,19 +164,19 @@ def test_the_cursor_stands_where_now_is_unless_all_of_it_is_ahead():
 def test_of_thousands_of_short_spans_as_many_are_left_as_can_be_told_apart():
     short = [span(n / 100, (n + 1) / 100, max_w=n) for n in range(2_000)]
     long = span(20, 60, max_w=1)
-    found = bars.thinned([*short, long])
-    assert len(found) <= bars.MOST_SPANS
+    found = stretches.thinned([*short, long])
+    assert len(found) <= stretches.MOST_SPANS
     assert found[-1] == long
     assert (found[0].from_at, found[-1].until_at) == (short[0].from_at, long.until_at)
     ends = [each.until_at for each in found]
     assert [each.from_at for each in found[1:]] == ends[:-1]
-    assert bars.thinned(short[:10]) == short[:10]
+    assert stretches.thinned(short[:10]) == short[:10]
 
 
 def test_many_bars_of_one_lane_are_gathered():
     spans = [span(n, n + 1, one(f"{n:03}"), max_w=1) for n in range(100)]
     [lane] = picture(*spans).lanes
-    assert len(lane.bars) <= bars.MOST_BARS
+    assert len(lane.bars) <= stretches.MOST_BARS
     assert lane.bars[0].pieces[0].x == WIDE.left
     last = lane.bars[-1].pieces[-1]
     assert round(last.x + last.width) == WIDE.right
@@ -212,7 +212,7 @@ def test_nothing_lies_outside_of_the_picture_and_bars_of_a_lane_do_not_overlap(s
         pieces = [piece for bar in lane.bars for piece in bar.pieces]
         assert all(shape.left <= piece.x for piece in pieces)
         assert all(piece.x + piece.width <= shape.right + 2 for piece in pieces)
-    assert all(len(lane.bars) <= bars.MOST_BARS for lane in found.lanes)
+    assert all(len(lane.bars) <= stretches.MOST_BARS for lane in found.lanes)
     drawn = {bar.id for lane in found.lanes for bar in lane.bars}
     assert len(drawn) + found.left_out == len({each["id"] for s in spans for each in s.inputs})
     assert all(found.band_top <= tick.at <= found.bottom for tick in found.powers)

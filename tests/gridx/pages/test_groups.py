@@ -1,6 +1,7 @@
 """Clusters and pools: what their appliances may do together, and what is asked of all of them."""
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.test import Client
@@ -9,6 +10,7 @@ from django.urls import reverse
 from flexibility.emitters import Emitter
 from flexibility.models import Constraint
 from flexibility.resolver import EmitterKind
+from flexibility.sweeping import sweep
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from inventory.operations import move_appliance
@@ -99,8 +101,89 @@ def test_a_group_costs_a_fixed_number_of_queries(
 ):
     client.force_login(driven.fleet)
     read(client, flexibility(garage))
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(27):
         read(client, flexibility(garage))
+
+
+def test_a_bar_of_the_cluster_says_for_whom_it_decides(
+    client: Client, driven: Cast, garage: Cluster, limit
+):
+    row = limit(target=garage, max_w=4_000)
+    limit(min_w=6_000, emitter=Emitter(EmitterKind.GRID_OPERATOR))
+    client.force_login(driven.fleet)
+    address = flexibility(garage)
+    html = read(client, address)
+    assert f'<a href="?constraint={row.pk}#why"' in html
+    assert "The fleet manager: at most 4 kW" in html
+    assert "the fleet manager for 1 of 2" in html
+    html = read(client, f"{address}?constraint={row.pk}")
+    for said, one in (
+        ("decides for 1 of 2:", driven.battery),
+        ("discarded by 1 of 2:", driven.evcs),
+    ):
+        link = f'<a href="{reverse("appliance", args=[one.pk])}?constraint={row.pk}#why">'
+        assert f"{said} {link}{one.name}</a>" in html
+    assert reverse("constraint_withdraw", args=[row.pk]) in html
+    client.force_login(driven.viewer)
+    html = read(client, f"{address}?constraint={row.pk}")
+    assert "decides for 1 of 2:" in html
+    assert reverse("constraint_withdraw", args=[row.pk]) not in html
+
+
+def test_the_explanation_alone_is_sent_to_htmx(
+    client: Client, driven: Cast, garage: Cluster, limit
+):
+    row = limit(target=garage, max_w=4_000)
+    client.force_login(driven.fleet)
+    for target, begins in (
+        ("why", '<section class="card" id="why"'),
+        ("timeline", '<section class="card" id="timeline"'),
+        ("group-now", '<section class="card" id="group-now"'),
+    ):
+        response = client.get(
+            f"{flexibility(garage)}?constraint={row.pk}",
+            headers={"HX-Request": "true", "HX-Target": target},
+        )
+        assert response.content.decode().lstrip().startswith(begins)
+
+
+def test_what_is_not_of_the_group_is_explained_as_nothing(
+    client: Client, driven: Cast, garage: Cluster, limit
+):
+    row = limit(max_w=4_000)
+    client.force_login(driven.fleet)
+    for chosen in (row.pk, uuid4()):
+        html = read(client, f"{flexibility(garage)}?constraint={chosen}")
+        assert "It has no say within these three days." in html
+    assert 'id="why-title"' not in read(client, f"{flexibility(garage)}?constraint=x")
+
+
+def test_the_past_is_as_it_was_known_then(
+    client: Client, driven: Cast, garage: Cluster, limit, at_noon, monkeypatch
+):
+    row = limit(target=garage, max_w=4_000, invalid_at=at_noon + timedelta(hours=2))
+    sweep(now=at_noon + timedelta(hours=2))
+    type(row).objects.filter(pk=row.pk).update(withdrawn_at=at_noon + timedelta(hours=2))
+    later = at_noon + timedelta(hours=6)
+    monkeypatch.setattr("gridx.clock.now", lambda: later)
+    client.force_login(driven.fleet)
+    html = read(client, f"{flexibility(garage)}?constraint={row.pk}")
+    assert f'<a href="?constraint={row.pk}#why"' in html
+    assert "12:00 – 14:00" in html
+    assert "decides for 2 of 2:" in html
+
+
+def test_of_many_members_only_what_is_ahead_is_told(
+    client: Client, driven: Cast, garage: Cluster, limit, monkeypatch
+):
+    limit(target=garage, max_w=4_000)
+    client.force_login(driven.fleet)
+    assert "a day back, as it was known then" in read(client, flexibility(garage))
+    monkeypatch.setattr("gridx.pages.together.MOST_WITH_PAST", 1)
+    monkeypatch.setattr("gridx.pages.groups.MOST_WITH_PAST", 1)
+    html = read(client, flexibility(garage))
+    assert "a day back, as it was known then" not in html
+    assert "decides for one at least" in html
 
 
 @pytest.mark.parametrize("which", ["cluster", "pool"])

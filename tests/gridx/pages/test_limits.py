@@ -92,6 +92,15 @@ def test_what_is_below_the_minimum_pauses_it(fleet, yard, bound, driven, at_noon
     assert "Pausing: Car." in page(fleet, yard)
 
 
+def test_a_limit_is_a_bar_that_says_whom_it_holds_back(fleet, yard, bound, driven):
+    limit = bound(yard, max_w=6_000)
+    html = page(fleet, yard, constraint=str(limit.pk))
+    assert f'<a href="?constraint={limit.pk}#why"' in html
+    link = f'<a href="{reverse("appliance", args=[driven.evcs.pk])}">Car</a>'
+    assert f"decides for 1 of 1: {link}" in html
+    assert "a shared limit for 1 of 1" in html
+
+
 def test_a_cluster_without_limits_shows_none(fleet, yard):
     assert 'id="limits"' not in page(fleet, yard)
 
