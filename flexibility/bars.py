@@ -387,8 +387,9 @@ def _steps(values: Iterable[float | None]) -> list[float]:
     """Round powers from below the least to above the greatest value, 0 among them."""
     known = [0.0, *(value for value in values if value is not None)]
     low, high = min(known), max(known)
-    if low == high:
-        high = 1000.0
+    # Less than a watt is nothing that an axis could show.
+    if high - low < 1:
+        high = low + 1000.0
     rough = (high - low) / 4
     power_of_ten = 10.0 ** floor(log10(rough))
     step = next(one * power_of_ten for one in (1, 2, 5, 10) if one * power_of_ten >= rough)

@@ -156,7 +156,8 @@ def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
         found, is_cut = _flexibilities(group, now)
         if is_whole or part in ("group", "group-now"):
             context |= now_context(group, found, is_cut, user=user, now=now)
-        if is_whole or part in ("timeline", "why"):
+        is_why = part == "why" and "constraint" in request.GET
+        if is_whole or part == "timeline" or is_why:
             context |= ahead_context(request, group, found, user=user, now=now)
         context["undo"] = undo_of(uuid_or_none(request.GET.get("undo")), user=user, now=now)
         return render_page_or_part(request, "pages/group.html", PARTS[part], context, target=part)

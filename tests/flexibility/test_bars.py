@@ -63,6 +63,12 @@ def test_a_bar_is_cut_where_its_outcome_changes_and_nowhere_else():
     assert (bar.pieces[0].x, bar.pieces[1].x) == (168, 580)
 
 
+@pytest.mark.parametrize("max_w", [5e-324, 1e-9, 0.5, -5e-324])
+def test_less_than_a_watt_has_an_axis_as_nothing_has(max_w):
+    found = picture(span(0, 1, one("a"), max_w=max_w))
+    assert 1 < len(found.powers) < 10
+
+
 def test_those_that_follow_each_other_share_a_lane():
     found = picture(
         span(0, 1, one("a"), max_w=1), span(1, 2, one("b"), max_w=1), span(2, 3, one("a"), max_w=1)

@@ -147,6 +147,17 @@ def test_the_explanation_alone_is_sent_to_htmx(
         assert response.content.decode().lstrip().startswith(begins)
 
 
+def test_to_close_the_explanation_nothing_is_worked_out(
+    client: Client, driven: Cast, garage: Cluster, limit
+):
+    limit(target=garage, max_w=4_000)
+    client.force_login(driven.fleet)
+    headers = {"HX-Request": "true", "HX-Target": "why"}
+    html = client.get(flexibility(garage), headers=headers).content.decode()
+    assert '<section id="why"' in html
+    assert "why-title" not in html
+
+
 def test_what_is_not_of_the_group_is_explained_as_nothing(
     client: Client, driven: Cast, garage: Cluster, limit
 ):
