@@ -24,13 +24,14 @@ _HELD = """
                coalesce(lag(max_w) OVER one, 1) AS was_w,
                least(coalesce(lead(at) OVER one, %(until)s), %(until)s)
                    - greatest(at, %(from)s) AS lasted
-        FROM flexibility_resolvedboundary AS boundary
-        WHERE system_key = %(system)s AND appliance_key = ANY(%(appliances)s)
-            AND at < %(until)s AND at >= coalesce((
-                SELECT max(at) FROM flexibility_resolvedboundary AS earlier
-                WHERE earlier.system_key = boundary.system_key
-                    AND earlier.appliance_key = boundary.appliance_key AND earlier.at <= %(from)s
-            ), %(from)s)
+        FROM unnest(%(appliances)s::int[]) AS one_of(key)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(max(at), %(from)s) AS since FROM flexibility_resolvedboundary
+            WHERE system_key = %(system)s AND appliance_key = one_of.key AND at <= %(from)s
+        ) AS begun
+        JOIN flexibility_resolvedboundary AS boundary
+            ON system_key = %(system)s AND appliance_key = one_of.key
+            AND at >= begun.since AND at < %(until)s
         WINDOW one AS (PARTITION BY appliance_key ORDER BY at)
     ) AS held GROUP BY appliance_key
 """
