@@ -1,11 +1,13 @@
 """Divides shared limits anew, and keeps the shares: constraints like any other (`shares`).
 
 It happens within whatever resolves a system (`resolving`), and as readings come, when `due_at` has
-passed. A share is one row for each limit and appliance, changed in place.
+passed. A share is one row for each limit and appliance, changed in place. A limit that begins later
+is divided beforehand, so that gateways that are cut off by then keep to it, too.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -34,6 +36,10 @@ EVERY = timedelta(seconds=10)
 # How long the shares of a limit without an end hold, and how much of that must be left.
 LASTING = timedelta(days=400)
 LASTING_LEFT = timedelta(days=200)
+# How long before a limit begins it is divided, as far as gateways know in advance, and when once
+# more, by readings that are as good as those of its beginning.
+AHEAD = timedelta(hours=48)
+SHORTLY = timedelta(minutes=1)
 
 NOMINAL_V = 230.0
 # What flows on a phase that is not in use.
@@ -49,7 +55,7 @@ def next_due(*, now: datetime) -> datetime | None:
 
 def due_limits(*, now: datetime) -> QuerySet[SharedLimit]:
     """The limits that are to be divided now."""
-    return SharedLimit.objects.valid(now).filter(due_at__lte=now)
+    return SharedLimit.objects.filter(not_over(now), withdrawn_at=None, due_at__lte=now)
 
 
 def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
@@ -62,9 +68,9 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
     if not limits:
         return set()
     rows = list(Constraint.objects.filter(limit__in=limits).select_related("share"))
-    valid = [limit for limit in limits if limit.valid_at <= now]
-    divided = _divided(valid, rows, now) if valid else {}
-    return _save_shares(valid, rows, divided, now)
+    known = [limit for limit in limits if limit.valid_at <= now + AHEAD]
+    divided = _divided(known, rows, now) if known else {}
+    return _save_shares(known, rows, divided, now)
 
 
 # What is known -----------------------------------------------------------------------------------
@@ -73,11 +79,11 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
 def _divided(
     limits: Sequence[SharedLimit], rows: Sequence[Constraint], now: datetime
 ) -> dict[UUID, Division]:
-    """The limits of each system (id), divided."""
+    """The limits of each system (id), divided.
+
+    One that begins later is divided by what is known now, but with all that stands by then.
+    """
     systems = {limit.system_id for limit in limits}
-    rules: dict[UUID, list[Rule]] = defaultdict(list)
-    for limit in limits:
-        rules[limit.system_id].append(_rule(limit))
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
     clusters = Cluster.objects.filter(system__in=systems).order_by("key")
     for system, pk, parent in clusters.values_list("system", "pk", "parent"):
@@ -89,17 +95,40 @@ def _divided(
             systems=[System(pk=pk, key=key) for key, pk in sites.items()], now=now
         ).items()
     }
-    takers = _takers([one for found in live.values() for one in found], rows, now)
-    return {
-        system: divide_limits(
-            rules[system],
-            takers[system],
+    begins = {limit.pk: max(limit.valid_at, now) for limit in limits}
+    takers = _takers(
+        [one for found in live.values() for one in found],
+        rows,
+        now,
+        until_at=max(begins.values()) + _AN_INSTANT,
+    )
+    found: dict[UUID, Division] = defaultdict(Division)
+    for system, at in sorted({(limit.system_id, begins[limit.pk]) for limit in limits}):
+        standing = [
+            limit
+            for limit in limits
+            if limit.system_id == system
+            and begins[limit.pk] <= at
+            and (limit.invalid_at is None or limit.invalid_at > at)
+        ]
+        beginning = {str(limit.pk) for limit in standing if begins[limit.pk] == at}
+        division = divide_limits(
+            map(_rule, standing),
+            [_with_shares_of(beginning, taker) for taker in takers[system]],
             parents=parents[system],
             meter=_meter(live[system]),
             now=now,
+            at=at,
         )
-        for system in systems
-    }
+        shares, tallies = division.shares.items(), division.tallies.items()
+        found[system].shares.update({key: one for key, one in shares if key[0] in beginning})
+        found[system].tallies.update({key: one for key, one in tallies if key in beginning})
+    return found
+
+
+def _with_shares_of(limits: Collection[str], taker: Taker) -> Taker:
+    """Without what it has of limits that are not divided, but only stand, at the time."""
+    return replace(taker, kept={key: one for key, one in taker.kept.items() if key in limits})
 
 
 def _rule(limit: SharedLimit) -> Rule:
@@ -125,9 +154,9 @@ def _rule(limit: SharedLimit) -> Rule:
 
 
 def _takers(
-    live: Sequence[ApplianceNow], rows: Iterable[Constraint], now: datetime
+    live: Sequence[ApplianceNow], rows: Iterable[Constraint], now: datetime, *, until_at: datetime
 ) -> dict[UUID, list[Taker]]:
-    """By system what can be controlled."""
+    """By system what can be controlled, with all that is asked of it in [`now`, `until_at`)."""
     # Of a hybrid inverter its parts take part, where they are there.
     parents = {one.appliance.parent_id for one in live}
     members = [
@@ -139,7 +168,7 @@ def _takers(
         )
     ]
     appliances = [one.appliance for one in members]
-    standing = standing_constraints(appliances, from_at=now, until_at=now + _AN_INSTANT)
+    standing = standing_constraints(appliances, from_at=now, until_at=until_at)
     kept: dict[UUID, dict[str, Kept]] = defaultdict(dict)
     for row in rows:
         if row.withdrawn_at is None and row.invalid_at > now:
@@ -249,14 +278,8 @@ def _kept(row: Constraint) -> Kept:
 
 # What is kept ------------------------------------------------------------------------------------
 
-_TOLD = (
-    "paused_since",
-    "running_since",
-    "asks_since",
-    "unconfirmed_since",
-    "why_min",
-    "why_max",
-)
+_TURNS = ("paused_since", "running_since", "asks_since")
+_TOLD = (*_TURNS, "unconfirmed_since", "why_min", "why_max")
 _STATE = (*_TOLD, "wide_min_w", "wide_max_w")
 _SHARE = ("min_w", "max_w", "priority", "emitter", "valid_at", "invalid_at", "withdrawn_at")
 
@@ -277,7 +300,7 @@ def _save_shares(
             if _change(row, _share(row, by_key[limit], kept, now)):
                 shares.append(row)
                 systems.add(system)
-            if _change(row.share, _state(kept)):
+            if _change(row.share, _state(row, kept, now)):
                 states.append(row.share)
     systems |= _end([row for row in known.values() if row.withdrawn_at is None], now)
     Constraint.objects.bulk_create(
@@ -292,7 +315,8 @@ def _save_shares(
     for limit in limits:
         division = divided[limit.system_id]
         limit.tallies = list(map(_as_json, division.tallies.get(str(limit.pk), ())))
-        limit.balanced_at, limit.due_at = now, now + EVERY
+        limit.due_at = _next_due(limit, now)
+        limit.balanced_at = now if limit.valid_at <= now else None
     SharedLimit.objects.bulk_update(limits, ["tallies", "balanced_at", "due_at"])
     return systems
 
@@ -310,20 +334,31 @@ def _new_row(limit: SharedLimit, taker: str) -> Constraint:
 
 def _share(row: Constraint, limit: SharedLimit, kept: Kept, now: datetime) -> dict[str, Any]:
     is_new = row.withdrawn_at is not None or row.invalid_at is None or row.invalid_at <= now
+    has_begun = limit.valid_at <= now and row.valid_at is not None and row.valid_at <= now
     return {
         "min_w": kept.span.min_w,
         "max_w": kept.span.max_w,
         "priority": limit.priority,
         "emitter_id": limit.emitter_id,
-        "valid_at": now if is_new else row.valid_at,
+        "valid_at": max(now, limit.valid_at) if is_new or not has_begun else row.valid_at,
         "invalid_at": limit.invalid_at or _lasting(None if is_new else row.invalid_at, now),
         "withdrawn_at": None,
     }
 
 
-def _state(kept: Kept) -> dict[str, Any]:
-    wide = {"wide_min_w": kept.wide.min_w, "wide_max_w": kept.wide.max_w}
-    return wide | {name: getattr(kept, name) for name in _TOLD}
+def _state(row: Constraint, kept: Kept, now: datetime) -> dict[str, Any]:
+    told = {name: getattr(kept, name) for name in _TOLD}
+    if row.valid_at > now:
+        # Turns begin with the limit.
+        told |= dict.fromkeys(_TURNS)
+    return told | {"wide_min_w": kept.wide.min_w, "wide_max_w": kept.wide.max_w}
+
+
+def _next_due(limit: SharedLimit, now: datetime) -> datetime:
+    if limit.valid_at <= now:
+        return now + EVERY
+    shortly = limit.valid_at - SHORTLY
+    return shortly if now < shortly else limit.valid_at
 
 
 def _change(row: Constraint | Share, values: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ from accounts.audit import Verb, record_change, stated_changes
 from accounts.models import User
 from flexibility.allotment import PhaseWatts, Strategy
 from flexibility.emitters import Emitter, UnableToConstrain, priority_of
+from flexibility.limits.balancing import AHEAD
 from flexibility.models import Constraint, SharedLimit, not_over
 from flexibility.operations import LONGEST_VALIDITY
 from flexibility.resolver import EmitterKind
@@ -142,7 +143,7 @@ def _drafted(draft: LimitDraft, cluster: Cluster, by: Emitter, now: datetime) ->
         invalid_at=draft.invalid_at,
         emitter_kind=by.kind.value,
         emitter=by.user,
-        due_at=max(valid_at, now),
+        due_at=max(valid_at - AHEAD, now),
     )
 
 

@@ -109,9 +109,9 @@ class Kept:
 class Taker:
     """An appliance, in a cluster or in none, and all that is known of it.
 
-    `constraints` are all that hold now but shares; `rated` is what it can do where no driver says
-    so. `is_steered`: its gateway takes schedules, and it refused none; `is_confirmed`: the gateway
-    has confirmed the newest. `kept` are its shares by limit.
+    `constraints` are all that hold or will hold, but shares; `rated` is what it can do where no
+    driver says so. `is_steered`: its gateway takes schedules, and it refused none; `is_confirmed`:
+    the gateway has confirmed the newest. `kept` are its shares by limit.
     """
 
     key: str
@@ -149,16 +149,20 @@ def divide_limits(
     parents: Mapping[str, str | None],
     meter: Measured | None,
     now: datetime,
+    at: datetime | None = None,
 ) -> Division:
     """Divide the limits of a system; `parents` leads from each of its clusters to the one above.
 
-    `meter` is what its grid connection measures now, None where that is not known.
+    `meter` is what its grid connection measures now, None where that is not known. `at`, where it
+    is given, is the later instant that is divided for: with the constraints of then, but all else
+    as it is now.
     """
+    at = at or now
     groups = [(group, _chains(group, parents)) for group in _groups(rules)]
-    found, is_falling = _divide(groups, takers, meter, now, may_rise=True)
+    found, is_falling = _divide(groups, takers, meter, now, at, may_rise=True)
     if is_falling:
         # All groups wait for each other: a rise in one can be an order in the next.
-        found, _ = _divide(groups, takers, meter, now, may_rise=False)
+        found, _ = _divide(groups, takers, meter, now, at, may_rise=False)
     return found
 
 
@@ -167,6 +171,7 @@ def _divide(
     takers: Sequence[Taker],
     meter: Measured | None,
     now: datetime,
+    at: datetime,
     *,
     may_rise: bool,
 ) -> tuple[Division, bool]:
@@ -175,7 +180,7 @@ def _divide(
     earlier: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
     for group, chains in groups:
         known = [
-            _known(one, chains[one.cluster], earlier[one.key], now)
+            _known(one, chains[one.cluster], earlier[one.key], now, at)
             for one in takers
             if chains.get(one.cluster) and _concerns(group[0], one)
         ]
@@ -287,19 +292,23 @@ class _Known:
 
 
 def _known(
-    taker: Taker, chain: tuple[Rule, ...], earlier: tuple[Constraint, ...], now: datetime
+    taker: Taker,
+    chain: tuple[Rule, ...],
+    earlier: tuple[Constraint, ...],
+    now: datetime,
+    at: datetime,
 ) -> _Known:
     kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
     held = _held(taker, kept, now)
     is_unsure = _is_unsure(taker, kept, now)
     stronger = resolve(
-        (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=now
+        (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=at
     ).boundary
     driver = [one for one in taker.constraints if one.emitter is EmitterKind.DRIVER]
-    physical = _or_rated(resolve(driver, at=now).boundary, taker.rated)
+    physical = _or_rated(resolve(driver, at=at).boundary, taker.rated)
     own = physical
     if not is_unsure:
-        every = resolve((*taker.constraints, *earlier), at=now).boundary
+        every = resolve((*taker.constraints, *earlier), at=at).boundary
         own = _or_rated(_to_be_had(every, stronger), taker.rated)
     own = _with_orders(own, stronger)
     member = Member(

@@ -16,10 +16,10 @@ from accounts.models import User
 from flexibility import words
 from flexibility.allotment import Side, Strategy, Why
 from flexibility.api import may_be_named
-from flexibility.models import Constraint, SharedLimit
+from flexibility.models import Constraint, SharedLimit, not_over
 from flexibility.queries import Now
 from flexibility.sentences import kilowatts, moment
-from gridx.pages.lines import Tag, group_url, who_set
+from gridx.pages.lines import Tag, group_url, when_of, who_set
 from gridx.pages.timeline import priority_line
 from inventory.models import Appliance, Cluster
 from measurements.formats import power
@@ -86,7 +86,7 @@ class LimitLine:
 def limit_lines(
     cluster: Cluster, members: Sequence[Now], *, user: User, now: datetime
 ) -> list[LimitLine]:
-    """The limits that bound what is in a cluster, the strongest first.
+    """The limits that bound what is in a cluster, now or later, the strongest first.
 
     `members` are its appliances. By a fixed number of queries.
     """
@@ -97,8 +97,7 @@ def limit_lines(
         step = clusters[step].parent_id
     of_them = Q(cluster__in=around) | Q(cluster=None, system=cluster.system_id)
     limits = list(
-        SharedLimit.objects.valid(now)
-        .filter(of_them)
+        SharedLimit.objects.filter(of_them, not_over(now), withdrawn_at=None)
         .select_related("system", "cluster", "emitter")
         .order_by("-priority", "created_at", "pk")
     )
@@ -119,17 +118,17 @@ def limit_lines(
     return [
         LimitLine(
             emitter=one.emitter_kind,
-            tag=_tag(one),
+            tag=_tag(one, now),
             title=limit_title(one),
             who=who_set(one, user, people),
             how=str(_STRATEGIES[one.strategy]),
             priority=priority_line(one.emitter_kind, one.priority),
-            when=_until(one, now, zone),
+            when=_when(one, now, zone),
             where="" if one.cluster_id == cluster.pk else str(one.target),
             where_url=(
                 group_url(one.cluster) if one.cluster and one.cluster_id != cluster.pk else ""
             ),
-            says=tuple(_says(one, shares[one.pk])),
+            says=tuple(_says(one, shares[one.pk])) if one.valid_at <= now else (),
             shares=tuple(
                 _share(row, powers) for row in shares[one.pk] if row.appliance_id in powers
             ),
@@ -159,13 +158,17 @@ def limit_title(limit: SharedLimit) -> str:
     return _("Together %(what)s") % whose
 
 
-def _until(limit: SharedLimit, now: datetime, zone: ZoneInfo) -> str:
-    if limit.invalid_at is None:
-        return _("without an end")
-    return _("until %(until)s") % {"until": moment(limit.invalid_at, now=now, zone=zone)}
+def _when(limit: SharedLimit, now: datetime, zone: ZoneInfo) -> str:
+    if limit.invalid_at is not None:
+        return when_of(limit, now=now, zone=zone)
+    if limit.valid_at > now:
+        return _("from %(day)s") % {"day": moment(limit.valid_at, now=now, zone=zone)}
+    return _("without an end")
 
 
-def _tag(limit: SharedLimit) -> Tag:
+def _tag(limit: SharedLimit, now: datetime) -> Tag:
+    if limit.valid_at > now:
+        return Tag("", _("begins later"))
     if limit.balanced_at is None:
         return Tag("", _("not divided yet"))
     if not limit.is_reachable:

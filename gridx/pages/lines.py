@@ -15,7 +15,7 @@ from accounts.models import User
 from flexibility import words
 from flexibility.api import may_be_named
 from flexibility.emitters import Emitter
-from flexibility.models import Constraint, Series
+from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import may_restore
 from flexibility.queries import (
     Explained,
@@ -159,7 +159,7 @@ def title_of(row: Constraint, side: Side) -> str:
     return title[:1].upper() + title[1:]
 
 
-def when_of(row: Constraint, *, now: datetime, zone: ZoneInfo) -> str:
+def when_of(row: Constraint | SharedLimit, *, now: datetime, zone: ZoneInfo) -> str:
     """ "until 18:00", "from tomorrow, 06:00 until tomorrow, 08:00", "until it changes" """
     if row.invalid_at is None:
         return _("until it changes")

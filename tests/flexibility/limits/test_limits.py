@@ -16,7 +16,13 @@ from flexibility.limits.operations import (
     set_limit,
     withdraw_limit,
 )
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
+from flexibility.models import (
+    Constraint,
+    Flexibility,
+    GatewaySchedule,
+    ResolvedBoundary,
+    Share,
+)
 from flexibility.operations import (
     Applied,
     Draft,
@@ -28,7 +34,7 @@ from flexibility.operations import (
 )
 from flexibility.resolving import balance_systems
 from flexibility.sweeping import balance_all_due, sweep
-from inventory.kinds import ApplianceKind
+from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster
 from inventory.operations import move_appliance
 from measurements.models import LatestReading
@@ -111,6 +117,15 @@ class Garage:
             self.read()
         balance_systems(systems={self.cast.lindenweg.pk}, now=self.now)
         return self.shares()
+
+    def told_w(self, station: Appliance, at) -> float | None:
+        """The greatest power that its newest schedule allows a station at an instant."""
+        body = GatewaySchedule.objects.get(pk=self.cast.gateway.pk).body
+        [part] = [part for part in body if part["appliance"] == str(station.pk)]
+        at_ms = at.timestamp() * 1000
+        return next(
+            one.get("max_w") for one in part["segments"] if one["start"] <= at_ms < one["end"]
+        )
 
     def shares(self) -> list[float | None]:
         """The greatest power that the stations are allowed."""
@@ -323,15 +338,77 @@ def test_a_constraint_and_what_it_does_to_the_others_come_at_once(garage):
 def test_a_limit_begins_and_ends_by_itself(garage, now):
     garage.limit(15_000, valid_at=now + HOUR, invalid_at=now + 2 * HOUR)
     assert garage.shares() == [11_000] * 3
-    assert sweep(now=now) == now + HOUR
+    assert sweep(now=now) == now + 59 * MINUTE
     assert not balance_all_due(now=now)
+    garage.confirm()
     garage.now = now + HOUR
     garage.read()
-    assert balance_all_due(now=garage.now)
+    sweep(now=garage.now)
     assert garage.shares() == [5_000] * 3
     sweep(now=now + 2 * HOUR)
     assert garage.shares() == [11_000] * 3
     assert not balance_all_due(now=now + 2 * HOUR)
+
+
+def test_a_limit_that_begins_later_is_told_beforehand(garage, now):
+    begins, ends = now + HOUR, now + 2 * HOUR
+    garage.limit(15_000, valid_at=begins, invalid_at=ends)
+    assert [garage.told_w(one, begins - SECOND) for one in garage.stations] == [11_000] * 3
+    assert [garage.told_w(one, begins) for one in garage.stations] == [5_000] * 3
+    assert [garage.told_w(one, ends) for one in garage.stations] == [11_000] * 3
+    # Cut off by then, it needs no message to keep to it.
+    garage.confirm()
+    sweep(now=begins)
+    balance_all_due(now=begins)
+    assert sum(garage.told_w(one, begins) for one in garage.stations) <= 15_000
+
+
+def test_shortly_before_a_limit_begins_it_is_divided_by_who_is_there(garage, now):
+    garage.limit(15_000, valid_at=now + HOUR)
+    garage.confirm()
+    garage.now = now + 59 * MINUTE
+    garage.read()
+    garage.read(0, appliances=garage.stations[:1], plug_state=Plug.UNPLUGGED)
+    assert balance_all_due(now=garage.now)
+    assert garage.told_w(garage.stations[0], now + HOUR) < 5_000
+    assert not balance_all_due(now=garage.now)
+    assert sweep(now=garage.now) == now + HOUR
+
+
+def test_a_limit_that_begins_later_is_divided_with_what_stands_by_then(garage, cast, now):
+    garage.constrain(0, max_w=5_000, valid_at=now + 30 * MINUTE, invalid_at=now + 3 * HOUR)
+    garage.constrain(1, max_w=5_000, invalid_at=now + 30 * MINUTE)
+    garage.limit(23_000, valid_at=now + HOUR, invalid_at=now + 2 * HOUR)
+    found = [garage.told_w(one, now + HOUR) for one in garage.stations]
+    assert found == [5_000, 9_000, 9_000]
+
+
+def test_who_pauses_by_a_limit_that_begins_later_has_not_paused_yet(garage, now):
+    limit = garage.limit(9_000, valid_at=now + HOUR)
+    assert 0 in [garage.told_w(one, now + HOUR) for one in garage.stations]
+    shares = Share.objects.filter(constraint__limit=limit)
+    assert set(shares.values_list("paused_since", flat=True)) == {None}
+
+
+def test_a_limit_may_be_put_off_and_moved_up(garage, now):
+    limit = garage.limit(15_000)
+    assert garage.shares() == [5_000] * 3
+    garage.limit(15_000, id=limit.pk, valid_at=now + HOUR)
+    assert garage.shares() == [11_000] * 3
+    assert garage.told_w(garage.stations[0], now + HOUR) == 5_000
+    garage.limit(15_000, id=limit.pk)
+    assert garage.shares() == [5_000] * 3
+
+
+def test_a_limit_of_next_week_is_told_when_it_is_near(garage, now):
+    begins = now + timedelta(days=7)
+    garage.limit(15_000, valid_at=begins, invalid_at=begins + HOUR)
+    assert not Constraint.objects.filter(limit__isnull=False).exists()
+    assert not balance_all_due(now=begins - 49 * HOUR)
+    garage.now = begins - 47 * HOUR
+    garage.read()
+    assert balance_all_due(now=garage.now)
+    assert garage.told_w(garage.stations[0], begins) == 5_000
 
 
 def test_limits_are_due_every_ten_seconds(garage, now):

@@ -96,11 +96,13 @@ class Site:
         if before is not None and self.random.random() < 0.2:
             withdraw_limit(limit=before, by=by, now=self.now)
             return
+        valid_at = self.now + timedelta(seconds=self.random.choice([0, 0, 45, 200]))
         draft = LimitDraft(
             id=before and before.pk,
+            valid_at=valid_at,
             max_w=self.random.randrange(5_000, 60_000, 500),
             strategy=self.random.choice(list(Strategy)),
-            invalid_at=self.now + timedelta(seconds=self.random.choice([300, 3_600, 40_000])),
+            invalid_at=valid_at + timedelta(seconds=self.random.choice([300, 3_600, 40_000])),
         )
         set_limit(cluster=cluster, draft=draft, by=by, now=self.now)
 

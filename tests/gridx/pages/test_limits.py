@@ -101,6 +101,15 @@ def test_a_limit_is_a_bar_that_says_whom_it_holds_back(fleet, yard, bound, drive
     assert "a shared limit for 1 of 1" in html
 
 
+def test_a_limit_that_begins_later_says_when_and_who_is_to_have_what(fleet, yard, bound, at_noon):
+    bound(yard, max_w=6_000, valid_at=at_noon + HOUR)
+    html = page(fleet, yard)
+    assert "begins later" in html
+    assert "from 13:00 until 18:00" in html
+    assert "1 share" in html
+    assert "are given out" not in html
+
+
 def test_a_cluster_without_limits_shows_none(fleet, yard):
     assert 'id="limits"' not in page(fleet, yard)
 
