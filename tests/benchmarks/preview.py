@@ -41,7 +41,7 @@ urlpatterns = [path("trivial", trivial), path("", include("gridx.urls"))]
 
 def measure(*, scale: float) -> dict:
     """Milliseconds of a preview (p50, p95), and as a multiple of the trivial view, in turns."""
-    user = _fill()
+    user = fill()
     client = Client()
     client.force_login(user)
     appliances = list(Appliance.objects.order_by("key"))
@@ -99,7 +99,7 @@ def _percentiles(times: list[float]) -> dict[str, float]:
     return {"p50_ms": round(median(times), 2), "p95_ms": round(quantiles(times, n=20)[-1], 2)}
 
 
-def _fill() -> User:
+def fill() -> User:
     """The systems with all that is asked of them; returns their fleet manager."""
     account = Account.objects.create(name="Workload")
     user = User.objects.create(

@@ -1,0 +1,75 @@
+"""The site in processes of its own on the benchmark's database, and somebody who visits it."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from playwright.sync_api import Page, sync_playwright
+
+from accounts.models import User
+from gridx.services.processes import NotReady, Process, Supervisor
+from tests.benchmarks.ground import ROOT
+from tests.browser.conftest import CHROMIUMS, FLAGS
+
+
+@contextmanager
+def processes(**commands: list[str]) -> Iterator[None]:
+    """Commands of `manage.py` by a name each, as long as it lasts."""
+    with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
+        supervisor.start(*(_process(name, ["manage.py", *argv]) for name, argv in commands.items()))
+        yield
+
+
+@contextmanager
+def website() -> Iterator[str]:
+    """The web server, and its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    argv = ["-m", "uvicorn", "gridx.asgi:application", "--port", str(port)]
+    argv += ["--lifespan", "off", "--log-level", "error"]
+
+    def answers() -> None:
+        try:
+            urlopen(url, timeout=5).close()
+        except HTTPError:
+            return
+        except OSError as problem:
+            raise NotReady(str(problem)) from problem
+
+    with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
+        supervisor.start(_process("web", argv, ready=answers))
+        yield url
+
+
+@contextmanager
+def visitor(url: str, user: User) -> Iterator[Page]:
+    """A page in a real browser, whose session is this user's."""
+    client = Client()
+    client.force_login(user)
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+    connection.close()
+    path = next(filter(None, map(shutil.which, CHROMIUMS)))
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+        context = browser.new_context(base_url=url, locale="en-GB", timezone_id="Europe/Berlin")
+        context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
+        yield context.new_page()
+        browser.close()
+
+
+def _process(name: str, argv: list[str], **fields) -> Process:
+    at = connection.settings_dict
+    address = f"{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
+    environment = {**os.environ, "DATABASE_URL": f"postgresql://{address}"}
+    return Process(name=name, argv=[sys.executable, *argv], env=environment, cwd=ROOT, **fields)
