@@ -14,7 +14,7 @@ from inventory.models import Appliance, System
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.queries import history_of_system, live_of_system
 from measurements.resolutions import Resolution, Span
-from measurements.wire import history_to_wire, live_to_wire
+from measurements.wire import COLUMNS, LISTED, history_to_wire, live_to_wire
 from measurements.wire_schema import HistoricalSerializer, LiveSerializer
 
 REFUSALS = {403: ErrorSerializer, 404: ErrorSerializer}
@@ -72,7 +72,8 @@ class SystemHistorical(SystemView):
             from_at=span.from_at,
             until_at=span.until_at,
             resolution=resolution,
-            with_appliances=with_appliances,
+            columns=COLUMNS,
+            kinds=LISTED if with_appliances else (),
         )
         batteries = () if with_appliances else _batteries(system)
         return Response(history_to_wire(history, resolution, batteries=batteries))

@@ -1,58 +1,35 @@
 """Reads of live values and of history; they never scan raw readings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import groupby
 
-import numpy as np
 from django.db import connection
-from django.db.models import Model
 
 from inventory.kinds import ROLES, ApplianceKind
 from inventory.models import Appliance, System
-from measurements.figures import COLUMNS, Figures, rates_of, sum_figures
+from measurements.figures import COLUMNS, rates_of
 from measurements.flows import live_figures as flows_of
-from measurements.models import (
-    ApplianceDay,
-    ApplianceSlot,
-    LatestReading,
-    SystemDay,
-    SystemMonth,
-    SystemSlot,
-)
-from measurements.resolutions import Resolution, Span, periods, slot_start
+from measurements.models import LatestReading
+from measurements.resolutions import Resolution, periods, slot_start
+from measurements.sums import Measured, Row, sums_of_appliances, sums_of_system
 
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
 STALE_INTERVALS = 3
 STALE_AT_LEAST = timedelta(minutes=2)
-
-Row = Mapping[str, int | float | None]
-
-# Which table holds the slots that a resolution's figures are the sum of. Energies are integers,
-# so a sum of days is to the last mWh the sum of their quarters.
-_TABLES: dict[Resolution, tuple[type[Model], type[Model]]] = {
-    Resolution.QUARTER: (SystemSlot, ApplianceSlot),
-    Resolution.HOUR: (SystemSlot, ApplianceSlot),
-    Resolution.DAY: (SystemDay, ApplianceDay),
-    Resolution.WEEK: (SystemDay, ApplianceDay),
-    Resolution.MONTH: (SystemMonth, ApplianceDay),
-    Resolution.YEAR: (SystemMonth, ApplianceDay),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class AppliancePeriod:
     """One appliance over one span: energies in mWh, powers in W, `soc` in 0–1 at its end."""
 
-    appliance: Appliance
+    appliance: Measured
     import_mwh: int | None
     export_mwh: int | None
     soc: float | None
     stored_wh: float | None
     temperature_c: float | None
     imported_wh: float | None
-    exported_wh: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,19 +112,34 @@ def live_of_system(*, system: System, now: datetime) -> Live:
 
 
 def live_of_systems(*, systems: Sequence[System], now: datetime) -> dict[int, Live]:
-    """The same for many systems in two statements, by the systems' keys."""
-    keys = {system.pk: system.key for system in systems}
-    readings = {
-        (row.system_key, row.appliance_key): row
-        for row in LatestReading.objects.filter(system_key__in=list(keys.values()))
-    }
-    rows = Appliance.objects.filter(system__in=list(keys), removed_at__isnull=True)
-    found: dict[int, list[ApplianceNow]] = {key: [] for key in keys.values()}
-    for appliance in rows.order_by("created_at", "key"):
-        key = keys[appliance.system_id]
-        reading = readings.get((key, appliance.key))
-        found[key].append(ApplianceNow(appliance, reading, _is_stale(appliance, reading, now=now)))
+    """The same for many systems, by their keys, in one statement too."""
+    found: dict[int, list[ApplianceNow]] = {system.key: [] for system in systems}
+    db = connection.alias
+    with connection.cursor() as cursor:
+        cursor.execute(_NEWEST, [list(found)])
+        for key, *row in cursor.fetchall():
+            appliance = Appliance.from_db(db, _APPLIANCE, row[: len(_APPLIANCE)])
+            latest = row[len(_APPLIANCE) :]
+            reading = LatestReading.from_db(db, _LATEST, latest) if latest[_AT] else None
+            is_stale = _is_stale(appliance, reading, now=now)
+            found[key].append(ApplianceNow(appliance, reading, is_stale))
     return {key: _live(appliances) for key, appliances in found.items()}
+
+
+_APPLIANCE = [column.attname for column in Appliance._meta.concrete_fields]
+_LATEST = [column.attname for column in LatestReading._meta.concrete_fields]
+_AT = _LATEST.index("at")
+_NEWEST = f"""
+SELECT system.key, {", ".join(f"appliance.{name}" for name in _APPLIANCE)},
+    {", ".join(f"latest.{name}" for name in _LATEST)}
+FROM inventory_system AS system
+JOIN inventory_appliance AS appliance
+    ON appliance.system_id = system.id AND appliance.removed_at IS NULL
+LEFT JOIN measurements_latestreading AS latest
+    ON latest.system_key = system.key AND latest.appliance_key = appliance.key
+WHERE system.key = ANY(%s)
+ORDER BY appliance.created_at, appliance.key
+"""  # noqa: S608 - names of our own
 
 
 def _is_stale(appliance: Appliance, reading: LatestReading | None, *, now: datetime) -> bool:
@@ -182,60 +174,33 @@ def history_of_system(
     from_at: datetime,
     until_at: datetime,
     resolution: Resolution,
-    with_appliances: bool = False,
+    columns: Collection[str] = COLUMNS,
+    kinds: Collection[str] = (),
 ) -> History:
     """The figures of a system, span by span, in its own time zone.
 
     The spans are the whole ones that cover [from_at, until_at), those of the future included.
+    `columns` are those of the figures that are wanted (with what rates need), `kinds` those of
+    the appliances that are wanted one by one.
     """
     spans = periods(from_at, until_at, resolution, system.zone)
     if not spans:
         return History((), None)
-    table, appliance_table = _TABLES[resolution]
-    starts, figures = _figures(table, system, spans)
-    rows = _rows(figures, _groups(starts, spans))
-    parts = _appliance_periods(appliance_table, system, spans) if with_appliances else {}
-    total = _rows(figures, [(0, 0)])[0] if len(figures) else None
+    sums = sums_of_system(key=system.key, spans=spans, resolution=resolution, columns=columns)
+    parts: dict[int, list[AppliancePeriod]] = {}
+    if kinds:
+        for appliance, span, row in sums_of_appliances(
+            system_key=system.key, spans=spans, resolution=resolution, kinds=kinds
+        ):
+            parts.setdefault(span, []).append(AppliancePeriod(appliance, *row))
+    rows = {span: row | rates_of(row) for span, row in sums.by_span.items()}
     return History(
         [
             Period(span.from_at, span.until_at, rows.get(index), parts.get(index, ()))
             for index, span in enumerate(spans)
         ],
-        total,
+        sums.total and sums.total | rates_of(sums.total),
     )
-
-
-def _figures(table: type[Model], system: System, spans: Sequence[Span]):
-    """Starts and figures of the rows within the spans, in the order of time."""
-    rows = (
-        table.objects.filter(
-            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until_at
-        )
-        .order_by("start")
-        .values_list("start", *COLUMNS)
-    )
-    columns = list(zip(*rows, strict=True)) or [()] * (1 + len(COLUMNS))
-    by_name = dict(zip(COLUMNS, columns[1:], strict=True))
-    return columns[0], Figures.of_columns(by_name)
-
-
-def _groups(starts: Sequence[datetime], spans: Sequence[Span]) -> list[tuple[int, int]]:
-    """(index of the span, index of its first row) for each span that has rows."""
-    bounds = np.array([span.from_at.timestamp() for span in spans])
-    which = np.searchsorted(bounds, [start.timestamp() for start in starts], side="right") - 1
-    return [
-        (int(span), int(np.searchsorted(which, span)))
-        for span, _rows_of_it in groupby(which.tolist())
-    ]
-
-
-def _rows(figures: Figures, groups: Sequence[tuple[int, int]]) -> dict[int, Row]:
-    """One row of figures and rates for each group."""
-    if not groups:
-        return {}
-    firsts = np.array([first for _span, first in groups], np.int64)
-    summed = sum_figures(figures, firsts).rows()
-    return {span: row | rates_of(row) for (span, _first), row in zip(groups, summed, strict=True)}
 
 
 def counting_slots(history: History, *, system: System, now: datetime) -> History:
@@ -277,54 +242,3 @@ def _count_slots(system: System, spans: Sequence[Period], now: datetime) -> list
             ],
         )
         return [{"slots": slots, "slots_over": over} for ((slots, over),) in cursor]
-
-
-_APPLIANCE_COLUMNS = (
-    "import_mwh",
-    "export_mwh",
-    "soc",
-    "stored_wh",
-    "temperature_c",
-    "imported_wh",
-    "exported_wh",
-)
-
-
-def _appliance_periods(
-    table: type[Model], system: System, spans: Sequence[Span]
-) -> dict[int, list[AppliancePeriod]]:
-    """What each appliance took and gave in each span. History stays with the system where it was
-    measured, so an appliance that has moved on is shown where its slots are."""
-    rows = list(
-        table.objects.filter(
-            system_key=system.key, start__gte=spans[0].from_at, start__lt=spans[-1].until_at
-        )
-        .order_by("appliance_key", "start")
-        .values_list("appliance_key", "start", *_APPLIANCE_COLUMNS)
-    )
-    appliances = Appliance.objects.in_bulk({row[0] for row in rows}, field_name="key")
-    found: dict[int, list[AppliancePeriod]] = {}
-    for key, group in groupby(rows, key=lambda row: row[0]):
-        of_one = list(group)
-        groups = _groups([row[1] for row in of_one], spans)
-        ends = [first for _span, first in groups[1:]] + [len(of_one)]
-        for (span, first), end in zip(groups, ends, strict=True):
-            if key in appliances:
-                found.setdefault(span, []).append(
-                    _joined(appliances[key], [row[2:] for row in of_one[first:end]])
-                )
-    return found
-
-
-def _joined(appliance: Appliance, rows: Sequence[tuple]) -> AppliancePeriod:
-    """The sum of energies (absent only where all are), and the last of what is a level."""
-    columns = list(zip(*rows, strict=True))
-    energies = [
-        None if all(value is None for value in column) else sum(value or 0 for value in column)
-        for column in columns[:2]
-    ]
-    levels = [
-        next((value for value in reversed(column) if value is not None), None)
-        for column in columns[2:]
-    ]
-    return AppliancePeriod(appliance, *energies, *levels)

@@ -124,8 +124,9 @@ def _periods(
     if _aware(from_at) >= until_at:
         return
     start = period_start(from_at, resolution, zone)
+    step = _next_hour if resolution is Resolution.HOUR else next_period
     while start < until_at:
-        end = next_period(start, resolution, zone)
+        end = step(start, resolution, zone)
         yield Span(start, end)
         start = end
 
@@ -134,6 +135,16 @@ def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError(f"An instant without a time zone: {at.isoformat()}")
     return at.astimezone(UTC)
+
+
+def _next_hour(start: datetime, resolution: Resolution, zone: ZoneInfo) -> datetime:
+    """`next_period` of an hour's start, quickly where the clock does not change in the hour."""
+    local, end = start.astimezone(zone), start + _HOUR
+    if local.minute == local.second == 0 and (
+        local.utcoffset() == (end - SLOT).astimezone(zone).utcoffset()
+    ):
+        return end
+    return next_period(start, resolution, zone)
 
 
 def _hour_start(slot: datetime, zone: ZoneInfo) -> datetime:

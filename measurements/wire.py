@@ -50,6 +50,45 @@ _DIRECT = {
     "directConsumptionEV": "ev_from_pv",
     "directConsumptionHeater": "heater_from_pv",
 }
+_KEPT = (
+    "pv",
+    "charge",
+    "discharge",
+    "ev",
+    "heat_pump",
+    "heater",
+    "import",
+    "export",
+    "consumption",
+    "household",
+    "pv_to_load",
+    "pv_to_grid",
+)
+_COUNTERS = (
+    ("gridMeterReadingPositive", "imported_wh"),
+    ("gridMeterReadingNegative", "exported_wh"),
+)
+# Names of the wire and the columns behind them, one by one.
+_ENERGIES = tuple((name, f"{key}_mwh") for name, key in (_FIGURES | _DIRECT).items())
+_GROUPS = {
+    "grid": (("feedIn", "export_mwh"), ("supply", "import_mwh")),
+    "battery": (("charge", "charge_mwh"), ("discharge", "discharge_mwh")),
+    "evChargingStation": (("charge", "ev_mwh"),),
+}
+# The columns of a system's figures that history is told by.
+COLUMNS = (
+    *(f"{name}_mwh" for name in (*_KEPT, *_DIRECT.values())),
+    "soc",
+    "imported_wh",
+    "exported_wh",
+)
+# The kinds of appliances whose history is told one by one.
+LISTED = (
+    ApplianceKind.BATTERY,
+    ApplianceKind.EV_CHARGING_STATION,
+    ApplianceKind.HEATER,
+    ApplianceKind.METER,
+)
 
 
 class Device(Protocol):
@@ -145,8 +184,8 @@ def history_to_wire(
     data = [_point(period, in_power) for period in past.periods]
     total = _energies(past.total, _PER_WH) if past.total is not None else {}
     if data:
-        stamps = [_text(period.until if in_power else period.start) for period in past.periods]
-        total["measuredAt"] = f"{stamps[0]}/{stamps[-1]}"
+        stamps = [_text(_stamp(period, in_power)) for period in (past.periods[0], past.periods[-1])]
+        total["measuredAt"] = "/".join(stamps)
         capacity = _capacity(_devices(past, ApplianceKind.BATTERY) or batteries)
         for point in (*data, total):
             if "battery" in point:
@@ -154,68 +193,88 @@ def history_to_wire(
     return {"data": data, "total": total}
 
 
+def _stamp(period: PeriodFigures, in_power: bool) -> datetime:
+    return period.until if in_power else period.start
+
+
 def _point(period: PeriodFigures, in_power: bool) -> dict[str, Any]:
-    at = period.until if in_power else period.start
+    point = {"measuredAt": _stamp(period, in_power)}
     if period.figures is None:
-        return {"measuredAt": _seconds(at)}
+        return point
     # how many mWh of this span are 1 W on average
     per_w = (period.until - period.start).total_seconds() * 1000 / 3600
     unit = per_w if in_power else _PER_WH
-    point = {"measuredAt": _seconds(at)} | _energies(period.figures, unit)
-    return point | _period_devices(period.appliances, unit)
+    point |= _energies(period.figures, unit)
+    return point | _period_devices(period.appliances, unit) if period.appliances else point
 
 
 def _energies(figures: Row, unit: float) -> dict[str, Any]:
     """A row's figures, mWh divided by `unit`."""
-    wire = _named(_FIGURES | _DIRECT, figures, "_mwh", unit) | _named(_RATES, figures, "", 1)
-    wire["grid"] = _group(
-        feedIn=_in(figures.get("export_mwh"), unit),
-        supply=_in(figures.get("import_mwh"), unit),
-    )
-    wire["battery"] = _group(
-        charge=_in(figures.get("charge_mwh"), unit),
-        discharge=_in(figures.get("discharge_mwh"), unit),
-        stateOfCharge=figures.get("soc"),
-    )
-    wire["evChargingStation"] = _group(charge=_in(figures.get("ev_mwh"), unit))
-    wire |= _counters(figures.get("imported_wh"), figures.get("exported_wh"))
-    return _present(wire)
+    get = figures.get
+    wire = _divided(_ENERGIES, get, unit)
+    for name, key in _RATES.items():
+        if (rate := get(key)) is not None:
+            wire[name] = rate
+    for name, columns in _GROUPS.items():
+        if group := _divided(columns, get, unit):
+            wire[name] = group
+    if (soc := get("soc")) is not None:
+        wire.setdefault("battery", {})["stateOfCharge"] = soc
+    for name, key in _COUNTERS:
+        if (counted := get(key)) is not None:
+            wire[name] = counted * _WS_PER_WH
+    return wire
+
+
+def _divided(columns: Iterable[tuple[str, str]], get, unit: float) -> dict[str, float]:
+    """What there is of some columns, by the names of the wire. Divided, because 1656 / 1000 is
+    1.656 and times 0.001 is not."""
+    return {name: value / unit for name, key in columns if (value := get(key)) is not None}
 
 
 def _period_devices(devices: Sequence[DevicePeriod], unit: float) -> dict[str, Any]:
     """The lists of single appliances of one point."""
-    batteries = [
-        _device(device)
-        | _group(
-            power=_in(_less(device.export_mwh, device.import_mwh), unit),
-            stateOfCharge=device.soc,
-            remainingCharge=_remaining(device.stored_wh, device.soc, device.appliance),
-        )
-        | _capacity([device.appliance])
-        for device in _of(devices, ApplianceKind.BATTERY)
-    ]
-    stations = [
-        _device(device)
-        | _group(
-            power=_in(_less(device.import_mwh, device.export_mwh), unit),
-            stateOfCharge=device.soc,
-            readingTotal=device.imported_wh,
-        )
-        for device in _of(devices, ApplianceKind.EV_CHARGING_STATION)
-    ]
-    heaters = [
-        _device(device)
-        | _group(power=_in(device.import_mwh, unit), temperature=device.temperature_c)
-        for device in _of(devices, ApplianceKind.HEATER)
-    ]
-    others = [
-        _device(device)
-        | _group(power=_in(_less(device.import_mwh, device.export_mwh), unit), kind="METER")
-        for device in _of(devices, ApplianceKind.METER)
-    ]
-    return _filled(
-        batteries=batteries, evChargingStations=stations, heaters=heaters, appliances=others
-    )
+    lists: dict[str, list] = {}
+    for device in devices:
+        appliance = device.appliance
+        kind = appliance.kind
+        if kind not in _LISTS:
+            continue
+        wire = _device(device)
+        taken, given = device.import_mwh, device.export_mwh
+        if kind == ApplianceKind.BATTERY:
+            power = _less(given, taken)
+        elif kind == ApplianceKind.HEATER:
+            power = taken
+        else:
+            power = _less(taken, given)
+        if power is not None:
+            wire["power"] = power / unit
+        wire |= _DETAILS[kind](device)
+        lists.setdefault(_LISTS[kind], []).append(wire)
+    return lists
+
+
+def _battery_details(device: DevicePeriod) -> dict[str, Any]:
+    remaining = _remaining(device.stored_wh, device.soc, device.appliance)
+    levels = _group(stateOfCharge=device.soc, remainingCharge=remaining)
+    return levels | _capacity([device.appliance])
+
+
+_LISTS = {
+    ApplianceKind.BATTERY: "batteries",
+    ApplianceKind.EV_CHARGING_STATION: "evChargingStations",
+    ApplianceKind.HEATER: "heaters",
+    ApplianceKind.METER: "appliances",
+}
+_DETAILS = {
+    ApplianceKind.BATTERY: _battery_details,
+    ApplianceKind.EV_CHARGING_STATION: lambda device: _group(
+        stateOfCharge=device.soc, readingTotal=device.imported_wh
+    ),
+    ApplianceKind.HEATER: lambda device: _group(temperature=device.temperature_c),
+    ApplianceKind.METER: lambda device: {"kind": "METER"},
+}
 
 
 def _live_batteries(live: LiveFigures) -> dict[str, Any]:

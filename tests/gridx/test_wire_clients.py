@@ -36,7 +36,7 @@ from measurements.ingest import store_readings
 from measurements.queries import history_of_system, live_of_system
 from measurements.resolutions import Resolution, slot_start
 from measurements.slots.compute import compute_until_clean
-from measurements.wire import history_to_wire, live_to_wire
+from measurements.wire import LISTED, history_to_wire, live_to_wire
 from tests.cast import PASSWORD, Cast
 
 pytestmark = [
@@ -96,7 +96,7 @@ class Site:
             from_at=self.interval[0],
             until_at=self.interval[1],
             resolution=Resolution(resolution),
-            with_appliances=True,
+            kinds=LISTED,
         )
         return _as_json(history_to_wire(past, Resolution(resolution)))
 
