@@ -11,8 +11,9 @@ from accounts.wire import ErrorSerializer
 from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, System
+from measurements.history import past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
-from measurements.queries import history_of_system, live_of_system
+from measurements.queries import live_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.wire import COLUMNS, LISTED, history_to_wire, live_to_wire
 from measurements.wire_schema import HistoricalSerializer, LiveSerializer
@@ -67,7 +68,7 @@ class SystemHistorical(SystemView):
         resolution = _resolution(request)
         span = _interval(request, resolution, system)
         with_appliances = resolution in _WITH_APPLIANCES
-        history = history_of_system(
+        past = past_of_system(
             system=system,
             from_at=span.from_at,
             until_at=span.until_at,
@@ -76,7 +77,7 @@ class SystemHistorical(SystemView):
             kinds=LISTED if with_appliances else (),
         )
         batteries = () if with_appliances else _batteries(system)
-        return Response(history_to_wire(history, resolution, batteries=batteries))
+        return Response(history_to_wire(past, resolution, batteries=batteries))
 
 
 def _batteries(system: System) -> list[Appliance]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inventory.kinds import Role
-from measurements.amounts import Amounts, Bools, Floats, Ints, floats_of_list, floats_to_list
+from measurements.amounts import Amounts, Bools, Floats, Ints, floats_to_list
 from measurements.flows import FLOWS, TOTALS, Balance, balance_of, carry_battery, split
 from measurements.resolutions import SLOT_S
 
@@ -18,6 +18,8 @@ SUMMED = tuple(f"{name}_mwh" for name in (*TOTALS, *FLOWS, "grid_via_battery"))
 LAST = ("stored_mwh", "stored_from_grid_mwh")
 LAST_FLOATS = ("soc", "imported_wh", "exported_wh")
 COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, "seen_s", "expected_s", "flags")
+_AMOUNTS = (*SUMMED, *LAST)
+_COUNTED = ("seen_s", "expected_s", "flags")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +46,9 @@ class Part:
 class Figures:
     """Figures of consecutive spans of a system, column by column.
 
-    `amounts` holds the integer columns (`SUMMED` and `LAST`, mWh) by name; floats are NaN where
-    absent. `soc`, `stored_*`, `imported_wh` and `exported_wh` are those at the end of the span.
+    `amounts` holds the integer columns (`SUMMED` and `LAST`, mWh) by name, or those of them that
+    are wanted; floats are NaN where absent. `soc`, `stored_*`, `imported_wh` and `exported_wh`
+    are those at the end of the span.
     """
 
     amounts: Mapping[str, Amounts]
@@ -61,7 +64,8 @@ class Figures:
 
     def columns(self) -> dict[str, list]:
         """Every column of `COLUMNS` as a list with None where absent."""
-        columns: dict[str, list] = {n: self.amounts[n].to_list() for n in (*SUMMED, *LAST)}
+        amounts = self.amounts
+        columns: dict[str, list] = {n: amounts[n].to_list() for n in _AMOUNTS if n in amounts}
         columns |= {name: floats_to_list(getattr(self, name)) for name in LAST_FLOATS}
         return columns | {n: getattr(self, n).tolist() for n in ("seen_s", "expected_s", "flags")}
 
@@ -76,21 +80,47 @@ class Figures:
         if len(parts) == 1:
             return parts[0]
         return cls(
-            {n: Amounts.joined([part.amounts[n] for part in parts]) for n in (*SUMMED, *LAST)},
+            {n: Amounts.joined([part.amounts[n] for part in parts]) for n in parts[0].amounts},
             *(
                 np.concatenate([getattr(part, name) for part in parts])
                 for name in (*LAST_FLOATS, "seen_s", "expected_s", "flags")
             ),
         )
 
+    def floats(self) -> dict[str, Floats]:
+        """Every figure as a column of floats, NaN where absent; without seconds and flags.
+
+        Exact up to 2**53 mWh, nine terawatt-hours.
+        """
+        wide = {
+            name: np.where(amount.present, amount.values, np.nan)
+            for name, amount in self.amounts.items()
+        }
+        return wide | {name: getattr(self, name) for name in LAST_FLOATS}
+
+    @classmethod
+    def of_floats(cls, columns: Mapping[str, Floats]) -> "Figures":
+        """Figures of columns of numbers as a database gives them, NaN where absent.
+
+        Of the columns of `COLUMNS`, those that nobody wants may be missing.
+        """
+        length = len(next(iter(columns.values())))
+        absent, zero = np.full(length, np.nan), np.zeros(length)
+        amounts = {}
+        for name in [name for name in _AMOUNTS if name in columns]:
+            present = ~np.isnan(columns[name])
+            values = np.where(present, columns[name], 0).astype(np.int64)
+            amounts[name] = Amounts(values, present)
+        return cls(
+            amounts,
+            *(columns.get(name, absent) for name in LAST_FLOATS),
+            *(columns.get(name, zero).astype(np.int64) for name in _COUNTED),
+        )
+
     @classmethod
     def of_columns(cls, columns: Mapping[str, Sequence]) -> "Figures":
         """The inverse of `columns`."""
-        return cls(
-            {name: Amounts.of_list(columns[name]) for name in (*SUMMED, *LAST)},
-            *(floats_of_list(columns[name]) for name in LAST_FLOATS),
-            *(np.array(columns[n], np.int64) for n in ("seen_s", "expected_s", "flags")),
-        )
+        return cls.of_floats({name: np.array(columns[name], np.float64) for name in COLUMNS})
 
 
 def system_figures(
@@ -186,7 +216,7 @@ def sum_figures(figures: Figures, starts: Ints) -> Figures:
     absent in all stays absent), flags are joined, `LAST` and `LAST_FLOATS` are the last ones
     present. `starts` begins with 0 and rises strictly; rows are in the order of time.
     """
-    return _reduced(figures, starts, lambda amount: _last(amount, starts), _last_floats)
+    return _reduced(figures, starts, lambda amount: _last(amount, starts), last_floats)
 
 
 def sum_of_systems(figures: Figures, starts: Ints) -> Figures:
@@ -231,10 +261,34 @@ def _rate(part: float | None, whole: float | None) -> float | None:
     return min(max(part / whole, 0.0), 1.0)
 
 
+def rate_columns(columns: Mapping[str, Floats]) -> dict[str, Floats]:
+    """What `rates_of` says of each row of energies, column by column; NaN where absent."""
+    pv, discharge = columns["pv_mwh"], columns["discharge_mwh"]
+    direct, bought = columns["pv_to_load_mwh"], columns["import_mwh"]
+    kept = np.maximum(pv - columns["pv_to_grid_mwh"], 0)
+    neither = np.isnan(direct) & np.isnan(discharge)
+    supplied = np.nan_to_num(direct) + np.nan_to_num(discharge)
+    return {
+        "self_consumption_mwh": kept,
+        "direct_consumption_mwh": direct,
+        "self_supply_mwh": np.where(neither, np.nan, supplied),
+        "self_sufficiency_rate": 1 - _rates(bought, columns["consumption_mwh"]),
+        "self_consumption_rate": _rates(kept, pv),
+        "direct_consumption_rate": _rates(direct, pv),
+    }
+
+
+def _rates(part: Floats, whole: Floats) -> Floats:
+    ratio = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
+    return np.clip(ratio, 0.0, 1.0)
+
+
 def _reduced(figures: Figures, starts: Ints, held, gauges) -> Figures:
-    summed = {name: _sum(figures.amounts[name], starts) for name in SUMMED}
     return Figures(
-        amounts=summed | {name: held(figures.amounts[name]) for name in LAST},
+        amounts={
+            name: held(amount) if name in LAST else _sum(amount, starts)
+            for name, amount in figures.amounts.items()
+        },
         **{name: gauges(getattr(figures, name), starts) for name in LAST_FLOATS},
         seen_s=np.add.reduceat(figures.seen_s, starts),
         expected_s=np.add.reduceat(figures.expected_s, starts),
@@ -259,6 +313,7 @@ def _last(amount: Amounts, starts: Ints) -> Amounts:
     return Amounts.of(amount.values[last], present)
 
 
-def _last_floats(column: Floats, starts: Ints) -> Floats:
+def last_floats(column: Floats, starts: Ints) -> Floats:
+    """Of each group of rows the last that is present; NaN where none is."""
     last, present = _last_index(~np.isnan(column), starts)
     return np.where(present, column[last], np.nan)

@@ -1,6 +1,6 @@
 """Reads of live values and of history; they never scan raw readings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -8,28 +8,17 @@ from django.db import connection
 
 from inventory.kinds import ROLES, ApplianceKind
 from inventory.models import Appliance, System
-from measurements.figures import COLUMNS, rates_of
+from measurements.figures import rates_of
 from measurements.flows import live_figures as flows_of
+from measurements.history import past_of_system
 from measurements.models import LatestReading
-from measurements.resolutions import Resolution, periods, slot_start
-from measurements.sums import Measured, Row, sums_of_appliances, sums_of_system
+from measurements.resolutions import Resolution, slot_start
 
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
 STALE_INTERVALS = 3
 STALE_AT_LEAST = timedelta(minutes=2)
 
-
-@dataclass(frozen=True, slots=True)
-class AppliancePeriod:
-    """One appliance over one span: energies in mWh, powers in W, `soc` in 0–1 at its end."""
-
-    appliance: Measured
-    import_mwh: int | None
-    export_mwh: int | None
-    soc: float | None
-    stored_wh: float | None
-    temperature_c: float | None
-    imported_wh: float | None
+Row = Mapping[str, int | float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +29,6 @@ class Period:
     start: datetime
     until: datetime
     figures: Row | None
-    appliances: Sequence[AppliancePeriod] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,37 +157,19 @@ def _live(appliances: list[ApplianceNow]) -> Live:
 
 
 def history_of_system(
-    *,
-    system: System,
-    from_at: datetime,
-    until_at: datetime,
-    resolution: Resolution,
-    columns: Collection[str] = COLUMNS,
-    kinds: Collection[str] = (),
+    *, system: System, from_at: datetime, until_at: datetime, resolution: Resolution
 ) -> History:
-    """The figures of a system, span by span, in its own time zone.
-
-    The spans are the whole ones that cover [from_at, until_at), those of the future included.
-    `columns` are those of the figures that are wanted (with what rates need), `kinds` those of
-    the appliances that are wanted one by one.
-    """
-    spans = periods(from_at, until_at, resolution, system.zone)
-    if not spans:
-        return History((), None)
-    sums = sums_of_system(key=system.key, spans=spans, resolution=resolution, columns=columns)
-    parts: dict[int, list[AppliancePeriod]] = {}
-    if kinds:
-        for appliance, span, row in sums_of_appliances(
-            system_key=system.key, spans=spans, resolution=resolution, kinds=kinds
-        ):
-            parts.setdefault(span, []).append(AppliancePeriod(appliance, *row))
-    rows = {span: row | rates_of(row) for span, row in sums.by_span.items()}
+    """The figures of a system, span by span, in its own time zone (`measurements.history`)."""
+    past = past_of_system(system=system, from_at=from_at, until_at=until_at, resolution=resolution)
+    rows = [row | rates_of(row) for row in past.figures.rows()]
+    known = dict(zip(past.known.tolist(), rows, strict=True))
+    total = past.total.rows()
     return History(
         [
-            Period(span.from_at, span.until_at, rows.get(index), parts.get(index, ()))
-            for index, span in enumerate(spans)
+            Period(span.from_at, span.until_at, known.get(index))
+            for index, span in enumerate(past.spans)
         ],
-        sums.total and sums.total | rates_of(sums.total),
+        total[0] | rates_of(total[0]) if total else None,
     )
 
 

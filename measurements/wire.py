@@ -10,8 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+import numpy as np
+
 from inventory.kinds import ApplianceKind, Plug
-from measurements.resolutions import Resolution
+from measurements.amounts import Floats, Ints
+from measurements.figures import Figures, rate_columns
+from measurements.resolutions import Resolution, Span
 
 Row = Mapping[str, float | None]
 
@@ -19,7 +23,7 @@ Row = Mapping[str, float | None]
 # is the energy of its period, stamped at the period's start.
 POWER_RESOLUTIONS = frozenset({Resolution.QUARTER, Resolution.HOUR})
 
-_PER_WH = 1000  # mWh
+_PER_WH = 1000.0  # mWh
 _WS_PER_WH = 3600
 _PLUG_STATES = {
     Plug.UNPLUGGED: "UNPLUGGED",
@@ -82,13 +86,14 @@ COLUMNS = (
     "imported_wh",
     "exported_wh",
 )
-# The kinds of appliances whose history is told one by one.
-LISTED = (
-    ApplianceKind.BATTERY,
-    ApplianceKind.EV_CHARGING_STATION,
-    ApplianceKind.HEATER,
-    ApplianceKind.METER,
-)
+# The lists of the appliances whose history is told one by one.
+_LISTS = {
+    ApplianceKind.BATTERY: "batteries",
+    ApplianceKind.EV_CHARGING_STATION: "evChargingStations",
+    ApplianceKind.HEATER: "heaters",
+    ApplianceKind.METER: "appliances",
+}
+LISTED = tuple(_LISTS)
 
 
 class Device(Protocol):
@@ -127,32 +132,23 @@ class LiveFigures(Protocol):
     appliances: Sequence[DeviceNow]
 
 
-class DevicePeriod(Protocol):
-    """One appliance over a span; energies in mWh, `soc` and counters at its end."""
+class DevicePast(Protocol):
+    """`measurements.history.DevicePast`: columns of energies in mWh and of levels, NaN where
+    absent, for the spans that `known` names."""
 
     appliance: Device
-    import_mwh: int | None
-    export_mwh: int | None
-    soc: float | None
-    stored_wh: float | None
-    temperature_c: float | None
-    imported_wh: float | None
-
-
-class PeriodFigures(Protocol):
-    """`measurements.queries.Period`: `figures` is None where nothing is known of the span."""
-
-    start: datetime
-    until: datetime
-    figures: Row | None
-    appliances: Sequence[DevicePeriod]
+    known: Ints
+    columns: Mapping[str, Floats]
 
 
 class Past(Protocol):
-    """`measurements.queries.History`: spans in order, and their total."""
+    """`measurements.history.Past`: spans in order, the figures of those known, and their total."""
 
-    periods: Sequence[PeriodFigures]
-    total: Row | None
+    spans: Sequence[Span]
+    known: Ints
+    figures: Figures
+    total: Figures
+    devices: Sequence[DevicePast]
 
 
 def live_to_wire(live: LiveFigures) -> dict[str, Any]:
@@ -181,100 +177,129 @@ def history_to_wire(
     where the past comes without single appliances.
     """
     in_power = resolution in POWER_RESOLUTIONS
-    data = [_point(period, in_power) for period in past.periods]
-    total = _energies(past.total, _PER_WH) if past.total is not None else {}
+    units = _units(past.spans, in_power)
+    stamps = [span.until_at if in_power else span.from_at for span in past.spans]
+    told = _of(past.devices, ApplianceKind.BATTERY)
+    capacity = _capacity([device.appliance for device in told] or batteries)
+    data: list[dict[str, Any]] = [{"measuredAt": at} for at in stamps]
+    lists = {"measuredAt": [stamps[index] for index in past.known]} | _lists(past, units)
+    for index, point in zip(
+        past.known.tolist(),
+        _points(past.figures, units[past.known], lists, capacity),
+        strict=True,
+    ):
+        data[index] = point
+    totals = _points(past.total, np.full(len(past.total), _PER_WH), {}, capacity)
+    (total,) = totals or [{}]
     if data:
-        stamps = [_text(_stamp(period, in_power)) for period in (past.periods[0], past.periods[-1])]
-        total["measuredAt"] = "/".join(stamps)
-        capacity = _capacity(_devices(past, ApplianceKind.BATTERY) or batteries)
-        for point in (*data, total):
-            if "battery" in point:
-                point["battery"] |= capacity
+        total["measuredAt"] = f"{_text(stamps[0])}/{_text(stamps[-1])}"
     return {"data": data, "total": total}
 
 
-def _stamp(period: PeriodFigures, in_power: bool) -> datetime:
-    return period.until if in_power else period.start
+def _units(spans: Sequence[Span], in_power: bool) -> Floats:
+    """By what mWh are divided: how many of a span are 1 W on average, or how many are 1 Wh."""
+    if not in_power:
+        return np.full(len(spans), _PER_WH)
+    lengths_s = [(span.until_at - span.from_at).total_seconds() for span in spans]
+    return np.array(lengths_s) * 1000 / 3600
 
 
-def _point(period: PeriodFigures, in_power: bool) -> dict[str, Any]:
-    point = {"measuredAt": _stamp(period, in_power)}
-    if period.figures is None:
-        return point
-    # how many mWh of this span are 1 W on average
-    per_w = (period.until - period.start).total_seconds() * 1000 / 3600
-    unit = per_w if in_power else _PER_WH
-    point |= _energies(period.figures, unit)
-    return point | _period_devices(period.appliances, unit) if period.appliances else point
+def _points(
+    figures: Figures, units: Floats, lists: Mapping[str, list], capacity: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Each row's figures; mWh are divided, as 1656 / 1000 is 1.656 and times 0.001 is not."""
+    columns = figures.floats()
+    columns |= rate_columns(columns)
+    flat = {name: columns[key] / units for name, key in _ENERGIES}
+    flat |= {name: columns[key] for name, key in _RATES.items()}
+    flat |= {name: columns[key] * _WS_PER_WH for name, key in _COUNTERS}
+    groups = {}
+    for name, members in _GROUPS.items():
+        group = {member: columns[key] / units for member, key in members}
+        if name == "battery":
+            group["stateOfCharge"] = columns["soc"]
+        groups[name] = _dicts(group, {}, len(units))
+    if capacity:
+        groups["battery"] = [one and one | capacity for one in groups["battery"]]
+    return _dicts(flat, {**lists, **groups}, len(units))
 
 
-def _energies(figures: Row, unit: float) -> dict[str, Any]:
-    """A row's figures, mWh divided by `unit`."""
-    get = figures.get
-    wire = _divided(_ENERGIES, get, unit)
-    for name, key in _RATES.items():
-        if (rate := get(key)) is not None:
-            wire[name] = rate
-    for name, columns in _GROUPS.items():
-        if group := _divided(columns, get, unit):
-            wire[name] = group
-    if (soc := get("soc")) is not None:
-        wire.setdefault("battery", {})["stateOfCharge"] = soc
-    for name, key in _COUNTERS:
-        if (counted := get(key)) is not None:
-            wire[name] = counted * _WS_PER_WH
-    return wire
-
-
-def _divided(columns: Iterable[tuple[str, str]], get, unit: float) -> dict[str, float]:
-    """What there is of some columns, by the names of the wire. Divided, because 1656 / 1000 is
-    1.656 and times 0.001 is not."""
-    return {name: value / unit for name, key in columns if (value := get(key)) is not None}
-
-
-def _period_devices(devices: Sequence[DevicePeriod], unit: float) -> dict[str, Any]:
-    """The lists of single appliances of one point."""
+def _lists(past: Past, units: Floats) -> dict[str, list[list[dict] | None]]:
+    """The lists of single appliances, for each of the spans known."""
+    place = {index: number for number, index in enumerate(past.known.tolist())}
     lists: dict[str, list] = {}
-    for device in devices:
-        appliance = device.appliance
-        kind = appliance.kind
-        if kind not in _LISTS:
-            continue
-        wire = _device(device)
-        taken, given = device.import_mwh, device.export_mwh
-        if kind == ApplianceKind.BATTERY:
-            power = _less(given, taken)
-        elif kind == ApplianceKind.HEATER:
-            power = taken
-        else:
-            power = _less(taken, given)
-        if power is not None:
-            wire["power"] = power / unit
-        wire |= _DETAILS[kind](device)
-        lists.setdefault(_LISTS[kind], []).append(wire)
+    for device in past.devices:
+        name = _LISTS[ApplianceKind(device.appliance.kind)]
+        of_kind = lists.setdefault(name, [None] * len(place))
+        points = _device_points(device, units[device.known])
+        for index, point in zip(device.known.tolist(), points, strict=True):
+            if (number := place.get(index)) is None:
+                continue
+            if of_kind[number] is None:
+                of_kind[number] = [point]
+            else:
+                of_kind[number].append(point)
     return lists
 
 
-def _battery_details(device: DevicePeriod) -> dict[str, Any]:
-    remaining = _remaining(device.stored_wh, device.soc, device.appliance)
-    levels = _group(stateOfCharge=device.soc, remainingCharge=remaining)
-    return levels | _capacity([device.appliance])
+def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
+    """One appliance at each of its spans."""
+    columns, appliance = device.columns, device.appliance
+    taken, given = columns["import_mwh"], columns["export_mwh"]
+    told: dict[str, Floats] = {}
+    same = _device(device)
+    match appliance.kind:
+        case ApplianceKind.BATTERY:
+            told["power"] = _differences(given, taken)
+            told["stateOfCharge"] = columns["soc"]
+            told["remainingCharge"] = columns["stored_wh"]
+            if appliance.capacity_wh is not None:
+                by_charge = columns["soc"] * appliance.capacity_wh
+                unread = np.isnan(columns["stored_wh"])
+                told["remainingCharge"] = np.where(unread, by_charge, columns["stored_wh"])
+            same |= _capacity([appliance])
+        case ApplianceKind.EV_CHARGING_STATION:
+            told["power"] = _differences(taken, given)
+            told["stateOfCharge"] = columns["soc"]
+            told["readingTotal"] = columns["imported_wh"]
+        case ApplianceKind.HEATER:
+            told["power"] = taken
+            told["temperature"] = columns["temperature_c"]
+        case ApplianceKind.METER:
+            told["power"] = _differences(taken, given)
+            same["kind"] = "METER"
+    told["power"] = told["power"] / units
+    length = len(units)
+    return _dicts(told, {name: [value] * length for name, value in same.items()}, length)
 
 
-_LISTS = {
-    ApplianceKind.BATTERY: "batteries",
-    ApplianceKind.EV_CHARGING_STATION: "evChargingStations",
-    ApplianceKind.HEATER: "heaters",
-    ApplianceKind.METER: "appliances",
-}
-_DETAILS = {
-    ApplianceKind.BATTERY: _battery_details,
-    ApplianceKind.EV_CHARGING_STATION: lambda device: _group(
-        stateOfCharge=device.soc, readingTotal=device.imported_wh
-    ),
-    ApplianceKind.HEATER: lambda device: _group(temperature=device.temperature_c),
-    ApplianceKind.METER: lambda device: {"kind": "METER"},
-}
+def _differences(one: Floats, other: Floats) -> Floats:
+    """`_less` of columns."""
+    neither = np.isnan(one) & np.isnan(other)
+    return np.where(neither, np.nan, np.nan_to_num(one) - np.nan_to_num(other))
+
+
+def _dicts(
+    columns: Mapping[str, Floats], others: Mapping[str, list], length: int
+) -> list[dict[str, Any]]:
+    """A mapping for each row, without what is absent (NaN, None or nothing) in it."""
+    absent = {name: np.isnan(column) for name, column in columns.items()}
+    told = [name for name in columns if not absent[name].all()]
+    others = {name: column for name, column in others.items() if any(column)}
+    names = [*others, *told]
+    rows = zip(*others.values(), *(columns[name].tolist() for name in told), strict=True)
+    if not names:
+        return [{} for _row in range(length)]
+    if all(map(all, others.values())) and not any(absent[name].any() for name in told):
+        return [dict(zip(names, row, strict=True)) for row in rows]
+    return [
+        {
+            name: value
+            for name, value in zip(names, row, strict=True)
+            if value == value and value is not None and value != {}
+        }
+        for row in rows
+    ]
 
 
 def _live_batteries(live: LiveFigures) -> dict[str, Any]:
@@ -361,20 +386,11 @@ def _remaining(stored_wh: float | None, soc: float | None, appliance: Device) ->
     return soc * appliance.capacity_wh
 
 
-def _devices(past: Past, kind: ApplianceKind) -> list[Device]:
-    found = {
-        device.appliance.id: device.appliance
-        for period in past.periods
-        for device in _of(period.appliances, kind)
-    }
-    return list(found.values())
-
-
 def _of(devices: Iterable[Any], kind: ApplianceKind) -> list[Any]:
     return [device for device in devices if device.appliance.kind == kind]
 
 
-def _device(device: DeviceNow | DevicePeriod) -> dict[str, Any]:
+def _device(device: DeviceNow | DevicePast) -> dict[str, Any]:
     return {"applianceID": str(device.appliance.id)}
 
 

@@ -32,8 +32,9 @@ from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import Batch
+from measurements.history import past_of_system
 from measurements.ingest import store_readings
-from measurements.queries import history_of_system, live_of_system
+from measurements.queries import live_of_system
 from measurements.resolutions import Resolution, slot_start
 from measurements.slots.compute import compute_until_clean
 from measurements.wire import LISTED, history_to_wire, live_to_wire
@@ -91,7 +92,7 @@ class Site:
         return _as_json(live_to_wire(live_of_system(system=self.cast.lindenweg, now=clock.now())))
 
     def history(self, resolution: str) -> dict:
-        past = history_of_system(
+        past = past_of_system(
             system=self.cast.lindenweg,
             from_at=self.interval[0],
             until_at=self.interval[1],

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.kinds import Role
-from measurements.amounts import Amounts, floats_of_list
+from measurements.amounts import Amounts, floats_of_list, floats_to_list
 from measurements.figures import (
     COLUMNS,
     LAST,
     SUMMED,
     Figures,
     Part,
+    rate_columns,
     rates_of,
     sum_figures,
     sum_of_systems,
@@ -286,3 +287,21 @@ def test_rates_are_within_0_and_1_or_absent(table):
     for row in table.rows():
         rates = list(rates_of(row).values())[3:]
         assert all(rate is None or 0 <= rate <= 1 for rate in rates)
+
+
+energy = st.none() | st.integers(0, 10**9)
+
+
+@given(st.lists(st.tuples(*[energy] * 6), min_size=1, max_size=8))
+def test_rates_are_the_same_column_by_column(rows):
+    names = [
+        f"{name}_mwh"
+        for name in ("pv", "pv_to_grid", "pv_to_load", "discharge", "import", "consumption")
+    ]
+    columns = {
+        name: np.array(column, np.float64)
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    expected = [rates_of(dict(zip(names, row, strict=True))) for row in rows]
+    for name, column in rate_columns(columns).items():
+        assert floats_to_list(column) == [row[name] for row in expected]

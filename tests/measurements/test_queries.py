@@ -11,6 +11,7 @@ from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.figures import COLUMNS, LAST, LAST_FLOATS, SUMMED
+from measurements.history import past_of_system
 from measurements.ingest import store_readings
 from measurements.queries import history_of_system, live_of_system, live_of_systems
 from measurements.resolutions import Resolution, Span
@@ -210,7 +211,6 @@ def test_quarters_add_up_to_every_coarser_period(measured):
                 from_at=span.from_at,
                 until_at=span.until_at,
                 resolution=resolution,
-                kinds=ApplianceKind,
             )
             for period in past.periods:
                 within = [row for at, row in known.items() if period.start <= at < period.until]
@@ -222,9 +222,24 @@ def test_quarters_add_up_to_every_coarser_period(measured):
                     assert period.figures[name] == (sum(told) if told else None)
                 for name in (*LAST, *LAST_FLOATS):
                     assert period.figures[name] == last_of(within, name)
-                imported = [part.import_mwh for part in period.appliances]
-                assert imported[0] == period.figures["import_mwh"]
-                assert imported[2] == period.figures["charge_mwh"]
+
+
+def test_single_appliances_are_summed_over_the_same_periods(measured):
+    for span in windows(measured.system.zone):
+        for resolution in FINE_TO_COARSE:
+            past = past_of_system(
+                system=measured.system,
+                from_at=span.from_at,
+                until_at=span.until_at,
+                resolution=resolution,
+                kinds=(ApplianceKind.GRID_METER, ApplianceKind.BATTERY),
+            )
+            columns = past.figures.floats()
+            meter, battery = past.devices
+            assert meter.known.tolist() == battery.known.tolist() == past.known.tolist()
+            assert meter.columns["import_mwh"].tolist() == columns["import_mwh"].tolist()
+            assert battery.columns["import_mwh"].tolist() == columns["charge_mwh"].tolist()
+            np.testing.assert_array_equal(battery.columns["soc"], columns["soc"])
 
 
 def test_local_days_have_the_quarters_of_their_clock(measured):

@@ -1,19 +1,22 @@
 """The wire's figures, against payloads that real clients recorded (reference/wire-api.md, 4)."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.kinds import ROLES, ApplianceKind
-from measurements.figures import rates_of
+from measurements.figures import Figures, rates_of
 from measurements.flows import live_figures
-from measurements.resolutions import Resolution
-from measurements.wire import history_to_wire, live_to_wire
+from measurements.history import DEVICE_COLUMNS
+from measurements.resolutions import Resolution, Span
+from measurements.wire import COLUMNS, history_to_wire, live_to_wire
 
 KIND = ApplianceKind
 ID = UUID("97af25d0-3791-48cc-857c-14aaac749267")
@@ -214,6 +217,8 @@ def test_the_identities_of_the_wire_hold(pv, battery, ev, heat_pump, heater, hou
 
 @dataclass
 class DevicePeriod:
+    """One appliance over each of the spans: energies in mWh, levels at the end."""
+
     appliance: Device
     import_mwh: int | None = None
     export_mwh: int | None = None
@@ -221,32 +226,42 @@ class DevicePeriod:
     stored_wh: float | None = None
     temperature_c: float | None = None
     imported_wh: float | None = None
-    exported_wh: float | None = None
 
 
-@dataclass
-class Period:
-    start: datetime
-    until: datetime
-    figures: dict | None
-    appliances: list = field(default_factory=list)
+def column(values: Sequence) -> np.ndarray:
+    return np.array(list(values), np.float64)
 
 
 def row(**energies) -> dict:
-    names = ("pv", "pv_to_grid", "pv_to_load", "discharge", "import", "consumption")
-    figures = {f"{name}_mwh": None for name in names} | energies
-    return figures | rates_of(figures)
+    return dict.fromkeys(COLUMNS) | energies
+
+
+def figures_of(rows: Sequence[dict]) -> Figures:
+    return Figures.of_floats({name: column(one[name] for one in rows) for name in COLUMNS})
 
 
 def history(resolution: Resolution, *rows: dict | None, total: dict | None, devices=()) -> dict:
     length = {Resolution.QUARTER: timedelta(minutes=15), Resolution.DAY: timedelta(days=1)}
     step = length[resolution]
     start = datetime(2025, 8, 6, 23, 45, tzinfo=UTC)
-    periods = [
-        Period(start + step * n, start + step * (n + 1), figures, list(devices) if figures else [])
-        for n, figures in enumerate(rows)
-    ]
-    return history_to_wire(SimpleNamespace(periods=periods, total=total), resolution)
+    known = np.array([number for number, figures in enumerate(rows) if figures], np.int64)
+    past = SimpleNamespace(
+        spans=[Span(start + step * n, start + step * (n + 1)) for n in range(len(rows))],
+        known=known,
+        figures=figures_of([figures for figures in rows if figures]),
+        total=figures_of([total] if total else []),
+        devices=[
+            SimpleNamespace(
+                appliance=device.appliance,
+                known=known,
+                columns={
+                    name: column([getattr(device, name)] * len(known)) for name in DEVICE_COLUMNS
+                },
+            )
+            for device in devices
+        ],
+    )
+    return history_to_wire(past, resolution)
 
 
 NIGHT = row(
@@ -328,3 +343,11 @@ def test_single_appliances_follow_the_signs_of_the_wire():
     assert point["battery"]["capacity"] == wire["total"]["battery"]["capacity"] == 10_000
     assert point["evChargingStations"][0]["power"] == 11_000
     assert point["evChargingStations"][0]["readingTotal"] == 99.0
+
+
+def test_what_an_appliance_did_is_told_only_where_the_system_is_known():
+    heater = DevicePeriod(Device(KIND.HEATER), 250_000)
+    wire = history(Resolution.QUARTER, None, NIGHT, NIGHT, total=NIGHT, devices=[heater])
+    assert [point.get("heaters", [{}])[0].get("power") for point in wire["data"]] == [
+        None, 1000, 1000
+    ]  # fmt: skip

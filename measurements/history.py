@@ -1,0 +1,206 @@
+"""What flowed in a system, span by span: read as columns, summed in memory.
+
+The spans are the whole periods of a calendar that cover what was asked for, those of the future
+included; `known` says of which of them there are figures. Energies are integers in mWh, so a sum
+of days is to the last mWh the sum of their quarters.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+from django.db.models import Model
+
+from inventory.models import System
+from measurements.amounts import Bools, Floats, Ints
+from measurements.figures import COLUMNS, Figures, last_floats, sum_figures
+from measurements.models import (
+    ApplianceDay,
+    ApplianceSlot,
+    SystemDay,
+    SystemMonth,
+    SystemSlot,
+)
+from measurements.numbers import columns_of, fetch, numbers
+from measurements.resolutions import Resolution, Span, periods
+
+# Which table holds the rows that a resolution's figures are the sum of.
+SYSTEM_TABLES: dict[Resolution, type[Model]] = {
+    Resolution.QUARTER: SystemSlot,
+    Resolution.HOUR: SystemSlot,
+    Resolution.DAY: SystemDay,
+    Resolution.WEEK: SystemDay,
+    Resolution.MONTH: SystemMonth,
+    Resolution.YEAR: SystemMonth,
+}
+APPLIANCE_TABLES: dict[Resolution, type[Model]] = {
+    resolution: ApplianceSlot if table is SystemSlot else ApplianceDay
+    for resolution, table in SYSTEM_TABLES.items()
+}
+
+
+class Measured(NamedTuple):
+    """What there is to know of an appliance beside its figures."""
+
+    key: int
+    id: UUID
+    kind: str
+    capacity_wh: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DevicePast:
+    """One appliance: for the spans `known` (their indexes) the columns of `DEVICE_COLUMNS`, NaN
+    where absent: energies in mWh, `soc` in 0–1 and counters in Wh at the span's end."""
+
+    appliance: Measured
+    known: Ints
+    columns: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """Consecutive spans, the figures of those `known` (their indexes), and all of them together.
+
+    `total` has one row; none where nothing is known of any span.
+    """
+
+    spans: Sequence[Span]
+    known: Ints
+    figures: Figures
+    total: Figures
+    devices: Sequence[DevicePast] = ()
+
+
+DEVICE_ENERGIES = ("import_mwh", "export_mwh")
+DEVICE_LEVELS = ("soc", "stored_wh", "temperature_c", "imported_wh")
+DEVICE_COLUMNS = (*DEVICE_ENERGIES, *DEVICE_LEVELS)
+
+
+def past_of_system(
+    *,
+    system: System,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    columns: Collection[str] = COLUMNS,
+    kinds: Collection[str] = (),
+) -> Past:
+    """The figures of a system, span by span, in its own time zone.
+
+    `columns` are those of the figures that are wanted, `kinds` those of the appliances that are
+    wanted one by one: no other is read. History stays with the system where it was measured, so
+    an appliance that has moved on is found where its rows are.
+    """
+    spans = periods(from_at, until_at, resolution, system.zone)
+    if not spans:
+        return Past((), _NONE, _figures(columns, ()), _figures(columns, ()))
+    (*_of_system, sent), *of_appliances = fetch(
+        _history(resolution, tuple(columns), with_appliances=bool(kinds)),
+        {
+            "system": system.key,
+            "kinds": list(kinds),
+            "from_at": spans[0].from_at,
+            "until_at": spans[-1].until_at,
+        },
+    )
+    bounds = np.array([span.from_at.timestamp() for span in spans])
+    starts, *rows = columns_of(sent, 1 + len(columns))
+    firsts, known = _groups(starts, bounds)
+    figures = _figures(columns, rows)
+    every = np.zeros(min(len(starts), 1), np.int64)
+    return Past(
+        spans=spans,
+        known=known,
+        figures=figures if len(firsts) == len(starts) else sum_figures(figures, firsts),
+        total=sum_figures(figures, every),
+        devices=[
+            _device(Measured(*appliance), sent, bounds)
+            for *appliance, sent in of_appliances
+            if sent is not None
+        ],
+    )
+
+
+_NONE = np.zeros(0, np.int64)
+_START = "date_part('epoch', start)"
+# The first row has the system's columns, each other one those of an appliance. The appliances are
+# found by hops along the primary key: whoever was measured in the system, wherever it is now.
+_HISTORY = """
+SELECT NULL::int, NULL::uuid, NULL::text, NULL::float8, (
+    SELECT {figures} FROM {table}
+    WHERE system_key = %(system)s AND start >= %(from_at)s AND start < %(until_at)s
+)
+"""
+_APPLIANCES = """
+UNION ALL (
+    WITH RECURSIVE measured AS (
+        (SELECT appliance_key AS key FROM {table} WHERE system_key = %(system)s
+            ORDER BY appliance_key LIMIT 1)
+        UNION ALL
+        SELECT (SELECT appliance_key FROM {table}
+            WHERE system_key = %(system)s AND appliance_key > measured.key
+            ORDER BY appliance_key LIMIT 1)
+        FROM measured WHERE measured.key IS NOT NULL
+    )
+    SELECT appliance.key, appliance.id, appliance.kind, appliance.capacity_wh, (
+        SELECT {figures} FROM {table}
+        WHERE system_key = %(system)s AND appliance_key = measured.key
+            AND start >= %(from_at)s AND start < %(until_at)s
+    )
+    FROM measured CROSS JOIN LATERAL (
+        SELECT key, id, kind, capacity_wh FROM inventory_appliance
+        WHERE key = measured.key AND kind = ANY(%(kinds)s)
+        OFFSET 0 -- by the index, however many appliances there are in all
+    ) AS appliance
+    ORDER BY appliance.key
+)
+"""
+
+
+@cache
+def _history(resolution: Resolution, columns: tuple[str, ...], *, with_appliances: bool) -> str:
+    query = _HISTORY.format(
+        figures=numbers([_START, *columns], order="start"),
+        table=SYSTEM_TABLES[resolution]._meta.db_table,
+    )
+    if not with_appliances:
+        return query
+    return query + _APPLIANCES.format(
+        figures=numbers([_START, *DEVICE_COLUMNS], order="start"),
+        table=APPLIANCE_TABLES[resolution]._meta.db_table,
+    )
+
+
+def _figures(columns: Collection[str], rows: Sequence[Floats]) -> Figures:
+    return Figures.of_floats(
+        dict(zip(columns, rows, strict=True)) if len(rows) else dict.fromkeys(columns, np.zeros(0))
+    )
+
+
+def _groups(starts: Floats, bounds: Floats) -> tuple[Ints, Ints]:
+    """The first row of each span that has rows, and which span it is; rows in order of time."""
+    which = np.searchsorted(bounds, starts, side="right") - 1
+    firsts = np.flatnonzero(np.diff(which, prepend=-1))
+    return firsts, which[firsts]
+
+
+def _device(appliance: Measured, sent: bytes, bounds: Floats) -> DevicePast:
+    starts, *columns = columns_of(sent, 1 + len(DEVICE_COLUMNS))
+    firsts, known = _groups(starts, bounds)
+    by_name = dict(zip(DEVICE_COLUMNS, columns, strict=True))
+    if len(firsts) < len(starts):
+        summed = {name: _sum(by_name[name], firsts) for name in DEVICE_ENERGIES}
+        by_name = summed | {name: last_floats(by_name[name], firsts) for name in DEVICE_LEVELS}
+    return DevicePast(appliance, known, by_name)
+
+
+def _sum(column: Floats, firsts: Ints) -> Floats:
+    """The sums of groups of rows; what is absent in all of a group stays absent."""
+    present: Bools = ~np.isnan(column)
+    sums = np.add.reduceat(np.where(present, column, 0), firsts)
+    return np.where(np.logical_or.reduceat(present, firsts), sums, np.nan)

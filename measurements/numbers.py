@@ -1,0 +1,44 @@
+"""Columns of numbers out of the database into numpy, for reads that must be quick.
+
+What `measurements.extraction` does for long results by COPY, this does within any statement: the
+rows of a subquery come as one value, without a Python object for each number. Layout: PostgreSQL's
+`array_send`.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import psycopg
+from django.db import connection
+from psycopg.pq import Format
+
+from measurements.amounts import Floats
+
+# Dimensions, whether there are nulls, the type; then of each dimension length and first index.
+_HEADER = struct.Struct(">iiIiiii")
+_ELEMENT = np.dtype([("length", ">i4"), ("value", ">f8")])
+
+
+def numbers(expressions: Iterable[str], *, order: str) -> str:
+    """SQL of what a query of many rows has to select, to be read by `columns_of`."""
+    row = ", ".join(f"coalesce(({one})::float8, 'NaN')" for one in expressions)
+    return f"array_send(array_agg(ARRAY[{row}] ORDER BY {order}))"
+
+
+def columns_of(sent: bytes | None, count: int) -> Floats:
+    """The columns, one a row; NaN where null. Whole numbers are exact up to 2**53."""
+    if sent is None:
+        return np.zeros((count, 0))
+    values = np.frombuffer(sent, _ELEMENT, offset=_HEADER.size)["value"]
+    return values.reshape(-1, count).T.astype(np.float64)
+
+
+def fetch(query: str, parameters: Sequence | dict) -> list[tuple]:
+    """The rows of a query, read in binary; Django's own cursors read text."""
+    connection.ensure_connection()
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    with wrap(psycopg.Cursor(connection.connection)) as cursor:
+        cursor.cursor.format = Format.BINARY
+        cursor.execute(query, parameters)
+        return cursor.fetchall()
