@@ -44,7 +44,7 @@ def measure(*, scale: float) -> dict:
     appliance = Appliance.objects.order_by("key").first()
     begins = clock.now() + _BEFORE
     ends = [begins + number * _APART for number in range(1, count + 1)]
-    # The tightest bound of discharging ends first, so that each end changes what the appliance may do.
+    # The tightest bound of discharging ends first, so that each end changes what is possible.
     powers_w = [1_000 + number * 10 for number in range(count)]
     with website() as url, processes(scheduler=["run_scheduler"]):
         drafts = [
