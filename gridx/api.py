@@ -163,6 +163,16 @@ urlpatterns = [
         name="api_cluster_member",
     ),
     path(
+        "clusters/<uuid:cluster_id>/live",
+        measurements.ClusterLive.as_view(),
+        name="api_cluster_live",
+    ),
+    path(
+        "clusters/<uuid:cluster_id>/historical",
+        measurements.ClusterHistorical.as_view(),
+        name="api_cluster_historical",
+    ),
+    path(
         "clusters/<uuid:cluster_id>/flexibilities",
         flexibility.ClusterFlexibilityList.as_view(),
         name="api_cluster_flexibilities",
@@ -193,6 +203,16 @@ urlpatterns = [
         "systempools/<uuid:pool_id>/systems",
         groups.PoolSystems.as_view(),
         name="api_pool_systems",
+    ),
+    path(
+        "systempools/<uuid:pool_id>/live",
+        measurements.PoolLive.as_view(),
+        name="api_pool_live",
+    ),
+    path(
+        "systempools/<uuid:pool_id>/historical",
+        measurements.PoolHistorical.as_view(),
+        name="api_pool_historical",
     ),
     path(
         "systempools/<uuid:pool_id>/flexibility",

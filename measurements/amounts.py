@@ -38,6 +38,12 @@ class Amounts:
         return cls(np.array([value or 0 for value in values], np.int64), present)
 
     @classmethod
+    def of_floats(cls, values: Floats) -> "Amounts":
+        """Amounts of whole numbers as floats, up to 2**53; NaN where absent."""
+        present = ~np.isnan(values)
+        return cls(np.where(present, values, 0).astype(np.int64), present)
+
+    @classmethod
     def total(cls, parts: Iterable["Amounts"], length: int) -> "Amounts":
         """The sum; what is absent in some parts and present in others is the sum of those."""
         sums, present = np.zeros(length, np.int64), np.zeros(length, np.bool_)

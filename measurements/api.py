@@ -1,4 +1,7 @@
-"""A system's live values and history on the wire API."""
+"""Live values and history of systems, clusters and pools on the wire API."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,13 +13,27 @@ from rest_framework.views import APIView
 from accounts.wire import ErrorSerializer
 from gridx import clock
 from inventory.kinds import ApplianceKind
-from inventory.models import Appliance, System
+from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements.figures import SUMMED
+from measurements.groups import live_of_cluster, live_of_pool, past_of_cluster, past_of_pool
 from measurements.history import past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.queries import live_of_system
-from measurements.resolutions import Resolution, Span
-from measurements.wire import COLUMNS, LISTED, history_to_wire, live_to_wire
-from measurements.wire_schema import HistoricalSerializer, LiveSerializer
+from measurements.resolutions import Resolution
+from measurements.wire import (
+    COLUMNS,
+    LISTED,
+    history_to_wire,
+    live_to_wire,
+    pool_history_to_wire,
+    pool_live_to_wire,
+)
+from measurements.wire_schema import (
+    HistoricalSerializer,
+    LiveSerializer,
+    PoolHistoricalSerializer,
+    PoolLiveSerializer,
+)
 
 REFUSALS = {403: ErrorSerializer, 404: ErrorSerializer}
 
@@ -38,6 +55,14 @@ RESOLUTION = OpenApiParameter(
 )
 
 
+HISTORY = extend_schema(
+    parameters=[INTERVAL, RESOLUTION],
+    responses={200: HistoricalSerializer, **REFUSALS, 422: ErrorSerializer},
+)
+# The columns of what a pool has in common: no state of charge, no counters.
+_OF_POOLS = [name for name in COLUMNS if name in SUMMED]
+
+
 class SystemView(APIView):
     """Views of one system, which must be in sight."""
 
@@ -55,29 +80,89 @@ class SystemLive(SystemView):
         return Response(live_to_wire(live))
 
 
-@extend_schema(
-    tags=["system"],
-    parameters=[INTERVAL, RESOLUTION],
-    responses={200: HistoricalSerializer, **REFUSALS, 422: ErrorSerializer},
-)
+@extend_schema(tags=["system"])
+@HISTORY
 class SystemHistorical(SystemView):
     """What flowed in a system, span by span, and in all."""
 
     def get(self, request: Request, system_id) -> Response:
         system = self.get_system()
-        resolution = _resolution(request)
-        span = _interval(request, resolution, system)
-        with_appliances = resolution in _WITH_APPLIANCES
-        past = past_of_system(
-            system=system,
-            from_at=span.from_at,
-            until_at=span.until_at,
-            resolution=resolution,
-            columns=COLUMNS,
-            kinds=LISTED if with_appliances else (),
-        )
+        asked = _asked(request, system.zone)
+        with_appliances = asked["resolution"] in _WITH_APPLIANCES
+        kinds = LISTED if with_appliances else ()
+        past = past_of_system(system=system, columns=COLUMNS, kinds=kinds, **asked)
         batteries = () if with_appliances else _batteries(system)
-        return Response(history_to_wire(past, resolution, batteries=batteries))
+        return Response(history_to_wire(past, asked["resolution"], batteries=batteries))
+
+
+class ClusterView(APIView):
+    """Views of one cluster, which must be in sight."""
+
+    def get_cluster(self) -> Cluster:
+        visible = Cluster.objects.visible_to(self.request.user).select_related("system")
+        return get_object_or_404(visible, pk=self.kwargs["cluster_id"])
+
+
+@extend_schema(tags=["cluster"], responses={200: LiveSerializer, **REFUSALS})
+class ClusterLive(ClusterView):
+    """What flows in a cluster's appliances now, those of nested clusters included."""
+
+    def get(self, request: Request, cluster_id) -> Response:
+        live = live_of_cluster(cluster=self.get_cluster(), now=clock.now())
+        return Response(live_to_wire(live))
+
+
+@extend_schema(tags=["cluster"])
+@HISTORY
+class ClusterHistorical(ClusterView):
+    """What flowed in a cluster's appliances of today, span by span, and in all."""
+
+    def get(self, request: Request, cluster_id) -> Response:
+        cluster = self.get_cluster()
+        asked = _asked(request, cluster.system.zone)
+        kinds = LISTED if asked["resolution"] in _WITH_APPLIANCES else ()
+        past = past_of_cluster(cluster=cluster, kinds=kinds, **asked)
+        return Response(history_to_wire(past, asked["resolution"]))
+
+
+class PoolView(APIView):
+    """Views of one pool, which must be in sight."""
+
+    def get_pool(self) -> SystemPool:
+        visible = SystemPool.objects.visible_to(self.request.user)
+        return get_object_or_404(visible, pk=self.kwargs["pool_id"])
+
+
+@extend_schema(tags=["systempool"], responses={200: PoolLiveSerializer, **REFUSALS})
+class PoolLive(PoolView):
+    """What flows in all systems of a pool now, and how many of them were read lately."""
+
+    def get(self, request: Request, pool_id) -> Response:
+        found = live_of_pool(pool=self.get_pool(), now=clock.now())
+        return Response(pool_live_to_wire(found.live, seen=found.seen, systems=found.systems))
+
+
+@extend_schema(
+    tags=["systempool"],
+    parameters=[INTERVAL, RESOLUTION],
+    responses={200: PoolHistoricalSerializer, **REFUSALS, 422: ErrorSerializer},
+)
+class PoolHistorical(PoolView):
+    """What flowed in all systems of a pool, span by span in its time zone, and in all."""
+
+    def get(self, request: Request, pool_id) -> Response:
+        pool = self.get_pool()
+        asked = _asked(request, pool.zone)
+        found = past_of_pool(pool=pool, columns=_OF_POOLS, **asked)
+        return Response(
+            pool_history_to_wire(
+                found.past,
+                asked["resolution"],
+                seen=found.seen,
+                seen_in_all=found.seen_in_all,
+                systems=found.systems,
+            )
+        )
 
 
 def _batteries(system: System) -> list[Appliance]:
@@ -88,17 +173,15 @@ def _batteries(system: System) -> list[Appliance]:
     )
 
 
-def _resolution(request: Request) -> Resolution:
+def _asked(request: Request, zone: ZoneInfo) -> dict[str, Any]:
+    """From when until when, and at which resolution. Raises ValidationError."""
     try:
-        return Resolution(request.query_params.get("resolution") or Resolution.HOUR)
+        resolution = Resolution(request.query_params.get("resolution") or Resolution.HOUR)
     except ValueError as problem:
         raise ValidationError({"resolution": [f"is one of {', '.join(Resolution)}"]}) from problem
-
-
-def _interval(request: Request, resolution: Resolution, system: System) -> Span:
     try:
         span = parse_interval(request.query_params.get("interval", ""))
-        check_length(span, resolution, system.zone)
+        check_length(span, resolution, zone)
     except ValueError as problem:
         raise ValidationError({"interval": [str(problem)]}) from problem
-    return span
+    return {"from_at": span.from_at, "until_at": span.until_at, "resolution": resolution}

@@ -106,11 +106,7 @@ class Figures:
         """
         length = len(next(iter(columns.values())))
         absent, zero = np.full(length, np.nan), np.zeros(length)
-        amounts = {}
-        for name in [name for name in _AMOUNTS if name in columns]:
-            present = ~np.isnan(columns[name])
-            values = np.where(present, columns[name], 0).astype(np.int64)
-            amounts[name] = Amounts(values, present)
+        amounts = {n: Amounts.of_floats(columns[n]) for n in _AMOUNTS if n in columns}
         return cls(
             amounts,
             *(columns.get(name, absent) for name in LAST_FLOATS),

@@ -270,12 +270,39 @@ def live_figures(powers: Sequence[tuple[Role, float | None]]) -> dict[str, float
     `powers` are those of a system's appliances, each with its role: positive into the appliance,
     None where there is no fresh reading.
     """
+    (figures,) = live_figures_of_many([powers])
+    return figures
+
+
+def live_figures_of_many(
+    systems: Sequence[Sequence[tuple[Role, float | None]]],
+) -> list[dict[str, float | None]]:
+    """The same of many systems, in order: those of the same make are split at once."""
+    makes: dict[tuple[Role, ...], list[int]] = {}
+    for number, powers in enumerate(systems):
+        makes.setdefault(tuple(role for role, _power in powers), []).append(number)
+    found: list[dict[str, float | None]] = [{} for _system in systems]
+    for roles, numbers in makes.items():
+        flows = split(_live_balance(roles, [systems[number] for number in numbers]))
+        names = [f"{name}_w" for name in flows]
+        columns = [amount.to_list() for amount in flows.values()]
+        for number, row in zip(numbers, zip(*columns, strict=True), strict=True):
+            found[number] = {
+                name: None if value is None else value / 1000
+                for name, value in zip(names, row, strict=True)
+            }
+    return found
+
+
+def _live_balance(
+    roles: Sequence[Role], systems: Sequence[Sequence[tuple[Role, float | None]]]
+) -> Balance:
+    """The balance of systems of the same make, one system a slot, in mW."""
     parts = []
-    for role, power in powers:
-        milliwatts = None if power is None else round(power * 1000)
-        taken = None if milliwatts is None else max(milliwatts, 0)
-        given = None if milliwatts is None else max(-milliwatts, 0)
-        parts.append((role, Amounts.of_list([taken]), Amounts.of_list([given])))
-    flows = split(balance_of(parts, 1))
-    values = ((name, amount.to_list()[0]) for name, amount in flows.items())
-    return {f"{name}_w": None if value is None else value / 1000 for name, value in values}
+    for place, role in enumerate(roles):
+        powers = [system[place][1] for system in systems]
+        milliwatts = Amounts.of_list([None if w is None else round(w * 1000) for w in powers])
+        values, present = milliwatts.values, milliwatts.present
+        taken, given = np.maximum(values, 0), np.maximum(-values, 0)
+        parts.append((role, Amounts(taken, present), Amounts(given, present)))
+    return balance_of(parts, len(systems))

@@ -6,7 +6,7 @@ of days is to the last mWh the sum of their quarters.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
@@ -98,7 +98,7 @@ def past_of_system(
     """
     spans = periods(from_at, until_at, resolution, system.zone)
     if not spans:
-        return Past((), _NONE, _figures(columns, ()), _figures(columns, ()))
+        return empty_past(spans)
     (*_of_system, sent), *of_appliances = fetch(
         _history(resolution, tuple(columns), with_appliances=bool(kinds)),
         {
@@ -108,26 +108,46 @@ def past_of_system(
             "until_at": spans[-1].until_at,
         },
     )
-    bounds = np.array([span.from_at.timestamp() for span in spans])
     starts, *rows = columns_of(sent, 1 + len(columns))
-    firsts, known = _groups(starts, bounds)
-    figures = _figures(columns, rows)
+    bounds = bounds_of(spans)
+    devices = [
+        (Measured(*appliance), columns_of(sent, 1 + len(DEVICE_COLUMNS)))
+        for *appliance, sent in of_appliances
+    ]
+    return replace(
+        past_of(spans, starts, Figures.of_floats(dict(zip(columns, rows, strict=True)))),
+        devices=[
+            device_of(appliance, columns[0], columns[1:], bounds)
+            for appliance, columns in devices
+            if len(columns[0])
+        ],
+    )
+
+
+def past_of(spans: Sequence[Span], starts: Floats, figures: Figures) -> Past:
+    """The past that rows of figures tell, which begin at `starts` (seconds since the epoch)."""
+    firsts, known = groups(starts, bounds_of(spans))
     every = np.zeros(min(len(starts), 1), np.int64)
     return Past(
         spans=spans,
         known=known,
         figures=figures if len(firsts) == len(starts) else sum_figures(figures, firsts),
         total=sum_figures(figures, every),
-        devices=[
-            _device(Measured(*appliance), sent, bounds)
-            for *appliance, sent in of_appliances
-            if sent is not None
-        ],
     )
 
 
-_NONE = np.zeros(0, np.int64)
-_START = "date_part('epoch', start)"
+def empty_past(spans: Sequence[Span]) -> Past:
+    """Spans of which nothing is known."""
+    nothing = Figures.of_floats(dict.fromkeys(COLUMNS, np.zeros(0)))
+    return Past(spans, np.zeros(0, np.int64), nothing, nothing)
+
+
+def bounds_of(spans: Sequence[Span]) -> Floats:
+    """Where spans begin, in seconds since the epoch."""
+    return np.array([span.from_at.timestamp() for span in spans])
+
+
+START = "date_part('epoch', start)"
 # The first row has the system's columns, each other one those of an appliance. The appliances are
 # found by hops along the primary key: whoever was measured in the system, wherever it is now.
 _HISTORY = """
@@ -165,33 +185,29 @@ UNION ALL (
 @cache
 def _history(resolution: Resolution, columns: tuple[str, ...], *, with_appliances: bool) -> str:
     query = _HISTORY.format(
-        figures=numbers([_START, *columns], order="start"),
+        figures=numbers([START, *columns], order="start"),
         table=SYSTEM_TABLES[resolution]._meta.db_table,
     )
     if not with_appliances:
         return query
     return query + _APPLIANCES.format(
-        figures=numbers([_START, *DEVICE_COLUMNS], order="start"),
+        figures=numbers([START, *DEVICE_COLUMNS], order="start"),
         table=APPLIANCE_TABLES[resolution]._meta.db_table,
     )
 
 
-def _figures(columns: Collection[str], rows: Sequence[Floats]) -> Figures:
-    return Figures.of_floats(
-        dict(zip(columns, rows, strict=True)) if len(rows) else dict.fromkeys(columns, np.zeros(0))
-    )
-
-
-def _groups(starts: Floats, bounds: Floats) -> tuple[Ints, Ints]:
+def groups(starts: Floats, bounds: Floats) -> tuple[Ints, Ints]:
     """The first row of each span that has rows, and which span it is; rows in order of time."""
     which = np.searchsorted(bounds, starts, side="right") - 1
     firsts = np.flatnonzero(np.diff(which, prepend=-1))
     return firsts, which[firsts]
 
 
-def _device(appliance: Measured, sent: bytes, bounds: Floats) -> DevicePast:
-    starts, *columns = columns_of(sent, 1 + len(DEVICE_COLUMNS))
-    firsts, known = _groups(starts, bounds)
+def device_of(
+    appliance: Measured, starts: Floats, columns: Sequence[Floats], bounds: Floats
+) -> DevicePast:
+    """The past of one appliance, of whose rows the columns are those of `DEVICE_COLUMNS`."""
+    firsts, known = groups(starts, bounds)
     by_name = dict(zip(DEVICE_COLUMNS, columns, strict=True))
     if len(firsts) < len(starts):
         summed = {name: _sum(by_name[name], firsts) for name in DEVICE_ENERGIES}

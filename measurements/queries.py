@@ -1,15 +1,15 @@
 """Reads of live values and of history; they never scan raw readings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.db import connection
 
-from inventory.kinds import ROLES, ApplianceKind
+from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, System
 from measurements.figures import rates_of
-from measurements.flows import live_figures as flows_of
+from measurements.flows import live_figures_of_many
 from measurements.history import past_of_system
 from measurements.models import LatestReading
 from measurements.resolutions import Resolution, slot_start
@@ -101,17 +101,27 @@ def live_of_system(*, system: System, now: datetime) -> Live:
 
 def live_of_systems(*, systems: Sequence[System], now: datetime) -> dict[int, Live]:
     """The same for many systems, by their keys, in one statement too."""
-    found: dict[int, list[ApplianceNow]] = {system.key: [] for system in systems}
+    keys = [system.key for system in systems]
+    found: dict[int, list[ApplianceNow]] = {key: [] for key in keys}
+    for key, appliance in newest_readings("system.key = ANY(%s)", [keys], now=now):
+        found[key].append(appliance)
+    return dict(zip(found, _lives(list(found.values())), strict=True))
+
+
+def newest_readings(
+    condition: str, parameters: Sequence, *, now: datetime
+) -> Iterator[tuple[int, ApplianceNow]]:
+    """The appliances that a condition in SQL is true of, unless they are removed, each with the
+    key of its system and its newest reading there; in one statement."""
     db = connection.alias
     with connection.cursor() as cursor:
-        cursor.execute(_NEWEST, [list(found)])
-        for key, *row in cursor.fetchall():
-            appliance = Appliance.from_db(db, _APPLIANCE, row[: len(_APPLIANCE)])
-            latest = row[len(_APPLIANCE) :]
-            reading = LatestReading.from_db(db, _LATEST, latest) if latest[_AT] else None
-            is_stale = _is_stale(appliance, reading, now=now)
-            found[key].append(ApplianceNow(appliance, reading, is_stale))
-    return {key: _live(appliances) for key, appliances in found.items()}
+        cursor.execute(_NEWEST.format(condition=condition), parameters)
+        rows = cursor.fetchall()
+    for key, *row in rows:
+        appliance = Appliance.from_db(db, _APPLIANCE, row[: len(_APPLIANCE)])
+        latest = row[len(_APPLIANCE) :]
+        reading = LatestReading.from_db(db, _LATEST, latest) if latest[_AT] else None
+        yield key, ApplianceNow(appliance, reading, _is_stale(appliance, reading, now=now))
 
 
 _APPLIANCE = [column.attname for column in Appliance._meta.concrete_fields]
@@ -125,7 +135,7 @@ JOIN inventory_appliance AS appliance
     ON appliance.system_id = system.id AND appliance.removed_at IS NULL
 LEFT JOIN measurements_latestreading AS latest
     ON latest.system_key = system.key AND latest.appliance_key = appliance.key
-WHERE system.key = ANY(%s)
+WHERE {{condition}}
 ORDER BY appliance.created_at, appliance.key
 """  # noqa: S608 - names of our own
 
@@ -143,17 +153,32 @@ def stale_after(interval_s: int) -> timedelta:
 
 def last_flows(appliances: Sequence[ApplianceNow]) -> dict[str, float | None]:
     """The flows of the newest readings, stale ones included, by the names of `flows` with `_w`."""
-    return _flows([(one, one.reading and one.reading.power_w) for one in appliances])
+    (figures,) = live_figures_of_many(
+        [[(_role(one), one.reading and one.reading.power_w) for one in appliances]]
+    )
+    return figures
 
 
-def _flows(powers: Sequence[tuple[ApplianceNow, float | None]]) -> dict[str, float | None]:
-    return flows_of([(ROLES[ApplianceKind(one.appliance.kind)], w) for one, w in powers])
+def live_of_appliances(appliances: Sequence[ApplianceNow]) -> Live:
+    """What flows in some appliances together, taken as if they were a system of their own."""
+    (live,) = _lives([appliances])
+    return live
 
 
-def _live(appliances: list[ApplianceNow]) -> Live:
-    figures = _flows([(one, one.power_w) for one in appliances])
-    newest = max((a.reading.at for a in appliances if a.reading is not None), default=None)
-    return Live(newest, figures | rates_of(figures, suffix="_w"), tuple(appliances))
+def _lives(systems: Sequence[Sequence[ApplianceNow]]) -> list[Live]:
+    powers = [[(_role(one), one.power_w) for one in appliances] for appliances in systems]
+    return [
+        Live(
+            max((one.reading.at for one in appliances if one.reading is not None), default=None),
+            figures | rates_of(figures, suffix="_w"),
+            tuple(appliances),
+        )
+        for appliances, figures in zip(systems, live_figures_of_many(powers), strict=True)
+    ]
+
+
+def _role(one: ApplianceNow) -> Role:
+    return ROLES[ApplianceKind(one.appliance.kind)]
 
 
 def history_of_system(

@@ -153,19 +153,33 @@ class Past(Protocol):
 
 def live_to_wire(live: LiveFigures) -> dict[str, Any]:
     """The answer of `/live`: powers in W, rates and states of charge in 0–1, counters in Ws."""
+    meters = _of(live.appliances, ApplianceKind.GRID_METER)
+    counters = _counters(
+        _sum(_get(meter.reading, "imported_wh") for meter in meters),
+        _sum(_get(meter.reading, "exported_wh") for meter in meters),
+    )
+    return _present(_live_flows(live) | counters | _live_batteries(live) | _live_consumers(live))
+
+
+def pool_live_to_wire(live: LiveFigures, *, seen: int, systems: int) -> dict[str, Any]:
+    """The same of a pool, without single appliances and counters: the sum of those `seen` lately
+    of its systems."""
+    battery = _live_batteries(live).get("battery")
+    return _present(
+        _live_flows(live)
+        | {"battery": battery, "evChargingStation": _group(power=live.figures.get("ev_w"))}
+        | {"systemsSeen": seen, "systemsCount": systems}
+    )
+
+
+def _live_flows(live: LiveFigures) -> dict[str, Any]:
     figures = live.figures
     wire = _named(_FIGURES, figures, "_w", 1) | _named(_RATES, figures, "", 1)
     if figures.get("direct_consumption_w") is not None:
         wire |= {name: figures.get(f"{key}_w") or 0 for name, key in _DIRECT.items()}
     wire["measuredAt"] = _seconds(live.measured_at)
     wire["grid"] = _less(figures.get("import_w"), figures.get("export_w"))
-    meters = _of(live.appliances, ApplianceKind.GRID_METER)
-    wire |= _counters(
-        _sum(_get(meter.reading, "imported_wh") for meter in meters),
-        _sum(_get(meter.reading, "exported_wh") for meter in meters),
-    )
-    wire |= _live_batteries(live) | _live_consumers(live)
-    return _present(wire)
+    return wire
 
 
 def history_to_wire(
@@ -194,6 +208,17 @@ def history_to_wire(
     if data:
         total["measuredAt"] = f"{_text(stamps[0])}/{_text(stamps[-1])}"
     return {"data": data, "total": total}
+
+
+def pool_history_to_wire(
+    past: Past, resolution: Resolution, *, seen: Ints, seen_in_all: int, systems: int
+) -> dict[str, Any]:
+    """The same of a pool, with how many of its systems were seen in each span that is known."""
+    wire = history_to_wire(past, resolution)
+    for index, count in zip(past.known.tolist(), seen.tolist(), strict=True):
+        wire["data"][index]["systemsSeen"] = count
+    wire["total"] |= {"systemsSeen": seen_in_all, "systemsCount": systems}
+    return wire
 
 
 def _units(spans: Sequence[Span], in_power: bool) -> Floats:

@@ -156,3 +156,32 @@ class TotalSerializer(PeriodSerializer):
 class HistoricalSerializer(WireSerializer):
     data = PointSerializer(many=True)
     total = TotalSerializer()
+
+
+_SEEN = "how many of the pool's systems were seen"
+_COUNT = "how many systems the pool has"
+
+
+class PoolLiveSerializer(FlowsSerializer):
+    """The sum of the systems that were read lately, in W."""
+
+    measured_at = serializers.DateTimeField(required=False)
+    grid = _number("W, import less feed-in")
+    battery = BatteriesSerializer(required=False)
+    ev_charging_station = StationsSerializer(required=False)
+    systems_seen = serializers.IntegerField(help_text=_SEEN)
+    systems_count = serializers.IntegerField(help_text=_COUNT)
+
+
+class PoolPointSerializer(PointSerializer):
+    systems_seen = serializers.IntegerField(required=False, help_text=_SEEN)
+
+
+class PoolTotalSerializer(TotalSerializer):
+    systems_seen = serializers.IntegerField(help_text=_SEEN)
+    systems_count = serializers.IntegerField(help_text=_COUNT)
+
+
+class PoolHistoricalSerializer(WireSerializer):
+    data = PoolPointSerializer(many=True)
+    total = PoolTotalSerializer()

@@ -220,6 +220,7 @@ SCHEDULE = {
     "to": (clock.now() + timedelta(hours=1)).isoformat(),
     "limit": 7_000,
 }
+A_DAY = "?interval=2026-06-14T00:00:00Z/2026-06-15T00:00:00Z&resolution=1h"
 
 API = [
     Line("api_token", (400,) * 6, "post"),
@@ -237,11 +238,7 @@ API = [
     Line("api_systems", API_SIGNED_IN),
     Line("api_system", API_SEEN),
     Line("api_system_live", API_SEEN),
-    Line(
-        "api_system_historical",
-        API_SEEN,
-        query="?interval=2026-06-14T00:00:00Z/2026-06-15T00:00:00Z&resolution=1h",
-    ),
+    Line("api_system_historical", API_SEEN, query=A_DAY),
     Line("api_gateways", API_SIGNED_IN),
     Line("api_gateway", API_SEEN),
     Line("api_appliances", API_SEEN),
@@ -344,6 +341,8 @@ API = [
     Line("api_cluster", API_GROUPED, "delete"),
     Line("api_cluster_member", API_GROUPED, "put"),
     Line("api_cluster_member", API_GROUPED, "delete"),
+    Line("api_cluster_live", API_SEEN),
+    Line("api_cluster_historical", API_SEEN, query=A_DAY),
     Line("api_cluster_flexibilities", API_SEEN),
     Line("api_cluster_flexibility", API_SEEN),
     Line("api_cluster_constraints", API_SEEN),
@@ -366,6 +365,8 @@ API = [
     Line("api_pool_systems", API_POOL_SEEN),
     Line("api_pool_systems", (404, 422, 404, 404, FORBIDDEN, FORBIDDEN), "put"),
     Line("api_pool_systems", (404, 422, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
+    Line("api_pool_live", API_POOL_SEEN),
+    Line("api_pool_historical", API_POOL_SEEN, query=A_DAY),
     Line("api_pool_flexibility", API_POOL_SEEN),
     Line("api_pool_constraints", API_POOL_SEEN),
     Line("api_pool_constraints", (404, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT),

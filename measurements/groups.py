@@ -1,0 +1,252 @@
+"""What flows in groups, each member once: a cluster's appliances, nested ones included, and a
+pool's systems. The members are those of today, for all times.
+
+A cluster is taken as if its appliances were a system of their own: flows are split in the slot
+where it has a meter, and without one its consumption is what its consumers use. A pool is the sum
+of its systems, in its own time zone, and says how many of them it saw.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+
+import numpy as np
+from django.db.models import Model
+
+from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements.amounts import Amounts, Floats, Ints
+from measurements.figures import SUMMED, Figures, Part, rates_of, system_figures
+from measurements.flows import FLOWS, TOTALS
+from measurements.history import (
+    APPLIANCE_TABLES,
+    DEVICE_COLUMNS,
+    START,
+    SYSTEM_TABLES,
+    Measured,
+    Past,
+    bounds_of,
+    device_of,
+    empty_past,
+    past_of,
+)
+from measurements.models import ApplianceSlot, SystemSlot
+from measurements.numbers import columns_of, fetch, numbers
+from measurements.queries import Live, live_of_appliances, live_of_systems, newest_readings
+from measurements.resolutions import Resolution, periods
+
+# A cluster and those within it, as deep as they go.
+_BELOW = """
+WITH RECURSIVE below (id) AS (
+    SELECT %s::uuid
+    UNION
+    SELECT cluster.id FROM inventory_cluster AS cluster JOIN below ON cluster.parent_id = below.id
+)
+SELECT id FROM below
+"""
+
+
+# Clusters ----------------------------------------------------------------------------------------
+
+
+def live_of_cluster(*, cluster: Cluster, now: datetime) -> Live:
+    """What flows in a cluster now, in one statement."""
+    found = newest_readings(f"appliance.cluster_id IN ({_BELOW})", [cluster.pk], now=now)
+    return live_of_appliances([appliance for _key, appliance in found])
+
+
+def past_of_cluster(
+    *,
+    cluster: Cluster,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    kinds: Collection[str] = (),
+) -> Past:
+    """What flowed in a cluster, span by span, in its system's time zone."""
+    spans = periods(from_at, until_at, resolution, cluster.system.zone)
+    found = Appliance.objects.raw(
+        f"SELECT * FROM inventory_appliance WHERE cluster_id IN ({_BELOW}) ORDER BY key",  # noqa: S608
+        [cluster.pk],
+    )
+    appliances = [Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in found]
+    if not spans or not appliances:
+        return empty_past(spans)
+    # Without a meter nothing depends on what else flowed in the slot: days add up as well.
+    is_metered = any(_role(one) in (Role.GRID, Role.HOUSE) for one in appliances)
+    table = ApplianceSlot if is_metered else APPLIANCE_TABLES[resolution]
+    rows = fetch(
+        _members_query(table),
+        {
+            "system": cluster.system.key,
+            "keys": [one.key for one in appliances],
+            "from_at": spans[0].from_at,
+            "until_at": spans[-1].until_at,
+        },
+    )
+    read = dict(
+        zip(appliances, (columns_of(sent, 1 + len(_READ)) for (sent,) in rows), strict=True)
+    )
+    starts = np.unique(np.concatenate([columns[0] for columns in read.values()]))
+    parts = [_part(one, columns, starts) for one, columns in read.items() if len(columns[0])]
+    figures = system_figures(parts, len(starts))
+    bounds = bounds_of(spans)
+    return replace(
+        past_of(spans, starts, figures),
+        devices=[
+            device_of(one, columns[0], columns[1 : 1 + len(DEVICE_COLUMNS)], bounds)
+            for one, columns in read.items()
+            if one.kind in kinds and len(columns[0])
+        ],
+    )
+
+
+_READ = (*DEVICE_COLUMNS, "exported_wh", "seen_s", "flags")
+
+
+@cache
+def _members_query(table: type[Model]) -> str:
+    return f"""
+        SELECT (
+            SELECT {numbers([START, *_READ], order="start")} FROM {table._meta.db_table}
+            WHERE system_key = %(system)s AND appliance_key = member.key
+                AND start >= %(from_at)s AND start < %(until_at)s
+        ) FROM unnest(%(keys)s::int[]) WITH ORDINALITY AS member (key, number) ORDER BY number
+    """  # noqa: S608 - names of our own
+
+
+def _part(appliance: Measured, columns: Floats, starts: Floats) -> Part:
+    """An appliance's rows as a part of the balance of all rows, absent where it has none."""
+    spread = np.full((len(_READ), len(starts)), np.nan)
+    spread[:, np.searchsorted(starts, columns[0])] = columns[1:]
+    by_name = dict(zip(_READ, spread, strict=True))
+    return Part(
+        _role(appliance),
+        *(Amounts.of_floats(by_name[name]) for name in ("import_mwh", "export_mwh")),
+        *(by_name[name] for name in ("soc", "stored_wh", "imported_wh", "exported_wh")),
+        *(np.nan_to_num(by_name[name]).astype(np.int64) for name in ("seen_s", "flags")),
+        capacity_wh=appliance.capacity_wh,
+    )
+
+
+def _role(appliance: Measured) -> Role:
+    return ROLES[ApplianceKind(appliance.kind)]
+
+
+# Pools -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLive:
+    """All systems of a pool at this instant: `live` sums up those that have a fresh reading."""
+
+    live: Live
+    seen: int
+    systems: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolPast:
+    """`seen` says for each span known how many systems were seen, `seen_in_all` how many at all."""
+
+    past: Past
+    seen: Ints
+    seen_in_all: int
+    systems: int
+
+
+def live_of_pool(*, pool: SystemPool, now: datetime) -> PoolLive:
+    """What flows in all systems of a pool now."""
+    members = System.objects.filter(pools=pool).only("key")
+    lives = live_of_systems(systems=members, now=now).values()
+    fresh = [live for live in lives if not live.is_stale]
+    names = [f"{name}_w" for name in (*TOTALS, *FLOWS)]
+    figures = {name: _sum([live.figures[name] for live in fresh]) for name in names}
+    together = Live(
+        max((live.measured_at for live in fresh), default=None),
+        figures | rates_of(figures, suffix="_w"),
+        tuple(one for live in fresh for one in live.appliances),
+    )
+    return PoolLive(together, len(fresh), len(lives))
+
+
+def past_of_pool(
+    *,
+    pool: SystemPool,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    columns: Collection[str] = SUMMED,
+) -> PoolPast:
+    """What flowed in all systems of a pool, span by span, in the pool's time zone.
+
+    Systems of that time zone are summed from their days and months, others from their slots.
+    `columns` are those of the energies that are wanted.
+    """
+    spans = periods(from_at, until_at, resolution, pool.zone)
+    members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
+    if not spans or not members:
+        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, len(members))
+    ((sent, seen_in_all),) = fetch(
+        _pool_query(resolution, tuple(columns)),
+        {
+            "near": [key for key, zone in members if zone == pool.time_zone],
+            "far": [key for key, zone in members if zone != pool.time_zone],
+            "bounds": [span.from_at for span in spans],
+            "from_at": spans[0].from_at,
+            "until_at": spans[-1].until_at,
+        },
+    )
+    starts, seen, *sums = columns_of(sent, 2 + len(columns))
+    figures = Figures.of_floats(dict(zip(columns, sums, strict=True)))
+    past = past_of(spans, starts, figures)
+    return PoolPast(past, seen.astype(np.int64), seen_in_all, len(members))
+
+
+# The rows of systems in the pool's time zone (near) and in others (far), each summed by span if it
+# is made of more than one row, so that a system is counted once a span.
+_POOL = """
+SELECT {numbers}, (
+    SELECT count(*)::int FROM unnest(%(near)s::int[]) AS member (key) WHERE EXISTS (
+        SELECT FROM {own} WHERE system_key = key AND {within} AND seen_s > 0
+    )
+) + (
+    SELECT count(*)::int FROM unnest(%(far)s::int[]) AS member (key) WHERE EXISTS (
+        SELECT FROM {slots} WHERE system_key = key AND {within} AND seen_s > 0
+    )
+) FROM (
+    SELECT start, count(*) FILTER (WHERE seen_s > 0) AS seen, {sums} FROM (
+        SELECT {near} FROM {own} WHERE system_key = ANY(%(near)s::int[]) AND {within} {near_by}
+        UNION ALL
+        SELECT {far} FROM {slots} WHERE system_key = ANY(%(far)s::int[]) AND {within} {far_by}
+    ) AS of_system GROUP BY start
+) AS together
+"""
+_SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
+
+
+@cache
+def _pool_query(resolution: Resolution, columns: tuple[str, ...]) -> str:
+    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in columns)
+    as_it_is = f"start, seen_s, {', '.join(columns)}", ""
+    by_span = f"{_SPAN} AS start, sum(seen_s) AS seen_s, {sums}", "GROUP BY system_key, 1"
+    is_row = resolution in (Resolution.QUARTER, Resolution.DAY, Resolution.MONTH)
+    near, near_by = as_it_is if is_row else by_span
+    far, far_by = as_it_is if resolution is Resolution.QUARTER else by_span
+    return _POOL.format(
+        numbers=numbers([START, "seen", *columns], order="start"),
+        own=SYSTEM_TABLES[resolution]._meta.db_table,
+        slots=SystemSlot._meta.db_table,
+        within="start >= %(from_at)s AND start < %(until_at)s",
+        sums=sums,
+        near=near,
+        near_by=near_by,
+        far=far,
+        far_by=far_by,
+    )
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

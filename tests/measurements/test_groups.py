@@ -1,0 +1,335 @@
+"""Clusters and pools: what flows in them, each member once."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from rest_framework.test import APIClient
+
+from gridx import clock
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements.batches import Batch
+from measurements.figures import SUMMED
+from measurements.groups import past_of_cluster, past_of_pool
+from measurements.history import past_of_system
+from measurements.ingest import store_readings
+from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
+from measurements.resolutions import Resolution
+from measurements.slots import compute_until_clean
+from tests.measurements.arrivals import Device, Site, make_site
+
+pytestmark = pytest.mark.django_db
+
+# The clock is set forward in Berlin on the 29th.
+SINCE = datetime(2026, 3, 27, tzinfo=UTC)
+UNTIL = datetime(2026, 4, 2, tzinfo=UTC)
+HOME = (ApplianceKind.GRID_METER, ApplianceKind.PV_INVERTER, ApplianceKind.BATTERY)
+SLOT = timedelta(minutes=15)
+
+
+def measured_site(zone: str, seed: int, kinds=HOME, *, until: datetime = UNTIL) -> Site:
+    """A system that was read hour by hour."""
+    site = make_site([Device(kind, interval_s=3600) for kind in kinds], zone)
+    rng = np.random.default_rng(seed)
+    at_ms = np.arange(SINCE.timestamp() * 1000, until.timestamp() * 1000, 3_600_000)
+    for key in site.keys:
+        batch = Batch.of(
+            system_key=site.system.key,
+            appliance_key=key,
+            at_ms=at_ms,
+            interval_s=3600.0,
+            import_energy_wh=rng.uniform(0, 1500, len(at_ms)),
+            export_energy_wh=rng.uniform(0, 1500, len(at_ms)),
+        )
+        store_readings(batch=batch, now=UNTIL, history=True)
+    compute_until_clean(now=UNTIL)
+    return site
+
+
+def pool_of(*systems: System, zone: str = "Europe/Berlin") -> SystemPool:
+    pool = SystemPool.objects.create(account=systems[0].account, name="All", time_zone=zone)
+    pool.systems.set(systems)
+    return pool
+
+
+def columns(past) -> dict[str, list]:
+    return {name: past.figures.floats()[name].tolist() for name in SUMMED}
+
+
+# Pools -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(db) -> list[System]:
+    """Two systems of Berlin and one of Kolkata."""
+    zones = ("Europe/Berlin", "Europe/Berlin", "Asia/Kolkata")
+    return [measured_site(zone, seed).system for seed, zone in enumerate(zones)]
+
+
+@pytest.mark.parametrize("resolution", list(Resolution))
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "America/St_Johns"])
+def test_a_pool_is_the_sum_of_its_systems_in_its_own_time_zone(three, resolution, zone):
+    pool = pool_of(*three, zone=zone)
+    asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution}
+    found = past_of_pool(pool=pool, **asked)
+    # By the slots of each system, as if it lay in the pool's time zone.
+    slots = {
+        at: sum(slot.import_mwh for slot in SystemSlot.objects.filter(start=at))
+        for at in SystemSlot.objects.values_list("start", flat=True).distinct()
+    }
+    imported = columns(found.past)["import_mwh"]
+    for index, value in zip(found.past.known.tolist(), imported, strict=True):
+        span = found.past.spans[index]
+        assert value == sum(v for at, v in slots.items() if span.from_at <= at < span.until_at)
+    assert sum(imported) == sum(slots.values())
+    assert found.past.total.floats()["import_mwh"].tolist() == [sum(slots.values())]
+    assert (found.seen_in_all, found.systems) == (3, 3)
+    assert set(found.seen.tolist()) == {3}
+
+
+def test_a_pool_of_one_has_what_its_system_has(three):
+    for resolution in Resolution:
+        asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution}
+        pooled = past_of_pool(pool=pool_of(three[0]), **asked).past
+        alone = past_of_system(system=three[0], **asked)
+        np.testing.assert_equal(columns(pooled), columns(alone))
+        assert pooled.known.tolist() == alone.known.tolist()
+
+
+def test_a_pool_says_how_many_of_its_systems_it_saw():
+    half = SINCE + timedelta(days=2)
+    systems = [
+        measured_site("Europe/Berlin", 1).system,
+        measured_site("Europe/Berlin", 2, until=half).system,
+        measured_site("Asia/Kolkata", 3, until=half).system,
+        make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin").system,
+    ]
+    pool = pool_of(*systems)
+    for resolution, seen in (
+        (Resolution.HOUR, [3] * 48 + [1] * 96),
+        (Resolution.DAY, [3, 3, 3, 1, 1, 1, 1]),
+        (Resolution.WEEK, [3, 1]),
+        (Resolution.MONTH, [3, 1]),
+        (Resolution.YEAR, [3]),
+    ):
+        found = past_of_pool(pool=pool, from_at=SINCE, until_at=UNTIL, resolution=resolution)
+        assert found.seen.tolist() == seen, resolution
+        assert (found.seen_in_all, found.systems) == (3, 4)
+
+
+def test_what_has_a_row_but_was_not_read_is_not_seen(cast):
+    figures = {"pv_mwh": 1000, "expected_s": 86_400}
+    start = datetime(2026, 6, 14, 22, tzinfo=UTC)
+    SystemDay.objects.create(system_key=cast.lindenweg.key, start=start, seen_s=0, **figures)
+    found = past_of_pool(
+        pool=cast.pool,
+        from_at=start,
+        until_at=start + timedelta(days=1),
+        resolution=Resolution.DAY,
+    )
+    assert (found.seen.tolist(), found.seen_in_all) == ([0], 0)
+
+
+@pytest.fixture
+def admin(cast) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(cast.admin)
+    return client
+
+
+DAY = {"interval": "2026-06-15T00:00:00+02:00/2026-06-16T00:00:00+02:00"}
+
+
+def test_the_history_of_a_pool_on_the_wire(cast, admin, django_assert_num_queries):
+    midnight = datetime(2026, 6, 14, 22, tzinfo=UTC)
+    cast.pool.systems.add(cast.hafenstrasse)
+    for key, pv in ((cast.lindenweg.key, 500_000), (cast.hafenstrasse.key, 250_000)):
+        SystemSlot.objects.create(
+            system_key=key,
+            start=midnight,
+            pv_mwh=pv,
+            soc=0.5,
+            imported_wh=1.0,
+            seen_s=900,
+            expected_s=900,
+        )
+    with django_assert_num_queries(3):  # the pool, its members, their slots
+        body = admin.get(
+            f"/api/systempools/{cast.pool.pk}/historical", DAY | {"resolution": "15m"}
+        ).json()
+    first, second = body["data"][:2]
+    assert first == {
+        "measuredAt": "2026-06-14T22:15:00Z",
+        "photovoltaic": 3000,
+        "production": 3000,
+        "systemsSeen": 2,
+    }
+    assert second == {"measuredAt": "2026-06-14T22:30:00Z"}
+    assert body["total"] == {
+        "measuredAt": "2026-06-14T22:15:00Z/2026-06-15T22:00:00Z",
+        "photovoltaic": 750,
+        "production": 750,
+        "systemsSeen": 2,
+        "systemsCount": 2,
+    }
+
+
+def test_a_pool_without_systems_has_nothing(cast, admin):
+    cast.pool.systems.clear()
+    root = f"/api/systempools/{cast.pool.pk}"
+    body = admin.get(f"{root}/historical", DAY).json()
+    assert all(set(point) == {"measuredAt"} for point in body["data"])
+    assert body["total"]["systemsCount"] == 0
+    assert admin.get(f"{root}/live").json() == {"systemsSeen": 0, "systemsCount": 0}
+
+
+def test_a_pool_is_live_with_those_systems_that_were_read_lately(
+    cast, admin, django_assert_num_queries
+):
+    cast.pool.systems.add(cast.hafenstrasse)
+    read(cast.grid_meter, power_w=-500)
+    read(cast.pv, power_w=-1500)
+    read(cast.battery, power_w=300, soc=0.5)
+    read(cast.other_meter, power_w=400)
+    with django_assert_num_queries(3):  # the pool, its members, their newest readings
+        body = admin.get(f"/api/systempools/{cast.pool.pk}/live").json()
+    assert (body["systemsSeen"], body["systemsCount"]) == (2, 2)
+    assert (body["grid"], body["photovoltaic"], body["totalConsumption"]) == (-100, 1500, 1100)
+    # 400 of 1100 W come from the grid, though in all more is fed in than bought.
+    assert body["selfSufficiencyRate"] == pytest.approx(1 - 400 / 1100)
+    assert body["battery"] == {
+        "power": -300,
+        "charge": 300,
+        "discharge": 0,
+        "remainingCharge": 5000,
+        "capacity": 10_000,
+        "nominalCapacity": 10_000,
+        "stateOfCharge": 0.5,
+    }
+    assert not {"batteries", "evChargingStations", "gridMeterReadingPositive"} & set(body)
+    LatestReading.objects.filter(system_key=cast.hafenstrasse.key).update(
+        at=clock.now() - timedelta(hours=1), power_at=clock.now() - timedelta(hours=1)
+    )
+    body = admin.get(f"/api/systempools/{cast.pool.pk}/live").json()
+    assert (body["systemsSeen"], body["systemsCount"]) == (1, 2)
+    assert (body["grid"], body["totalConsumption"]) == (-500, 700)
+
+
+# Clusters ----------------------------------------------------------------------------------------
+
+
+def read(appliance: Appliance, **values: float) -> None:
+    at = clock.now()
+    LatestReading.objects.create(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        at=at,
+        power_at=at,
+        **values,
+    )
+
+
+@pytest.fixture
+def depot(cast) -> Cluster:
+    """A cluster of charging stations of Lindenweg 12, with another one within it."""
+    outer = Cluster.objects.create(system=cast.lindenweg, name="Depot")
+    inner = Cluster.objects.create(system=cast.lindenweg, name="Row 1", parent=outer)
+    Appliance.objects.filter(pk=cast.evcs.pk).update(cluster=inner)
+    Appliance.objects.create(
+        system=cast.lindenweg,
+        cluster=outer,
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        name="Van",
+    )
+    return outer
+
+
+def test_a_cluster_is_live_with_all_that_is_nested_in_it(
+    cast, admin, depot, django_assert_num_queries
+):
+    read(cast.evcs, power_w=7000)
+    read(Appliance.objects.select_related("system").get(name="Van"), power_w=4000)
+    read(cast.pv, power_w=-1500)
+    with django_assert_num_queries(2):  # the cluster, all newest readings
+        body = admin.get(f"/api/clusters/{depot.pk}/live").json()
+    assert body["evChargingStation"] == {"power": 11_000}
+    assert [one["power"] for one in body["evChargingStations"]] == [7000, 4000]
+    assert body["totalConsumption"] == 11_000
+    assert not {"photovoltaic", "grid", "selfSufficiencyRate"} & set(body)
+    row = depot.children.get()
+    assert admin.get(f"/api/clusters/{row.pk}/live").json()["evChargingStation"] == {"power": 7000}
+
+
+def test_the_history_of_a_cluster_sums_its_appliances_slot_by_slot(cast, admin, depot):
+    midnight = datetime(2026, 6, 14, 22, tzinfo=UTC)
+    van = Appliance.objects.get(name="Van")
+    slots = [(cast.evcs, 0, 500_000), (cast.evcs, 1, 250_000), (van, 1, 1_000_000), (van, 5, 1000)]
+    for appliance, number, energy in slots:
+        ApplianceSlot.objects.create(
+            system_key=cast.lindenweg.key,
+            appliance_key=appliance.key,
+            start=midnight + number * SLOT,
+            import_mwh=energy,
+            seen_s=900,
+        )
+    body = admin.get(f"/api/clusters/{depot.pk}/historical", DAY).json()
+    first, second, third = body["data"][:3]
+    assert first["evChargingStation"] == {"charge": 1750}
+    assert first["totalConsumption"] == 1750
+    assert [one["power"] for one in first["evChargingStations"]] == [750, 1000]
+    assert second["evChargingStation"] == {"charge": 1}
+    assert third == {"measuredAt": "2026-06-15T01:00:00Z"}
+    assert body["total"]["evChargingStation"] == {"charge": 1751}
+
+
+def test_a_cluster_of_a_whole_system_has_what_the_system_has():
+    site = measured_site("Europe/Berlin", 5)
+    cluster = Cluster.objects.create(system=site.system, name="All of it")
+    Appliance.objects.filter(key__in=site.keys).update(cluster=cluster)
+    for resolution in Resolution:
+        asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution}
+        clustered = past_of_cluster(cluster=cluster, **asked)
+        alone = past_of_system(system=site.system, **asked)
+        np.testing.assert_equal(columns(clustered), columns(alone))
+        assert clustered.known.tolist() == alone.known.tolist()
+
+
+def test_without_a_meter_a_clusters_days_are_the_sums_of_its_slots():
+    kinds = (ApplianceKind.EV_CHARGING_STATION, ApplianceKind.BATTERY, ApplianceKind.HEATER)
+    site = measured_site("Europe/Berlin", 6, kinds)
+    cluster = Cluster.objects.create(system=site.system, name="Cellar")
+    Appliance.objects.filter(key__in=site.keys).update(cluster=cluster)
+    quarters = past_of_cluster(
+        cluster=cluster, from_at=SINCE, until_at=UNTIL, resolution=Resolution.QUARTER
+    )
+    for resolution in (Resolution.DAY, Resolution.WEEK, Resolution.MONTH):
+        coarse = past_of_cluster(
+            cluster=cluster, from_at=SINCE, until_at=UNTIL, resolution=resolution
+        )
+        for name in ("ev_mwh", "charge_mwh", "discharge_mwh", "heater_mwh", "consumption_mwh"):
+            assert (
+                np.nansum(coarse.figures.floats()[name])
+                == np.nansum(quarters.figures.floats()[name])
+                > 0
+            )
+
+
+def test_an_empty_cluster_has_nothing(cast, admin):
+    cluster = Cluster.objects.create(system=cast.lindenweg, name="Nothing yet")
+    assert admin.get(f"/api/clusters/{cluster.pk}/live").json() == {}
+    body = admin.get(f"/api/clusters/{cluster.pk}/historical", DAY).json()
+    assert all(set(point) == {"measuredAt"} for point in body["data"])
+
+
+@pytest.mark.parametrize("what", ["clusters/{}", "systempools/{}"])
+def test_intervals_have_the_same_limits_for_groups(cast, admin, depot, what):
+    group = depot.pk if "cluster" in what else cast.pool.pk
+    answer = admin.get(
+        f"/api/{what.format(group)}/historical",
+        {"interval": "2026-06-14T00:00:00Z/2026-06-16T00:00:00Z", "resolution": "15m"},
+    )
+    assert answer.status_code == 422
+    (detail,) = answer.json()["details"]
+    assert detail.startswith("interval: ")
+    assert "1 day" in detail
