@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -229,6 +230,10 @@ def _energy(low: float | None, high: float | None) -> list[str]:
     return [] if low is None else [_("at least %(power)s") % {"power": amount(low)}]
 
 
+# They are renewed before they end.
+_RENEWED = {EmitterKind.FUSE, EmitterKind.CLUSTER_LIMIT, EmitterKind.CHARGING_POLICY}
+
+
 # What holds --------------------------------------------------------------------------------------
 
 
@@ -267,6 +272,7 @@ def statement(
 
     `own`: the ids of the constraints that the reader has set.
     """
+    spans = _as_asked(spans)
     clauses = [_clause(spans, part, side, now, zone, own) for part in _worth_saying(spans[0], side)]
     says = "; ".join(clauses) + "." if clauses else _left_alone(spans[0].boundary, side)
     then = ""
@@ -280,6 +286,16 @@ def statement(
             "what": allowed(after.boundary, side),
         }
     return Statement(says, then)
+
+
+def _as_asked(spans: Sequence[Span]) -> Sequence[Span]:
+    """Until where a policy is to be asked again: what holds if it is not is no news."""
+    return list(takewhile(lambda span: span is spans[0] or not _is_fallback(span), spans))
+
+
+def _is_fallback(span: Span) -> bool:
+    deciders = set(span.deciders.values())
+    return any(one.get("fallback") and one["id"] in deciders for one in span.inputs)
 
 
 def _worth_saying(span: Span, side: Side) -> list[str]:
@@ -352,6 +368,8 @@ def _until(spans: Sequence[Span], part: str) -> datetime | None:
         if getattr(span.boundary, part) != value:
             return span.from_at
     decider = _decider(spans[-1], part)
+    if decider is not None and EmitterKind(decider["emitter"]) in _RENEWED:
+        return None
     end = decider and decider.get("invalid_at")
     return datetime.fromisoformat(end) if end else None
 
@@ -376,7 +394,7 @@ def _emitter(span: Span, part: str) -> EmitterKind | None:
 
 def outlook(spans: Sequence[Span], side: Side, *, now: datetime, zone: ZoneInfo) -> str:
     """What the timeline shows from now on, in a sentence."""
-    coming = [span for span in spans if span.until_at > now]
+    coming = _as_asked([span for span in spans if span.until_at > now])
     steps = [allowed(one.boundary, side) for one in coming]
     changes = [
         (one.from_at, after)

@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError as BrokerUnreachable
 
 from accounts import outbox
 from flexibility.limits.balancing import due_limits
-from flexibility.policies.operations import due_policies
+from flexibility.policies.asking import due_policies
 from flexibility.resolving import CHANNEL, SCHEDULE
 from flexibility.sweeping import sweep
 from gridx import clock

@@ -6,7 +6,7 @@ Rows are the truth, tasks only hints.
 from celery import shared_task
 
 from flexibility.dimming import proof as dimming_proof
-from flexibility.policies.operations import ask_due_policies
+from flexibility.policies.asking import ask_due_policies
 from flexibility.sweeping import balance_all_due
 from gridx import clock
 from gridx.gateways import dispatch

@@ -35,8 +35,8 @@ from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
 from flexibility.models import ChargingPolicy
 from flexibility.operations import Draft
-from flexibility.policies.charging import Mode
 from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from flexibility.series.operations import Part, SeriesDraft, set_series
 from flexibility.series.wire import ALL_DAY
 from gridx import clock

@@ -115,6 +115,8 @@ class Constraint(models.Model):
         related_name="+",
         verbose_name=_("charging policy"),
     )
+    # What a policy asks for from when on nobody has asked it anew.
+    fallback = models.BooleanField(_("if it is not asked again"), default=False, editable=False)
     # The dimming of the whole system of which this is a part.
     dimming = models.ForeignKey(
         "Dimming",
@@ -213,9 +215,9 @@ class Constraint(models.Model):
             # A share that changes is changed in place, so that the table does not grow.
             models.UniqueConstraint(fields=["limit", "appliance"], name="constraint_one_share"),
             models.UniqueConstraint(
-                fields=["appliance"],
+                fields=["policy", "appliance", "fallback"],
                 condition=Q(policy__isnull=False, withdrawn_at__isnull=True),
-                name="constraint_one_policy",
+                name="constraint_one_wish_a_policy",
             ),
         ]
 

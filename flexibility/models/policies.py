@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from accounts.models import User
 from flexibility.models.constraints import OfTargetQuerySet
 from flexibility.models.resolved import FlexibilityQuerySet
-from flexibility.policies.charging import Mode
+from flexibility.policies.terms import Mode
 from inventory.models import (
     Appliance,
     Cluster,
@@ -24,7 +24,7 @@ class ChargingPolicyQuerySet(OfTargetQuerySet):
 class ChargingPolicy(models.Model):
     """How charging stations charge: one of them, or all of a cluster or a system.
 
-    Of several that concern a station the one that weighs most asks, then the newer.
+    Of several that concern a station each asks, and the resolver says which one is followed.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -111,15 +111,13 @@ class ChargingPolicy(models.Model):
 
 
 class ChargingState(models.Model):
-    """What the policy of a charging station asked for last, why, and what it has to remember.
+    """What a policy asked of a charging station last, why, and what it has to remember.
 
     `memory` is `charging.State`, `reason` is `charging.Reason`, both as JSON. `from_wh` is what the
     station's counter showed when the policy began.
     """
 
-    appliance = models.OneToOneField(
-        Appliance, on_delete=models.CASCADE, primary_key=True, related_name="+"
-    )
+    appliance = models.ForeignKey(Appliance, on_delete=models.CASCADE, related_name="+")
     policy = models.ForeignKey(ChargingPolicy, on_delete=models.CASCADE, related_name="+")
     asked_at = models.DateTimeField(_("asked"))
     memory = models.JSONField(default=dict)
@@ -131,6 +129,11 @@ class ChargingState(models.Model):
     class Meta:
         verbose_name = _("state of a charging station")
         verbose_name_plural = _("states of charging stations")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["appliance", "policy"], name="charging_state_one_a_policy"
+            )
+        ]
 
     def __str__(self) -> str:
         return str(self.appliance)

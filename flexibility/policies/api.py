@@ -24,14 +24,9 @@ from flexibility.api import (
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import ChargingPolicy, ChargingState
 from flexibility.policies.ev_configuration import Configuration, configuration_of, configure
-from flexibility.policies.operations import (
-    Target,
-    policies_on,
-    policy_asking,
-    set_policy,
-    withdraw_own_policies,
-)
+from flexibility.policies.operations import set_policy, withdraw_own_policies
 from flexibility.policies.sentences import reasons
+from flexibility.policies.standing import Target, policies_on, policy_asking
 from flexibility.policies.wire import (
     ChargingPolicySerializer,
     EvConfigurationSerializer,

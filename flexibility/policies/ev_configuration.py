@@ -8,8 +8,9 @@ from django.utils.translation import gettext as _
 
 from flexibility.emitters import Emitter, UnableToConstrain, kind_of
 from flexibility.models import ChargingPolicy, ChargingState, Flexibility
-from flexibility.policies.charging import Mode
-from flexibility.policies.operations import PolicyDraft, policies_on, policy_asking, set_policy
+from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.standing import policies_on, policy_asking
+from flexibility.policies.terms import Mode
 from flexibility.series.recurrence import next_time
 from inventory.models import Appliance
 
@@ -68,7 +69,7 @@ def configure(
 
 
 def _configuration(station: Appliance, policy: ChargingPolicy) -> Configuration:
-    states = ChargingState.objects.filter(pk=station.pk, policy=policy)
+    states = ChargingState.objects.filter(appliance=station, policy=policy)
     state = states.select_related("appliance__system").first()
     boundary = Flexibility.objects.filter(pk=station.pk).first()
     return Configuration(station, policy, state, boundary and boundary.max_w)

@@ -11,11 +11,14 @@ from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
 from accounts.access import Role
 from accounts.models import User
+from flexibility import words
 from flexibility.emitters import ceiling, default_priority
-from flexibility.models import ChargingPolicy, ChargingState, Constraint
-from flexibility.policies.charging import Mode, Plan, Reason, Station, Why
-from flexibility.policies.operations import Trial, known_stations
-from flexibility.resolver import EmitterKind
+from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
+from flexibility.policies.departures import Plan
+from flexibility.policies.operations import Trial
+from flexibility.policies.site import known_stations
+from flexibility.policies.terms import Mode, Reason, Station, Why
+from flexibility.resolver import EmitterKind, OutcomeKind
 from flexibility.sentences import kilowatts, moment
 from measurements.formats import NBSP, number, power
 
@@ -53,17 +56,45 @@ def because(reason: Reason, station: Station, *, now: datetime, zone: ZoneInfo) 
 
 
 def reasons(states: Sequence[ChargingState], *, now: datetime) -> dict[UUID, str]:
-    """Why policies have the stations of one system do what they do, by station."""
+    """Why a policy has stations of one system do what they do, or to whom it gives way there."""
     stations = known_stations([state.appliance for state in states])
-    return {
-        state.pk: because(
+    said = {
+        state.appliance_id: because(
             msgspec.convert(state.reason, Reason),
-            stations[state.pk],
+            stations[state.appliance_id],
             now=now,
             zone=state.appliance.system.zone,
         )
         for state in states
     }
+    return said | _outweighed(states)
+
+
+def _outweighed(states: Sequence[ChargingState]) -> dict[UUID, str]:
+    """By station to whom a policy gives way, where it does."""
+    wishes = {
+        (row.appliance_id, row.policy_id): str(row.pk)
+        for row in Constraint.objects.filter(
+            policy__in={state.policy_id for state in states},
+            appliance__in={state.appliance_id for state in states},
+            fallback=False,
+            withdrawn_at=None,
+        )
+    }
+    found = {}
+    resolved = Flexibility.objects.in_bulk([state.appliance_id for state in states])
+    for state in states:
+        inputs = resolved[state.appliance_id].inputs if state.appliance_id in resolved else ()
+        wish = wishes.get((state.appliance_id, state.policy_id))
+        outcome = next((one["power"] for one in inputs if one["id"] == wish), None)
+        if outcome is None or outcome["outcome"] == OutcomeKind.BINDING:
+            continue
+        if outcome["outcome"] == OutcomeKind.DISCARDED:
+            names = {one["id"]: str(words.EMITTERS[one["emitter"]]) for one in inputs}
+            found[state.appliance_id] = words.reason(wish, outcome, {}, names)
+        elif resolved[state.appliance_id].set_point_w is not None:
+            found[state.appliance_id] = _("Waits: others have it do something else.")
+    return found
 
 
 def _because(reason: Reason) -> str:
@@ -101,10 +132,27 @@ def _because(reason: Reason) -> str:
             return _("Charges with %(needed)s, which the time until departure needs.")
         case Why.LATE:
             return _("Charges at full power: nothing less would be ready in time.")
+        case Why.UNREACHABLE if reason.reachable_at is None:
+            return _("Charges as fast as it may, and even so %(missing)s will be missing.")
         case Why.UNREACHABLE:
             return _(
-                "Charges at full power, and even so %(missing)s will be missing; it could be ready "
-                "by %(ready)s."
+                "Charges as fast as it may, and even so %(missing)s will be missing; it could be "
+                "ready by %(ready)s."
+            )
+        case Why.HELD if reason.missing_wh and reason.reachable_at is None:
+            return _(
+                "Pauses: others leave it less than the %(least)s that it needs. %(missing)s will "
+                "be missing."
+            )
+        case Why.HELD if reason.missing_wh:
+            return _(
+                "Pauses: others leave it less than the %(least)s that it needs. %(missing)s will "
+                "be missing; it could be ready by %(ready)s."
+            )
+        case Why.HELD:
+            return _(
+                "Pauses: others leave it less than the %(least)s that it needs. It goes on when "
+                "they end, and will be ready in time."
             )
         case Why.REACHED:
             return _("Pauses: the car has got what was asked for.")
@@ -135,11 +183,16 @@ _DOES = {
 def outlook(trial: Trial, *, now: datetime, zone: ZoneInfo) -> tuple[str, bool]:
     """What would come of a policy as things are now, and whether that is what was asked for."""
     if trial.plan is not None:
-        return _of_plan(trial.plan, now, zone), trial.plan.reachable_at is None
+        return _of_plan(trial.plan, now, zone), not trial.plan.missing_wh
     return because(trial.answer.wish.reason, trial.station, now=now, zone=zone), True
 
 
 def _of_plan(plan: Plan, now: datetime, zone: ZoneInfo) -> str:
+    if plan.missing_wh and plan.reachable_at is None:
+        missing = {"missing": energy(plan.missing_wh)}
+        return (
+            _("It cannot: %(missing)s would be missing, for others leave it too little.") % missing
+        )
     if plan.reachable_at is not None:
         return _("It cannot: %(missing)s would be missing. It could by %(ready)s.") % {
             "missing": energy(plan.missing_wh),

@@ -17,9 +17,9 @@ from accounts.wire import NamedSerializer, wire_name
 from accounts.wire_fields import FlagField, IdField, InstantField, NumberField, WholeField
 from flexibility.emitters import UnableToConstrain, kind_of
 from flexibility.models import ChargingPolicy, ChargingState, Constraint
-from flexibility.policies.charging import WIRE_MODES, Mode, Why
 from flexibility.policies.ev_configuration import Configuration, Wish
 from flexibility.policies.operations import PolicyDraft
+from flexibility.policies.terms import WIRE_MODES, Mode, Why
 from flexibility.resolver import EmitterKind
 from flexibility.wire import EmitterSerializer
 
@@ -80,15 +80,15 @@ class ChargingStationSerializer(NamedSerializer):
     asked_at = InstantField()
 
     def get_reason(self, row: ChargingState) -> str:
-        return self.context["reasons"][row.pk]
+        return self.context["reasons"][row.appliance_id]
 
 
 class ChargingPolicySerializer(NamedSerializer):
     """How a charging station charges, or all of a cluster or a system; it asks by itself.
 
     One of `applianceID`, `clusterID` and `systemID` is there. `stations` are those where it asks
-    now; elsewhere another one weighs more. Without `invalidAt` it has no end, or that of its
-    departure.
+    now; which of several is followed, the flexibility of each says. Without `invalidAt` it has no
+    end, or that of its departure.
     """
 
     id = IdField(read_only=True)

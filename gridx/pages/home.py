@@ -23,7 +23,7 @@ from accounts.paging import page_of, search_of
 from flexibility.models import Dimming
 from gridx import clock
 from gridx.pages.appliance import emitter_or_none
-from gridx.pages.car import policy_url
+from gridx.pages.charging_words import policy_url
 from gridx.pages.fragments import figures_mark, live_context
 from gridx.pages.history import figures_csv, measured_days, period_figures, read_history
 from gridx.pages.navigation import show_in_navigation

@@ -156,13 +156,18 @@ def tag_of(kind: OutcomeKind) -> Tag:
 def title_of(row: Constraint, side: Side) -> str:
     """ "The fleet manager: at most 11 kW" """
     title = f"{words.EMITTERS[row.emitter_kind]}: {asked(row, side)}"
+    if row.fallback:
+        title = _("%(constraint)s, should it not be asked again") % {"constraint": title}
     return title[:1].upper() + title[1:]
 
 
 def when_of(row: Constraint | SharedLimit, *, now: datetime, zone: ZoneInfo) -> str:
     """ "until 18:00", "from tomorrow, 06:00 until tomorrow, 08:00", "until it changes" """
-    if row.invalid_at is None:
+    is_endless = isinstance(row, Constraint) and row.policy_id and row.policy.invalid_at is None
+    if row.invalid_at is None or (is_endless and row.valid_at <= now):
         return _("until it changes")
+    if is_endless:
+        return _("from %(day)s") % {"day": moment(row.valid_at, now=now, zone=zone)}
     until = {"until": moment(row.invalid_at, now=now, zone=zone)}
     if row.valid_at <= now:
         return _("until %(until)s") % until

@@ -15,21 +15,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from flexibility.emitters import Emitter, UnableToConstrain, ceiling, emitter_of
+from flexibility.emitters import Emitter, UnableToConstrain, emitter_of
 from flexibility.models import ChargingPolicy
-from flexibility.policies.charging import Mode
 from flexibility.policies.forms import GroupPolicyForm
-from flexibility.policies.operations import (
-    policies_on,
-    set_policy,
-    station_of,
-    stations_of,
-    withdraw_policy,
-)
+from flexibility.policies.operations import may_end, set_policy, withdraw_policy
 from flexibility.policies.sentences import does, set_by
+from flexibility.policies.site import station_of
+from flexibility.policies.standing import policies_on, stations_of
+from flexibility.policies.terms import Mode
 from flexibility.sentences import moment
 from gridx import clock
-from gridx.pages.car import ICONS, policy_url
+from gridx.pages.car import ICONS
+from gridx.pages.charging_words import policy_url
 from gridx.pages.groups import visible_cluster
 from gridx.pages.lines import group_url
 from inventory.models import Cluster, System
@@ -147,5 +144,5 @@ def _line(
             end,
         ),
         is_first=place == 0,
-        may_end=policy.priority <= ceiling(emitter.kind),
+        may_end=may_end(policy, emitter),
     )

@@ -4,9 +4,9 @@ from typing import Any
 
 from django import template
 
-from flexibility.policies.operations import stations_of
+from flexibility.policies.standing import stations_of
 from gridx.pages.appliance import emitter_or_none
-from gridx.pages.car import policy_url
+from gridx.pages.charging_words import policy_url
 from inventory.models import Cluster, System
 
 register = template.Library()

@@ -14,8 +14,8 @@ from flexibility.emitters import DIMMING, emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Constraint, Dimming, GatewaySchedule, SharedLimit
 from flexibility.operations import Draft, set_constraints
-from flexibility.policies.charging import Mode
 from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from flexibility.series.operations import Part, SeriesDraft, set_series
 from flexibility.series.wire import ALL_DAY
 from inventory.models import Appliance, Cluster

@@ -8,8 +8,9 @@ from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit, SystemMark
 from flexibility.operations import Draft, set_constraints
-from flexibility.policies.charging import Mode
-from flexibility.policies.operations import PolicyDraft, ask_due_policies, set_policy
+from flexibility.policies.asking import ask_due_policies
+from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from flexibility.sweeping import balance_all_due, sweep
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster

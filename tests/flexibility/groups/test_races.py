@@ -12,8 +12,8 @@ from flexibility.groups.operations import dissolve
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Constraint, SharedLimit
 from flexibility.operations import Draft, set_constraints
-from flexibility.policies.charging import Mode
 from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from flexibility.series.operations import Part as SeriesPart
 from flexibility.series.operations import SeriesDraft, set_series
 from flexibility.series.recurrence import Frame

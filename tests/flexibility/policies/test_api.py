@@ -81,7 +81,9 @@ def test_a_departure_that_is_out_of_reach_is_said_at_once(put, now):
     [told] = found["stations"]
     assert (told["why"], told["energyMissing"]) == ("unreachable", 38_000)
     assert told["reachableAt"].startswith("2026-06-15T12:43:38")
-    assert told["reason"].startswith("Charges at full power, and even so 38\N{NO-BREAK SPACE}kWh")
+    assert told["reason"].startswith(
+        "Charges as fast as it may, and even so 38\N{NO-BREAK SPACE}kWh"
+    )
 
 
 def test_a_station_tells_of_what_asks_there_wherever_it_was_set(driven, station, system, put, now):
@@ -191,6 +193,6 @@ def test_a_cluster_takes_as_many_queries_however_large_it_is(
             name="Car",
         )
         assert len(put(of=path, mode="off")["stations"]) == number
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(8):
             assert read(as_(driven.fleet), path)["clusterID"] == str(garage.pk)
     assert Constraint.objects.filter(policy__isnull=False, withdrawn_at=None).count() == 3

@@ -9,8 +9,9 @@ from gridx_connector_api.models.get_gateways_gateway_id_appliances_appliance_id_
 
 from flexibility.emitters import emitter_of
 from flexibility.models import ChargingPolicy, Flexibility
-from flexibility.policies.charging import Mode
-from flexibility.policies.operations import PolicyDraft, apply_policies, set_policy
+from flexibility.policies.asking import apply_policies
+from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from gridx import clock
 from inventory.models import Appliance
 from measurements.models import LatestReading
@@ -103,7 +104,9 @@ def test_a_departure_that_is_late_says_when_it_would_be_ready(send, now):
     found = send(chargeMode="DEPARTURE_TIME_EV", departureTimestamp=wire(now + HOUR), **CAR)
     assert found["departureTimestamp"] == wire(now + HOUR)
     assert found["estimatedDepartureTimestamp"].startswith("2026-06-15T11:21:49")
-    assert found["reason"].startswith("Charges at full power, and even so 8\N{NO-BREAK SPACE}kWh")
+    assert found["reason"].startswith(
+        "Charges as fast as it may, and even so 8\N{NO-BREAK SPACE}kWh"
+    )
 
 
 def test_a_departure_that_is_put_off_needs_only_what_is_left(driven, send, now, monkeypatch):
@@ -137,9 +140,10 @@ def test_what_asks_is_told_wherever_it_was_set(driven, path, send, now):
         now=now,
     )
     assert read(as_(driven.mara), path)["chargingEnabled"] is False
-    # Her own is kept, but does not ask.
+    # Her own is kept, but gives way.
     own = send(chargeMode="FORCED_EV")
-    assert (own["chargeMode"], own["reason"]) == ("FORCED_EV", "")
+    assert own["chargeMode"] == "FORCED_EV"
+    assert own["reason"] == "Waits: others have it do something else."
     assert read(as_(driven.mara), path)["chargingEnabled"] is False
 
 
@@ -222,7 +226,7 @@ def test_only_a_charging_station_of_the_gateway_is_configured(driven, path, now)
 
 def test_it_is_read_by_few_queries(driven, path, send, django_assert_num_queries):
     send()
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(9):
         read(as_(driven.fleet), path)
 
 

@@ -1,5 +1,6 @@
 """Charging policies ask for what the sun gives, and meet other constraints in the resolver."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -7,16 +8,22 @@ from django.core.exceptions import PermissionDenied
 
 from accounts.models import AuditEntry
 from flexibility.emitters import UnableToConstrain, emitter_of
-from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
+from flexibility.models import (
+    ChargingPolicy,
+    ChargingState,
+    Constraint,
+    Flexibility,
+    GatewaySchedule,
+)
 from flexibility.operations import Draft, set_constraints
-from flexibility.policies.charging import Mode
+from flexibility.policies.asking import ask_due_policies
 from flexibility.policies.operations import (
     PolicyDraft,
-    ask_due_policies,
     set_policy,
     withdraw_own_policies,
     withdraw_policy,
 )
+from flexibility.policies.terms import Mode
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster
 from measurements.models import LatestReading
@@ -46,6 +53,21 @@ class House:
             self.read(self.cast.evcs, power_w=car_w, plug_state=Plug.CHARGING, **car)
             ask_due_policies(now=self.now)
             self.now += timedelta(seconds=10)
+
+    def constrain(self, draft: Draft, *, user=None) -> None:
+        emitter = emitter_of(user or self.cast.staff)
+        set_constraints(target=self.cast.evcs, drafts=[draft], emitter=emitter, now=self.now)
+
+    def told(self) -> Callable[[datetime], dict]:
+        """What the newest schedule tells the station, by the instant."""
+        body = GatewaySchedule.objects.get(pk=self.cast.gateway.pk).body
+        [part] = [part for part in body if part["appliance"] == str(self.cast.evcs.pk)]
+
+        def at(instant: datetime) -> dict:
+            ms = instant.timestamp() * 1000
+            return next(one for one in part["segments"] if one["start"] <= ms < one["end"])
+
+        return at
 
     def station(self) -> Flexibility:
         return Flexibility.objects.get(pk=self.cast.evcs.pk)
@@ -80,7 +102,8 @@ def test_sun_only_waits_for_sun_and_follows_it(house):
     assert house.station().max_w == 5_000
     house.live(grid_w=4_140, car_w=4_140, minutes=4)
     assert house.station().max_w == 0
-    assert Constraint.objects.filter(policy__isnull=False).count() == 1
+    # One row changes in place, and behind it stands what holds where nobody asks again.
+    assert Constraint.objects.filter(policy__isnull=False).count() == 2
 
 
 def test_minimum_and_sun_never_pauses(house):
@@ -130,12 +153,122 @@ def test_charge_now_outweighs_the_sun_until_the_sun_weighs_more(house):
     assert (house.station().max_w, house.station().set_point_w) == (6_000, 6_000)
 
 
-def test_the_policy_that_weighs_most_asks(house):
-    house.set(Mode.OFF, target=house.cast.evcs, user=house.cast.mara, priority=500)
+def test_policies_meet_in_the_resolver_like_any_two_constraints(house):
+    weaker = house.set(Mode.OFF, target=house.cast.evcs, user=house.cast.mara, priority=500)
     assert house.station().set_point_w == 0
-    house.set(Mode.FORCED, priority=800)
+    stronger = house.set(Mode.FORCED, priority=800)
+    station = house.station()
+    assert station.set_point_w == 22_000
+    rows = {row.policy_id: str(row.pk) for row in Constraint.objects.filter(policy__isnull=False)}
+    outcomes = {one["id"]: one["power"] for one in station.inputs}
+    assert outcomes[rows[stronger.pk]]["outcome"] == "binding"
+    assert outcomes[rows[weaker.pk]] == {
+        "outcome": "discarded",
+        "conflicts_with": [rows[stronger.pk]],
+    }
+
+
+def test_the_weaker_policy_goes_on_when_the_stronger_ends_even_where_nobody_can_be_heard(house):
+    house.set(Mode.SURPLUS)
+    house.set(
+        Mode.FORCED,
+        target=house.cast.evcs,
+        user=house.cast.mara,
+        priority=2_000,
+        invalid_at=house.now + HOUR,
+    )
+    told = house.told()
+    assert told(house.now)["set_point_w"] == 22_000
+    assert told(house.now + HOUR)["max_w"] == 0
+    house.live(grid_w=0, minutes=61)
+    assert (house.station().set_point_w, house.station().max_w) == (None, 0)
+
+
+@pytest.mark.parametrize("setter", ["staff", "mara"])
+def test_of_two_policies_of_the_same_priority_the_newer_wins_and_the_older_comes_back(
+    house, setter
+):
+    house.set(Mode.OFF)
+    house.now += MINUTE
+    newer = house.set(Mode.FORCED, user=getattr(house.cast, setter))
     assert house.station().set_point_w == 22_000
-    assert Constraint.objects.filter(policy__isnull=False, withdrawn_at=None).count() == 1
+    withdraw_policy(policy=newer, by=emitter_of(getattr(house.cast, setter)), now=house.now)
+    assert house.station().set_point_w == 0
+
+
+def test_nobody_but_staff_ends_what_another_kind_of_emitter_set(house):
+    policy = house.set(Mode.OFF, user=house.cast.fleet)
+    with pytest.raises(PermissionDenied):
+        withdraw_policy(policy=policy, by=emitter_of(house.cast.mara), now=house.now)
+    withdraw_policy(policy=policy, by=emitter_of(house.cast.staff), now=house.now)
+    assert house.station().set_point_w is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "alone"),
+    [
+        (Mode.SURPLUS, {}, {"max_w": 0}),
+        (Mode.MINIMUM_AND_SURPLUS, {}, {"min_w": 4_140, "max_w": 4_140}),
+        (Mode.FORCED, {}, {"set_point_w": 22_000}),
+        (Mode.OFF, {}, {"set_point_w": 0}),
+    ],
+)
+def test_where_the_cloud_falls_silent_a_policy_asks_for_what_needs_no_sun(
+    house, mode, fields, alone
+):
+    house.live(grid_w=-9_000, minutes=1)
+    house.set(mode, **fields)
+    house.live(grid_w=-9_000, minutes=3)
+    at = house.told()
+    for later in (HOUR, 40 * HOUR):
+        told = at(house.now + later)
+        assert {name: told[name] for name in alone} == alone
+
+
+def test_where_the_cloud_falls_silent_a_departure_takes_what_it_needs(house):
+    departs_at = house.now + 6 * HOUR
+    house.set(Mode.DEPARTURE, energy_wh=12_000, departs_at=departs_at)
+    assert house.station().max_w == 0
+    told = house.told()
+    assert told(house.now + HOUR)["set_point_w"] == 4_140
+    assert "set_point_w" not in told(departs_at)
+
+
+def test_a_policy_without_an_end_is_renewed_long_before_it_would_have_one(house):
+    house.set(Mode.OFF)
+    [row] = Constraint.objects.filter(policy__isnull=False)
+    house.now += timedelta(days=201)
+    house.live(grid_w=0)
+    row.refresh_from_db()
+    assert row.invalid_at - house.now > timedelta(days=399)
+
+
+def test_a_departure_reckons_with_what_others_leave_it(house):
+    departs_at = house.now + 3 * HOUR
+    limit = Draft(max_w=5_000, invalid_at=house.now + 12 * HOUR)
+    house.constrain(limit)
+    house.set(Mode.DEPARTURE, energy_wh=25_000, departs_at=departs_at)
+    reason = ChargingState.objects.get().reason
+    assert reason["why"] == "unreachable"
+    assert reason["missing_wh"] == pytest.approx(10_000)
+    assert reason["reachable_at"] == (house.now + 5 * HOUR).isoformat().replace("+00:00", "Z")
+    assert (house.station().set_point_w, house.station().max_w) == (5_000, 5_000)
+
+
+def test_a_departure_hears_of_a_limit_that_comes_later(house):
+    house.set(Mode.DEPARTURE, energy_wh=25_000, departs_at=house.now + 3 * HOUR)
+    assert ChargingState.objects.get().reason["missing_wh"] is None
+    house.constrain(Draft(max_w=5_000, invalid_at=house.now + 12 * HOUR))
+    house.live(grid_w=0, minutes=0.5)
+    assert ChargingState.objects.get().reason["missing_wh"] > 9_000
+
+
+def test_a_departure_waits_for_the_end_of_a_pause_and_says_so(house):
+    house.constrain(Draft(set_point_w=0, invalid_at=house.now + HOUR))
+    house.set(Mode.DEPARTURE, energy_wh=20_000, departs_at=house.now + 3 * HOUR)
+    reason = ChargingState.objects.get().reason
+    assert (reason["why"], reason["missing_wh"]) == ("held", None)
+    assert reason["needed_w"] == pytest.approx(20_000 / (2 - 5 / 60), rel=0.01)
 
 
 @pytest.fixture
@@ -223,10 +356,12 @@ def test_a_policy_that_is_over_is_asked_once_more_and_never_again(house):
     assert ask_due_policies(now=house.now + HOUR) == 0
 
 
-def test_a_policy_that_nobody_asks_any_more_lets_go_of_the_station(house):
+def test_what_follows_from_the_sun_holds_no_longer_than_the_sun_is_known(house):
     house.set(Mode.SURPLUS)
-    [row] = Constraint.objects.filter(policy__isnull=False)
+    row = Constraint.objects.get(policy__isnull=False, fallback=False)
+    behind = Constraint.objects.get(policy__isnull=False, fallback=True)
     assert row.invalid_at - house.now <= timedelta(minutes=15)
+    assert behind.valid_at == row.invalid_at
 
 
 @pytest.mark.parametrize(

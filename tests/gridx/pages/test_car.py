@@ -11,8 +11,9 @@ from flexibility.emitters import Emitter, emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import ChargingPolicy, Constraint
 from flexibility.operations import Draft, DriverLimits, set_constraints, set_driver_limits
-from flexibility.policies.charging import Mode
-from flexibility.policies.operations import PolicyDraft, apply_policies, set_policy
+from flexibility.policies.asking import apply_policies
+from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from flexibility.resolver import EmitterKind
 from gridx import clock
 from gridx.pages.car import render_live
@@ -248,7 +249,7 @@ def test_a_grid_operators_dimming_is_named(home: Home):
 
 def test_a_stronger_policy_of_the_fleet_manager_wins_and_the_page_says_so(home: Home):
     home.set(Mode.OFF, by=home.cast.fleet, target=home.cast.lindenweg, priority=3_000)
-    home.set(Mode.SURPLUS)
+    home.set(Mode.FORCED)
     home.post("charge-now", until="1h")
     said = home.shown()
     assert "Waits: “off” of the fleet manager weighs more." in said
