@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from accounts import api as accounts
 from accounts.oauth_api import TokenView
 from flexibility import api as flexibility
+from flexibility import energy_management
 from flexibility.dimming import api as dimmings
 from flexibility.groups import ahead
 from flexibility.groups import api as groups
@@ -16,6 +17,7 @@ from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
 from measurements import api as measurements
+from measurements import raw_api as raw
 
 urlpatterns = [
     path("oauth/token", TokenView.as_view(), name="api_token"),
@@ -124,6 +126,21 @@ urlpatterns = [
         "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>",
         inventory.ApplianceDetail.as_view(),
         name="api_appliance",
+    ),
+    path(
+        "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>/measurements",
+        energy_management.CombinedMeasurements.as_view(),
+        name="api_combined_measurements",
+    ),
+    path(
+        "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>/measurements/appliance",
+        raw.ApplianceMeasurements.as_view(),
+        name="api_appliance_measurements",
+    ),
+    path(
+        "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>/measurements/energymanagement",
+        energy_management.EnergyManagement.as_view(),
+        name="api_energy_management",
     ),
     path(
         "gateways/<uuid:gateway_id>/appliances/<uuid:appliance_id>/ev/configuration",

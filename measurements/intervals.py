@@ -14,6 +14,9 @@ LIMITS: dict[Resolution, tuple[str, timedelta]] = {
     Resolution.WEEK: ("1 month", timedelta(days=31)),
     Resolution.MONTH: ("5 years", timedelta(days=5 * 365 + 2)),
 }
+# The same for single readings, at no resolution.
+RAW_LIMIT = "24 hours"
+_RAW_LONGEST = timedelta(hours=24)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
 # `+02:00` that was not escaped in a query arrives as ` 02:00`.
@@ -42,9 +45,19 @@ def check_length(span: Span, resolution: Resolution, zone: ZoneInfo) -> None:
     if resolution not in LIMITS:
         return
     words, most = LIMITS[resolution]
-    by_the_clock = _wall(span.until_at, zone) - _wall(span.from_at, zone)
-    if min(span.until_at - span.from_at, by_the_clock) > most:
+    if _length(span, zone) > most:
         raise ValueError(f"is longer than {words}, the limit at a resolution of {resolution}")
+
+
+def check_raw_length(span: Span, zone: ZoneInfo) -> None:
+    """The same where single readings are asked for."""
+    if _length(span, zone) > _RAW_LONGEST:
+        raise ValueError(f"is longer than {RAW_LIMIT}, the limit of single readings")
+
+
+def _length(span: Span, zone: ZoneInfo) -> timedelta:
+    by_the_clock = _wall(span.until_at, zone) - _wall(span.from_at, zone)
+    return min(span.until_at - span.from_at, by_the_clock)
 
 
 def _instant(text: str) -> datetime:

@@ -25,7 +25,7 @@ POWER_RESOLUTIONS = frozenset({Resolution.QUARTER, Resolution.HOUR})
 
 _PER_WH = 1000.0  # mWh
 _WS_PER_WH = 3600
-_PLUG_STATES = {
+PLUG_STATES = {
     Plug.UNPLUGGED: "UNPLUGGED",
     Plug.PLUGGED: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
     Plug.CHARGING: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
@@ -366,7 +366,7 @@ def _live_consumers(live: LiveFigures) -> dict[str, Any]:
             currentL1=_get(now.reading, "current_l1_a"),
             currentL2=_get(now.reading, "current_l2_a"),
             currentL3=_get(now.reading, "current_l3_a"),
-            plugState=_PLUG_STATES.get(_get(now.reading, "plug_state")),
+            plugState=PLUG_STATES.get(_get(now.reading, "plug_state")),
             readingTotal=_get(now.reading, "imported_wh"),
             stateOfCharge=_get(now.reading, "soc"),
         )

@@ -243,6 +243,9 @@ API = [
     Line("api_gateway", API_SEEN),
     Line("api_appliances", API_SEEN),
     Line("api_appliance", API_SEEN),
+    Line("api_appliance_measurements", API_SEEN, query=A_DAY),
+    Line("api_combined_measurements", API_SEEN, query=A_DAY),
+    Line("api_energy_management", API_SEEN, query=A_DAY),
     # Flexibility and constraints; the one of `things` is Mara's own.
     Line("api_system_flexibilities", API_SEEN),
     Line("api_system_flexibility", API_SEEN),

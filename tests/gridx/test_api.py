@@ -35,6 +35,9 @@ OF_ONE = {
     "api_gateway": {"gateway_id": "gateway"},
     "api_appliances": {"gateway_id": "gateway"},
     "api_appliance": {"gateway_id": "gateway", "appliance_id": "battery"},
+    "api_appliance_measurements": {"gateway_id": "gateway", "appliance_id": "battery"},
+    "api_combined_measurements": {"gateway_id": "gateway", "appliance_id": "battery"},
+    "api_energy_management": {"gateway_id": "gateway", "appliance_id": "battery"},
     "api_system_flexibilities": {"system_id": "lindenweg"},
     "api_system_flexibility": {"system_id": "lindenweg"},
     "api_system_clusters": {"system_id": "lindenweg"},
@@ -44,6 +47,12 @@ OF_ONE = {
     "api_flexibility": {"appliance_id": "battery"},
     "api_timeline": {"appliance_id": "battery"},
     "api_appliance_constraints": {"appliance_id": "battery"},
+}
+OF_INTERVAL = {
+    "api_system_historical",
+    "api_appliance_measurements",
+    "api_combined_measurements",
+    "api_energy_management",
 }
 # Lists and the caller's own.
 OF_CALLER = {
@@ -95,7 +104,7 @@ WRITES = {
 def address(name: str, cast: Cast | None = None) -> str:
     parts = OF_ONE.get(name, {})
     values = {key: getattr(cast, whose).pk if cast else uuid4() for key, whose in parts.items()}
-    query = f"?interval={INTERVAL}" if name == "api_system_historical" else ""
+    query = f"?interval={INTERVAL}" if name in OF_INTERVAL else ""
     return reverse(name, kwargs=values) + query
 
 

@@ -347,6 +347,27 @@ def test_the_typed_client_reads_measurements(site, typed):
         assert total == site.history(resolution.value)["total"]
 
 
+def test_the_typed_client_reads_what_was_read_of_each_appliance(site, typed):
+    cast = site.cast
+    where = "appliance.get_gateways_gateway_id_appliances_appliance_id_measurements"
+    end = site.interval[1]
+    interval = f"{(end - timedelta(hours=20)).isoformat()}/{end.isoformat()}"
+    asked = {"client": typed, "interval": interval}
+    for appliance in (cast.grid_meter, cast.pv, cast.battery):
+        found = operation(f"{where}_appliance").sync(cast.gateway.pk, appliance.pk, **asked)
+        assert len(found) > 1
+        assert found[0].measured_at < found[-1].measured_at
+    *_, last = found
+    assert last.battery.present_charge == 853_000
+    assert operation(where).sync(cast.gateway.pk, cast.pv.pk, **asked)
+    told = operation(f"{where}_energymanagement").sync(cast.gateway.pk, cast.pv.pk, **asked)
+    assert not told.to_dict()
+    refused = operation(f"{where}_appliance").sync(
+        cast.gateway.pk, cast.pv.pk, client=typed, interval="2026-06-01T00:00Z/2026-06-03T00:00Z"
+    )
+    assert "24 hours" in refused.details[0]
+
+
 def test_the_typed_client_reads_refusals(site, typed):
     historical = operation("system.get_systems_system_id_historical")
     refused = historical.sync(site.cast.lindenweg.pk, client=typed, interval="today")
