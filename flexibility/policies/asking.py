@@ -18,7 +18,7 @@ from django.db.models import F, Q, QuerySet
 from flexibility.isolated import isolated
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
 from flexibility.policies import charging
-from flexibility.policies.site import KnownSite, OthersNow
+from flexibility.policies.site import KnownSite, Others
 from flexibility.policies.standing import policies_by_station, stations_of
 from flexibility.policies.terms import (
     DEFAULTS,
@@ -32,7 +32,7 @@ from flexibility.policies.terms import (
     Wish,
 )
 from flexibility.resolver import EmitterKind
-from flexibility.resolving import hold_systems, resolve_systems
+from flexibility.resolving import HORIZON, hold_systems, resolve_systems
 from flexibility.targets import systems_of
 from inventory.models import Appliance, System
 
@@ -48,10 +48,10 @@ Place = tuple[UUID, UUID, bool]
 def due_policies(*, now: datetime) -> QuerySet[ChargingPolicy]:
     """The policies that were not asked for a while; one that is over is asked once more."""
     return ChargingPolicy.objects.filter(
-        Q(asked_at=None) | Q(asked_at__lte=now - EVERY),
+        Q(asked_at=None) | Q(asked_at__lte=now - EVERY, valid_at__lte=now),
         Q(asked_at=None) | Q(invalid_at=None) | Q(asked_at__lt=F("invalid_at")),
         withdrawn_at=None,
-        valid_at__lte=now,
+        valid_at__lte=now + HORIZON,
     )
 
 
@@ -72,7 +72,12 @@ def apply_policies(*, system: UUID, now: datetime) -> None:
     with transaction.atomic():
         hold_systems([system])
         stations = list(stations_of(System(pk=system)).select_related("system"))
-        policies = policies_by_station(system, stations, now)
+        standing_or_coming = policies_by_station(system, stations, now=now, until_at=now + HORIZON)
+        policies = {
+            station: begun
+            for station, some in standing_or_coming.items()
+            if (begun := [one for one in some if one.valid_at <= now])
+        }
         standing = {
             (row.appliance_id, row.policy_id, row.fallback): row
             for row in Constraint.objects.filter(
@@ -86,13 +91,20 @@ def apply_policies(*, system: UUID, now: datetime) -> None:
             for row in ChargingState.objects.filter(appliance__in=[one.pk for one in stations])
         }
         site = KnownSite(system, stations)
-        answers = _Asking(site, stations, policies, states, standing, now).answers()
-        by_id = {policy.pk: policy for some in policies.values() for policy in some}
+        others = Others(stations, now=now, until_at=_last_departure(standing_or_coming, now))
+        answers = _Asking(site, others, stations, policies, states, standing, now).answers()
+        by_id = {policy.pk: policy for some in standing_or_coming.values() for policy in some}
         wishes = {
             place: wish
             for (station, policy), answer in answers.items()
             for place, wish in _wishes(station, by_id[policy], answer.wish, standing, now).items()
         }
+        for station, some in standing_or_coming.items():
+            for policy in some:
+                if policy.valid_at > now:
+                    wishes[station, policy.pk, True] = _ahead(
+                        site, others, station, policy, standing.get((station, policy.pk, True)), now
+                    )
         changed = _end(standing, wishes, now)
         for place, wish in wishes.items():
             changed |= _keep(standing.get(place), place, by_id[place[1]], wish)
@@ -112,21 +124,17 @@ class _Asking:
     def __init__(
         self,
         site: KnownSite,
+        others: Others,
         stations: Sequence[Appliance],
         policies: Mapping[UUID, list[ChargingPolicy]],
         states: Mapping[Pair, ChargingState],
         standing: Mapping[Place, Constraint],
         now: datetime,
     ) -> None:
-        self.site, self.policies, self.states, self.now = site, policies, states, now
+        self.site, self.others, self.policies = site, others, policies
+        self.states, self.now = states, now
         self.stations = [one for one in stations if one.pk in policies]
         self.overruled = _overruled(policies, standing)
-        departures = [
-            one.departs_at for some in policies.values() for one in some if one.departs_at
-        ]
-        self.others = (
-            OthersNow(self.stations, now=now, until_at=max(departures)) if departures else None
-        )
 
     def answers(self) -> dict[Pair, Answer]:
         found: dict[Pair, Answer] = {}
@@ -164,29 +172,37 @@ class _Asking:
 
     def _demand(self, station: Appliance, policy: ChargingPolicy) -> Demand:
         state = self.states.get((station.pk, policy.pk))
-        departure = None
-        if policy.mode == Mode.DEPARTURE:
-            departure = Departure(
-                policy.energy_wh,
-                policy.departs_at,
-                self._charged_wh(station, state),
-                self.others.leave(
-                    station.pk, priority=policy.priority, created_at=policy.created_at
-                ),
-            )
-        return Demand(
-            station=self.site.station(station.pk),
-            mode=Mode(policy.mode),
-            departure=departure,
-            until=policy.invalid_at,
-            state=msgspec.convert(state.memory, State) if state and state.memory else None,
-        )
+        charged_wh = _charged_wh(self.site, station.pk, state)
+        demand = _demand(self.site, self.others, station.pk, policy, charged_wh)
+        memory = state.memory if state else None
+        return replace(demand, state=msgspec.convert(memory, State) if memory else None)
 
-    def _charged_wh(self, station: Appliance, state: ChargingState | None) -> float:
-        counter_wh = self.site.counter_wh(station.pk)
-        from_wh = counter_wh if state is None else state.from_wh
-        known = counter_wh is not None and from_wh is not None
-        return max(0.0, counter_wh - from_wh) if known else 0.0
+
+def _demand(
+    site: KnownSite, others: Others, station: UUID, policy: ChargingPolicy, charged_wh: float
+) -> Demand:
+    departure = None
+    if policy.mode == Mode.DEPARTURE:
+        rooms = others.leave(station, priority=policy.priority, created_at=policy.created_at)
+        departure = Departure(policy.energy_wh, policy.departs_at, charged_wh, rooms)
+    return Demand(
+        station=site.station(station, others.leave_now(station)),
+        mode=Mode(policy.mode),
+        departure=departure,
+        until=policy.invalid_at,
+    )
+
+
+def _charged_wh(site: KnownSite, station: UUID, state: ChargingState | None) -> float:
+    counter_wh = site.counter_wh(station)
+    from_wh = counter_wh if state is None else state.from_wh
+    known = counter_wh is not None and from_wh is not None
+    return max(0.0, counter_wh - from_wh) if known else 0.0
+
+
+def _last_departure(policies: Mapping[UUID, list[ChargingPolicy]], now: datetime) -> datetime:
+    departures = (one.departs_at for some in policies.values() for one in some)
+    return max(filter(None, departures), default=now)
 
 
 def _overruled(
@@ -247,6 +263,21 @@ def _wishes(
     if wish.alone is not None and ends < last:
         found[station, policy.pk, True] = _Kept(wish.alone, ends, last)
     return found
+
+
+def _ahead(
+    site: KnownSite,
+    others: Others,
+    station: UUID,
+    policy: ChargingPolicy,
+    row: Constraint | None,
+    now: datetime,
+) -> _Kept:
+    """What a policy that begins later asks for until it is asked then."""
+    demand = _demand(site, others, station, policy, 0.0)
+    asks = charging.ask_ahead(demand, at=policy.valid_at)
+    last = policy.invalid_at or (row and row.invalid_at) or now + DEFAULTS.fixed_for
+    return _Kept(asks, policy.valid_at, last)
 
 
 def _asked(row: Constraint) -> Asks:

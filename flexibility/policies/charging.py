@@ -73,6 +73,16 @@ def ask(
     )
 
 
+def ask_ahead(demand: Demand, *, at: datetime, tuning: Tuning = DEFAULTS) -> Asks:
+    """What a policy that begins at a later instant is to ask for then: what needs no sun.
+
+    Nobody knows the surplus of then.
+    """
+    case = _case_of(replace(demand, state=None), at, tuning)
+    answer = _answer(case, None, None, at, tuning)
+    return answer.wish.alone or answer.wish.asks
+
+
 def surplus_w(
     site: Site, stations: Sequence[Station], *, now: datetime, tuning: Tuning = DEFAULTS
 ) -> float | None:
@@ -110,7 +120,8 @@ def split_surplus(surplus: float, stations: Sequence[Station]) -> tuple[float, .
 class _Case:
     """A demand, what is remembered of it, and what it takes whatever the surplus is (W).
 
-    `shares`: whether it takes part in the surplus.
+    `shares`: whether it takes part in the surplus. `idle_since`: since when its vehicle takes
+    nothing; `is_idle`: for so long that it counts as full.
     """
 
     demand: Demand
@@ -118,25 +129,42 @@ class _Case:
     plan: Plan | None
     firm_w: float
     shares: bool
+    idle_since: datetime | None
+    is_idle: bool
 
 
 def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
     station, mode = demand.station, demand.mode
     state, plan, firm = _remembered(demand, now, tuning), None, 0.0
-    shares = station.plugged and mode not in (Mode.FORCED, Mode.OFF)
+    if station.most_w is not None and not station.is_held:
+        # Asking for more than others leave would be in vain. Where they pause it, the wish waits
+        # for their end.
+        station = replace(station, max_w=min(station.max_w, station.most_w))
+    idle_since = _idle_since(state, station, now, tuning)
+    is_idle = idle_since is not None and now - idle_since >= tuning.idle_after
+    shares = (
+        station.plugged
+        and not station.is_held
+        and not is_idle
+        and mode not in (Mode.FORCED, Mode.OFF)
+    )
     if mode is Mode.MINIMUM_AND_SURPLUS:
         firm = station.min_w
     elif demand.departure is not None:
-        plan = plan_departure(demand.departure, station, now=now, tuning=tuning)
-        if plan.most_w:
-            # Asking for more than others leave would be in vain. Where they pause it, the wish
-            # waits for their end.
-            station = replace(station, max_w=plan.most_w)
-            demand = replace(demand, station=station)
+        plan = plan_departure(demand.departure, demand.station, now=now, tuning=tuning)
         firm = firm_w(plan, station, state.firm_w, now, tuning)
         # At full power there is nothing to add, and its draw is a load like any other.
-        shares = shares and plan.left_wh > 0 and plan.most_w > 0 and firm < station.max_w
-    return _Case(demand, state, plan, firm, shares)
+        shares = shares and plan.left_wh > 0 and firm < station.max_w
+    demand = replace(demand, station=station)
+    return _Case(demand, state, plan, firm, shares, idle_since, is_idle)
+
+
+def _idle_since(state: State, station: Station, now: datetime, tuning: Tuning) -> datetime | None:
+    """Since when the vehicle takes nothing, although it is left its minimum."""
+    drawn = _fresh(station.power, now, tuning)
+    if not station.plugged or station.is_held or not state.told_w or drawn is None:
+        return None
+    return None if drawn >= station.min_w / 2 else state.idle_since or now
 
 
 def _remembered(demand: Demand, now: datetime, tuning: Tuning) -> State:
@@ -252,7 +280,7 @@ def _answer(
             station.key, _wish(case, now, tuning.fixed_for, reason, Asks(max_w=0.0)), State(now)
         )
     if plan is not None and case.firm_w >= station.max_w:
-        wish = _full_power(case, now, tuning.valid_for, _in_a_hurry(plan))
+        wish = _full_power(case, now, tuning.valid_for, _in_a_hurry(plan, is_held=station.is_held))
         return Answer(station.key, wish, State(now, running=True, firm_w=case.firm_w))
     return _within_share(case, share or _without_share(case), surplus, now, tuning)
 
@@ -262,10 +290,10 @@ def _full_power(case: _Case, now: datetime, lasts: timedelta, reason: Reason) ->
     return _wish(case, now, lasts, reason, asks)
 
 
-def _in_a_hurry(plan: Plan) -> Reason:
+def _in_a_hurry(plan: Plan, *, is_held: bool) -> Reason:
     why = Why.UNREACHABLE if plan.missing_wh else Why.LATE
     return Reason(
-        why=why if plan.most_w else Why.HELD,
+        why=Why.HELD if is_held else why,
         needed_w=plan.needed_w,
         left_wh=plan.left_wh,
         missing_wh=plan.missing_wh,
@@ -274,7 +302,13 @@ def _in_a_hurry(plan: Plan) -> Reason:
 
 
 def _without_share(case: _Case) -> _Share:
-    """What a station has that nothing is plugged into: what it must have, as from any source."""
+    """What a station has that takes no share: what it must have, as from any source.
+
+    One whose vehicle seems to be full may take its minimum, or nobody would see it go on.
+    """
+    if case.is_idle and not case.firm_w:
+        least_w = case.demand.station.min_w
+        return _Share(True, None, True, least_w, least_w, 0.0)
     return _Share(case.firm_w > 0, None, False, case.firm_w, case.firm_w, 0.0)
 
 
@@ -300,6 +334,7 @@ def _within_share(
         now,
         running=share.running,
         since=share.since,
+        idle_since=case.idle_since,
         told_w=limit if share.running else None,
         firm_w=case.firm_w if plan is not None and case.firm_w else None,
     )
@@ -307,8 +342,10 @@ def _within_share(
 
 
 def _why(case: _Case, share: _Share, limit: float, surplus: float | None) -> Why:
-    if case.plan is not None and not case.plan.most_w:
+    if case.demand.station.is_held:
         return Why.HELD
+    if case.is_idle:
+        return Why.IDLE
     if case.firm_w and limit <= case.firm_w:
         return Why.MINIMUM if case.plan is None else Why.STEADY
     if share.running:

@@ -20,7 +20,7 @@ _HOUR = timedelta(hours=1)
 class Plan:
     """How a departure stands.
 
-    `most_w`: what the station may have now, 0 where others pause it. `needed_w`: the least
+    `needed_w`: the least
     constant power that reaches the goal where others leave so much, at most the station's maximum.
     `latest_start_at`: until when it may wait, and still reach the goal with the minimum; in the
     past where it may not. `missing_wh`: what full power does not reach until departure, and
@@ -29,7 +29,6 @@ class Plan:
     """
 
     left_wh: float
-    most_w: float
     needed_w: float
     latest_start_at: datetime
     missing_wh: float = 0.0
@@ -61,7 +60,6 @@ def plan_departure(
     unreachable = missing >= NEGLIGIBLE_WH
     return Plan(
         left_wh=left,
-        most_w=spans[0].max_w,
         needed_w=0.0 if not left else station.max_w if needed is None else needed,
         latest_start_at=_latest_start(left, station.min_w, in_time, min(now, ready_at)),
         missing_wh=missing if unreachable else 0.0,

@@ -11,10 +11,11 @@ from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy
+from flexibility.operations import LONGEST_VALIDITY
 from flexibility.policies import charging
 from flexibility.policies.asking import apply_policies
 from flexibility.policies.departures import Plan, plan_departure
-from flexibility.policies.site import KnownSite, OthersNow
+from flexibility.policies.site import KnownSite, Others
 from flexibility.policies.standing import Target, policies_of, stations_of
 from flexibility.policies.terms import MOST_WH, Answer, Demand, Departure, Mode, Station
 from flexibility.resolver import EmitterKind
@@ -119,10 +120,10 @@ def try_policy(
     _check(draft, now)
     priority = _priority(emitter, draft.priority)
     site = KnownSite(appliance.system_id, [appliance])
-    station = site.station(appliance.pk)
+    others = Others([appliance], now=now, until_at=draft.departs_at or now)
+    station = site.station(appliance.pk, others.leave_now(appliance.pk))
     departure = None
     if draft.mode is Mode.DEPARTURE:
-        others = OthersNow([appliance], now=now, until_at=draft.departs_at)
         rooms = others.leave(appliance.pk, priority=priority, created_at=now)
         departure = Departure(draft.energy_wh, draft.departs_at, rooms=rooms)
     demand = Demand(station=station, mode=draft.mode, departure=departure)
@@ -162,6 +163,9 @@ def _check(draft: PolicyDraft, now: datetime) -> None:
         raise UnableToConstrain("departs_at", _("It ends before it begins."))
     if draft.invalid_at is not None and draft.invalid_at <= max(begins, now):
         raise UnableToConstrain("invalid_at", _("It would be over already."))
+    for name, at in (("departs_at", draft.departs_at), ("invalid_at", draft.invalid_at)):
+        if at is not None and at > now + LONGEST_VALIDITY:
+            raise UnableToConstrain(name, _("At most %d days ahead.") % LONGEST_VALIDITY.days)
 
 
 def may_end(policy: ChargingPolicy, by: Emitter) -> bool:

@@ -154,6 +154,8 @@ def _because(reason: Reason) -> str:
                 "Pauses: others leave it less than the %(least)s that it needs. It goes on when "
                 "they end, and will be ready in time."
             )
+        case Why.IDLE:
+            return _("The car takes nothing: it may be full. It may go on with %(least)s.")
         case Why.REACHED:
             return _("Pauses: the car has got what was asked for.")
 

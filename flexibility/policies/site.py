@@ -11,7 +11,7 @@ from uuid import UUID
 from flexibility import resolver
 from flexibility.models import Constraint
 from flexibility.policies.terms import Reading, Room, Site, Station
-from flexibility.resolver import Boundary, EmitterKind, timeline
+from flexibility.resolver import Boundary, EmitterKind, resolve, timeline
 from flexibility.standing import as_pure, standing_constraints
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance
@@ -67,8 +67,11 @@ class KnownSite:
             ),
         )
 
-    def station(self, appliance_id: UUID) -> Station:
-        """A station with its physical limits, as far as its driver states them."""
+    def station(self, appliance_id: UUID, most_w: float | None = None) -> Station:
+        """A station with its physical limits, as far as its driver states them.
+
+        `most_w` is what others leave it now.
+        """
         driver, reading = self._drivers.get(appliance_id), self._by_id[appliance_id]
         limits = {
             name: getattr(driver, name)
@@ -77,7 +80,11 @@ class KnownSite:
         }
         is_plugged = reading is None or reading.plug_state != Plug.UNPLUGGED
         return Station(
-            key=str(appliance_id), power=self._power(appliance_id), plugged=is_plugged, **limits
+            key=str(appliance_id),
+            most_w=most_w,
+            power=self._power(appliance_id),
+            plugged=is_plugged,
+            **limits,
         )
 
     def counter_wh(self, appliance_id: UUID) -> float | None:
@@ -91,12 +98,22 @@ class KnownSite:
         return Reading(reading.power_at or reading.at, reading.power_w)
 
 
-class OthersNow:
-    """What others ask of stations while their departures are due, and beyond."""
+class Others:
+    """What others ask of stations, now and until departures, and beyond."""
 
     def __init__(self, stations: Sequence[Appliance], *, now: datetime, until_at: datetime) -> None:
         self._now, self._horizon = now, until_at + _BEYOND
         self._rows = standing_constraints(stations, from_at=now, until_at=self._horizon)
+
+    def leave_now(self, station: UUID) -> float | None:
+        """The most that all but policies leave a station now; None where nobody limits it.
+
+        Shares of limits do not count: they are divided by what policies leave.
+        """
+        apart = (EmitterKind.CHARGING_POLICY, EmitterKind.CLUSTER_LIMIT)
+        rows = [row for row in self._rows[station] if row.emitter_kind not in apart]
+        most_w = _most_w(resolve(map(as_pure, rows), at=self._now).boundary)
+        return None if most_w == inf else most_w
 
     def leave(self, station: UUID, *, priority: int, created_at: datetime) -> tuple[Room, ...]:
         """What all that weighs more than such a policy leaves a station, its driver included.

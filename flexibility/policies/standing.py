@@ -1,6 +1,6 @@
 """Which charging policies concern which stations, and which of them asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -25,15 +25,18 @@ def stations_of(target: Target) -> QuerySet[Appliance]:
 
 
 def policies_by_station(
-    system: UUID, stations: Sequence[Appliance], now: datetime
-) -> Mapping[UUID, list[ChargingPolicy]]:
-    """By station (id) the policies that concern it now, the one that weighs most first."""
+    system: UUID, stations: Sequence[Appliance], *, now: datetime, until_at: datetime | None = None
+) -> dict[UUID, list[ChargingPolicy]]:
+    """By station (id) the policies that concern it now, the one that weighs most first.
+
+    With `until_at` also those that begin by then.
+    """
     rows = (
         ChargingPolicy.objects.filter(
             not_over(now),
             Q(system=system) | Q(cluster__system=system) | Q(appliance__system=system),
             withdrawn_at=None,
-            valid_at__lte=now,
+            valid_at__lte=until_at or now,
         )
         .select_related("appliance", "cluster", "system", "emitter")
         .order_by("-priority", "-created_at", "pk")
@@ -57,7 +60,7 @@ def _concerned(row: ChargingPolicy, stations: Sequence[Appliance]) -> set[UUID]:
 
 def policies_of(*, station: Appliance, now: datetime) -> list[ChargingPolicy]:
     """The policies that concern a station now, the one that weighs most first."""
-    return policies_by_station(station.system_id, [station], now).get(station.pk, [])
+    return policies_by_station(station.system_id, [station], now=now).get(station.pk, [])
 
 
 def policies_on(*, target: Target, now: datetime) -> QuerySet[ChargingPolicy]:

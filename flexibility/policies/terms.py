@@ -54,6 +54,7 @@ class Why(StrEnum):
     LATE = "late"  # charges at full power: nothing less reaches the goal
     UNREACHABLE = "unreachable"  # charges at full power, and not even that reaches the goal
     HELD = "held"  # pauses: others leave less than the minimum, whatever the goal needs
+    IDLE = "idle"  # may charge with the minimum, but the vehicle takes nothing: it may be full
     REACHED = "reached"  # pauses: the goal is reached
 
 
@@ -77,14 +78,21 @@ class Site:
 class Station:
     """A charging station: its limits while it charges (W, 1 ≤ min ≤ max) and its latest power.
 
-    One that is known to be not `plugged`, or whose vehicle is full, takes no share of the surplus.
+    `most_w` is what others leave it now, None where nobody limits it. One that is known to be not
+    `plugged`, that others pause, or whose vehicle is full, takes no share of the surplus.
     """
 
     key: str
     min_w: float = UNKNOWN_MIN_W
     max_w: float = UNKNOWN_MAX_W
+    most_w: float | None = None
     power: Reading | None = None
     plugged: bool = True
+
+    @property
+    def is_held(self) -> bool:
+        """Whether others leave it less than its minimum, so that it pauses."""
+        return self.most_w is not None and self.most_w < self.min_w
 
     def __post_init__(self) -> None:
         if not (1 <= self.min_w <= self.max_w and isfinite(self.max_w)):
@@ -128,6 +136,7 @@ class State:
     """What the next call needs to know of this one.
 
     `since`: from when on the surplus has contradicted `running`; None where it does not.
+    `idle_since`: from when on the vehicle has taken nothing of what it was left.
     `told_w`: the limit told last while running. `firm_w`: what a departure needs for certain,
     None while it may still wait for surplus.
     """
@@ -135,6 +144,7 @@ class State:
     at: datetime
     running: bool = False
     since: datetime | None = None
+    idle_since: datetime | None = None
     told_w: float | None = None
     firm_w: float | None = None
 
@@ -158,18 +168,20 @@ class Demand:
 class Tuning:
     """How patient and how exact policies are.
 
-    `stale_after`: from which age on a reading says nothing. `valid_for`: how long a wish that
-    follows from readings lasts, and after which pause a state is forgotten; `fixed_for`: how long
-    one that does not, which is as long as any constraint may. `step_w`, `band_share`: the steps of
-    limits, and how much more than one (a step, or that share of the limit) is needed before they go
-    up. `reserve`: how long before departure the goal is to be reached, for readings and computing
-    lag. `release`: how much time to spare a departure must have won before it stops charging to
-    wait for surplus again.
-    `battery_yields`: whether what the house's batteries take counts as surplus.
+    `idle_after`: how long a vehicle takes nothing until it counts as full, and others have its
+    share. `stale_after`: from which age on a reading says nothing. `valid_for`: how long a wish
+    that follows from readings lasts, and after which pause a state is forgotten; `fixed_for`: how
+    long one that does not, which is as long as any constraint may. `step_w`, `band_share`: the
+    steps of limits, and how much more than one (a step, or that share of the limit) is needed
+    before they go up. `reserve`: how long before departure the goal is to be reached, for readings
+    and computing lag. `release`: how much time to spare a departure must have won before it stops
+    charging to wait for surplus again. `battery_yields`: whether what the house's batteries take
+    counts as surplus.
     """
 
     start_after: timedelta = timedelta(seconds=60)
     stop_after: timedelta = timedelta(seconds=180)
+    idle_after: timedelta = timedelta(minutes=5)
     stale_after: timedelta = timedelta(minutes=2)
     valid_for: timedelta = timedelta(minutes=15)
     fixed_for: timedelta = timedelta(days=400)

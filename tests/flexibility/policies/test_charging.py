@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from flexibility.policies.terms import (
     Departure,
     Mode,
     Reading,
+    Room,
     Site,
     State,
     Station,
@@ -489,10 +491,102 @@ def test_what_it_needs_is_told_in_steps_too():
         assert wish.asks.min_w == told
 
 
-def test_it_knows_what_others_leave_to_the_station():
-    limited = replace(STATION, max_w=5_000)
-    plan = plan_departure(departing(15_000, 2), limited, now=NOON)
-    assert (plan.missing_wh, plan.reachable_at) == (5_000, NOON + 3 * HOUR)
+def rooms(*steps):
+    """What others leave: W from so many hours after noon on."""
+    return tuple(Room(NOON + hours * HOUR, max_w) for hours, max_w in steps)
+
+
+@pytest.mark.parametrize(
+    ("energy_wh", "hours", "left", "needed_w", "missing_wh", "reachable_at"),
+    [
+        # All the time less than it could do.
+        (15_000, 2, rooms((0, 5_000)), 11_000, 5_000, NOON + 3 * HOUR),
+        # Less for an hour, then as much as it can.
+        (15_000, 2, rooms((0, 5_000), (1, inf)), None, 0, None),
+        # A pause, then too little time.
+        (15_000, 2, rooms((0, 0), (1, inf)), 11_000, 4_000, NOON + (1 + 15 / 11) * HOUR),
+        # Less than the minimum is a pause.
+        (15_000, 2, rooms((0, 3_000), (1, inf)), 11_000, 4_000, NOON + (1 + 15 / 11) * HOUR),
+        # Never enough.
+        (15_000, 2, rooms((0, 0)), 11_000, 15_000, None),
+        # What comes after the departure helps nobody by then.
+        (15_000, 2, rooms((0, 5_000), (3, inf)), 11_000, 5_000, NOON + 3 * HOUR),
+    ],
+)
+def test_a_departure_knows_what_others_leave_and_until_when(
+    energy_wh, hours, left, needed_w, missing_wh, reachable_at
+):
+    departure = replace(departing(energy_wh, hours), rooms=left)
+    plan = plan_departure(departure, STATION, now=NOON, tuning=Tuning(reserve=timedelta()))
+    assert plan.missing_wh == pytest.approx(missing_wh)
+    assert plan.reachable_at == (
+        reachable_at and pytest.approx(reachable_at, abs=timedelta(seconds=1))
+    )
+    if needed_w is not None:
+        assert plan.needed_w == needed_w
+
+
+@given(
+    st.floats(500, 60_000),
+    st.floats(0.2, 12),
+    st.lists(st.tuples(st.floats(0.1, 5), st.sampled_from([0, 3_000, 4_140, 6_000, inf]))),
+)
+def test_what_a_departure_needs_is_just_enough_where_others_leave_it(energy_wh, hours, steps):
+    at, left = 0.0, [(0.0, 7_000.0)]
+    for lasts, max_w in steps:
+        at += lasts
+        left.append((at, max_w))
+    departure = replace(departing(energy_wh, hours), rooms=rooms(*left))
+    plan = plan_departure(departure, STATION, now=NOON, tuning=Tuning(reserve=timedelta()))
+    ends = [*(begin for begin, _w in left[1:]), inf]
+    charged_wh = sum(
+        min(plan.needed_w, max_w) * max(0.0, min(end, hours) - begin)
+        for (begin, max_w), end in zip(left, ends, strict=True)
+        if max_w >= STATION.min_w
+    )
+    if plan.missing_wh:
+        assert charged_wh == pytest.approx(energy_wh - plan.missing_wh, abs=1)
+    else:
+        assert charged_wh == pytest.approx(energy_wh, abs=2)
+
+
+def test_who_is_paused_by_others_leaves_the_sun_to_the_rest():
+    held, free = replace(STATION, most_w=0), replace(STATION, key="b")
+    demands = [Demand(station=one, mode=Mode.SURPLUS) for one in (held, free)]
+    first, second = ask(demands, site_with(5_000), now=NOON)
+    assert (first.wish.asks.max_w, first.wish.reason.why) == (0, Why.HELD)
+    assert second.wish.reason.why is Why.STARTING
+
+
+def test_a_station_is_dealt_no_more_sun_than_others_leave_it():
+    day = Day(Mode.SURPLUS, replace(STATION, most_w=5_000), replace(STATION, key="b"))
+    for _ in range(4):
+        wishes = day.step(14_000)
+    assert limits_of(wishes) == [5_000, 9_000]
+
+
+def test_a_full_car_leaves_its_share_to_others_and_may_go_on():
+    full, other = State(NOON, running=True, told_w=5_000), Station(key="b", max_w=11_000)
+    day = {"a": full, "b": State(NOON, running=False)}
+    at = NOON
+    for _ in range(40):
+        at += timedelta(seconds=10)
+        demands = [
+            Demand(station=replace(STATION, power=read(0, at)), mode=Mode.SURPLUS, state=day["a"]),
+            Demand(station=replace(other, power=read(0, at)), mode=Mode.SURPLUS, state=day["b"]),
+        ]
+        first, second = ask(demands, site_with(5_000, at=at), now=at)
+        day = {"a": first.state, "b": second.state}
+    assert (first.wish.asks.max_w, first.wish.reason.why) == (4_140, Why.IDLE)
+    assert (second.wish.asks.max_w, second.wish.reason.why) == (5_000, Why.SURPLUS)
+    at += timedelta(seconds=10)
+    again = replace(STATION, power=read(4_140, at))
+    [first] = ask(
+        [Demand(station=again, mode=Mode.SURPLUS, state=day["a"])],
+        site_with(5_000, drawn=4_140, at=at),
+        now=at,
+    )
+    assert first.wish.reason.why is Why.SURPLUS
 
 
 def test_a_departure_belongs_to_its_mode_and_to_no_other():

@@ -342,6 +342,32 @@ def test_each_kind_of_emitter_has_one_a_target(house):
     assert not standing.all().exists()
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [(Mode.OFF, {"set_point_w": 0}), (Mode.SURPLUS, {"max_w": 0}), (Mode.FORCED, {})],
+)
+def test_a_policy_that_begins_later_is_told_beforehand(house, mode, told):
+    begins, ends = house.now + HOUR, house.now + 3 * HOUR
+    house.set(mode, valid_at=begins, invalid_at=ends)
+    assert house.station().set_point_w is None
+    at = house.told()
+    assert at(begins - MINUTE).get("max_w") == 22_000
+    assert told.items() <= at(begins).items()
+    assert at(ends).get("set_point_w") is None
+    house.live(grid_w=0, minutes=61)
+    rows = Constraint.objects.filter(policy__isnull=False, withdrawn_at=None)
+    assert {row.fallback for row in rows} == ({False, True} if mode is Mode.SURPLUS else {False})
+    assert ChargingState.objects.get().reason["why"] == (
+        "too_little" if mode is Mode.SURPLUS else mode.value
+    )
+
+
+def test_what_a_stronger_constraint_holds_back_takes_no_sun_from_others(house, garage):
+    house.set(Mode.SURPLUS, target=garage)
+    house.constrain(Draft(max_w=1_000, invalid_at=house.now + 4 * HOUR))
+    assert shares_of(house, grid_w=-5_000) == [0, 5_000]
+
+
 def test_a_policy_ends_by_itself(house):
     house.set(Mode.OFF, invalid_at=house.now + HOUR)
     [row] = Constraint.objects.filter(policy__isnull=False)
@@ -382,6 +408,7 @@ def test_what_follows_from_the_sun_holds_no_longer_than_the_sun_is_known(house):
         ),
         ({"mode": Mode.SURPLUS, "energy_wh": 1_000}, "energy_wh"),
         ({"mode": Mode.SURPLUS, "invalid_at": -HOUR}, "invalid_at"),
+        ({"mode": Mode.SURPLUS, "invalid_at": timedelta(days=401)}, "invalid_at"),
         ({"mode": Mode.SURPLUS, "priority": 10_000}, "priority"),
     ],
 )
