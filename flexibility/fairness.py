@@ -1,4 +1,7 @@
-"""Who was held back by shared limits, and for how long: from the audit of what was resolved."""
+"""Who was held back by shared limits, and for how long: from the audit of what was resolved.
+
+The share of one that asked for nothing, a charging station without a car, held nobody back.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +21,8 @@ _HELD = """
            coalesce(sum(lasted) FILTER (WHERE is_share AND max_w <= 0), interval '0'),
            count(*) FILTER (WHERE is_share AND max_w <= 0 AND NOT (was_share AND was_w <= 0))
     FROM (
-        SELECT appliance_key, max_w,
-               deciders ->> 'max_w' = ANY(%(shares)s) AS is_share,
-               coalesce(lag(deciders ->> 'max_w') OVER one = ANY(%(shares)s), false) AS was_share,
+        SELECT appliance_key, max_w, is_share,
+               coalesce(lag(is_share) OVER one, false) AS was_share,
                coalesce(lag(max_w) OVER one, 1) AS was_w,
                least(coalesce(lead(at) OVER one, %(until)s), %(until)s)
                    - greatest(at, %(from)s) AS lasted
@@ -32,6 +34,15 @@ _HELD = """
         JOIN flexibility_resolvedboundary AS boundary
             ON system_key = %(system)s AND appliance_key = one_of.key
             AND at >= begun.since AND at < %(until)s
+        CROSS JOIN LATERAL (
+            SELECT coalesce(
+                deciders ->> 'max_w' = ANY(%(shares)s)
+                AND NOT inputs @> jsonb_build_array(
+                    jsonb_build_object('id', deciders ->> 'max_w', 'idle', true)
+                ),
+                false
+            ) AS is_share
+        ) AS held_by
         WINDOW one AS (PARTITION BY appliance_key ORDER BY at)
     ) AS held GROUP BY appliance_key
 """

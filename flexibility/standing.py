@@ -72,7 +72,7 @@ def members_of(target: Appliance | Cluster | SystemPool | System) -> QuerySet[Ap
 def _within(from_at: datetime, until_at: datetime) -> QuerySet[Constraint]:
     return (
         Constraint.objects.filter(not_over(from_at), withdrawn_at=None, valid_at__lt=until_at)
-        .select_related("emitter", "limit", "policy")
+        .select_related("emitter", "limit", "share", "policy")
         .defer("limit__tallies", "limit__order")
     )
 

@@ -300,8 +300,11 @@ def _save_shares(
             if _change(row, _share(row, by_key[limit], kept, now)):
                 shares.append(row)
                 systems.add(system)
+            audited = _audited(row.share)
             if _change(row.share, _state(row, kept, now)):
                 states.append(row.share)
+                if _audited(row.share) != audited:
+                    systems.add(system)
     systems |= _end([row for row in known.values() if row.withdrawn_at is None], now)
     Constraint.objects.bulk_create(
         shares,
@@ -352,6 +355,11 @@ def _state(row: Constraint, kept: Kept, now: datetime) -> dict[str, Any]:
         # Turns begin with the limit.
         told |= dict.fromkeys(_TURNS)
     return told | {"wide_min_w": kept.wide.min_w, "wide_max_w": kept.wide.max_w}
+
+
+def _audited(share: Share) -> tuple[str, str, bool]:
+    """What the audit keeps of how a share came about."""
+    return share.why_min, share.why_max, share.asks_since is None
 
 
 def _next_due(limit: SharedLimit, now: datetime) -> datetime:

@@ -27,6 +27,8 @@ from measurements.formats import energy, number
 DAYS = (1, 7, 30)
 COLUMNS = ("appliance_id", "appliance", "held_back_h", "paused_h", "pauses", "drawn_kwh")
 _WIDTH = 1000
+# Less would be said as 0.0 h.
+_LEAST_SAID = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def _hours(span: timedelta) -> str:
 
 def _summary(found: Sequence[Held]) -> str:
     """Whom it hit most, and whom least."""
-    hit = [one for one in found if one.held_back or one.paused]
+    hit = [one for one in found if one.held_back + one.paused >= _LEAST_SAID]
     if not hit:
         return _("Nobody was held back.")
     most, least = found[0], found[-1]

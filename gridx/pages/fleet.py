@@ -26,7 +26,7 @@ from flexibility.together import Together, together
 from gridx import clock
 from gridx.pages.lines import group_url, title_of
 from gridx.pages.shown import today_of
-from inventory.kinds import ApplianceKind
+from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Gateway, System
 from measurements.formats import Quantity, age, energy, number, power
 from measurements.models import SystemDay
@@ -84,9 +84,8 @@ def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
     sums = together(Appliance.objects.visible_to(user), now=now)
     return {
         "matters": _matters(user, now),
-        "now_tiles": _now_tiles(sums),
+        "now_tiles": [*_now_tiles(sums), *_room_tiles(sums)],
         "today_tiles": _today_tiles(user, now),
-        "room": _room(sums),
         "has_any": bool(sums),
         "now": now,
     }
@@ -284,13 +283,18 @@ def _today_tiles(user: User, now: datetime) -> list[Tile]:
     ]
 
 
-def _room(sums: Mapping[ApplianceKind, Together]) -> str:
-    """What all could do beyond now, in a sentence; nothing where nothing can be steered."""
-    more = sum(one.more_w for one in sums.values())
-    less = sum(one.less_w for one in sums.values())
-    if not more and not less:
-        return ""
-    return _("Now they could take %(more)s more, or %(less)s less.") % {
-        "more": power(more),
-        "less": power(less),
+def _room_tiles(sums: Mapping[ApplianceKind, Together]) -> list[Tile]:
+    """What all could do beyond now, where anything can be controlled; who is silent promises 0."""
+    steered = [one for kind, one in sums.items() if kind in CONTROLLABLE]
+    if not steered:
+        return []
+    note = _("of %(seen)s of %(count)s that can be controlled") % {
+        "seen": number(sum(one.seen for one in steered), 0),
+        "count": number(sum(one.count for one in steered), 0),
     }
+    more = power(sum(one.more_w for one in steered))
+    less = power(sum(one.less_w for one in steered))
+    return [
+        Tile("grid", "chevron-up", _("More possible now"), more, note),
+        Tile("grid", "chevron-down", _("Less possible now"), less, note),
+    ]

@@ -7,8 +7,12 @@ import pytest
 from flexibility.emitters import emitter_of
 from flexibility.fairness import held_back
 from flexibility.limits.operations import LimitDraft, set_limit
-from flexibility.models import Constraint, ResolvedBoundary
+from flexibility.models import Constraint, ResolvedBoundary, SharedLimit
+from flexibility.resolving import balance_systems
+from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster
+from measurements.models import LatestReading
+from tests.flexibility.asking import reading
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -29,13 +33,14 @@ def share(driven, now) -> Constraint:
 def resolved(driven):
     """Writes what held for the charging station from an instant on, and who decided it."""
 
-    def write(at, max_w: float, decider) -> None:
+    def write(at, max_w: float, decider, **said) -> None:
         ResolvedBoundary.objects.create(
             system_key=driven.lindenweg.key,
             appliance_key=driven.evcs.key,
             at=at,
             max_w=max_w,
             deciders={"max_w": str(decider)},
+            inputs=[{"id": str(decider), **said}],
         )
 
     return write
@@ -65,6 +70,24 @@ def test_a_pause_that_goes_on_is_one_pause(driven, share, resolved, now):
     resolved(now, 0, share.pk)
     resolved(now + HOUR, 0, share.pk)
     assert fared(driven, now, now + 2 * HOUR) == (0 * HOUR, 2 * HOUR, 1)
+
+
+def test_who_asked_for_nothing_was_not_held_back(driven, share, resolved, now):
+    resolved(now, 0, share.pk, idle=True)
+    resolved(now + HOUR, 0, share.pk)
+    resolved(now + 2 * HOUR, 6_000, share.pk, idle=True)
+    assert fared(driven, now, now + 4 * HOUR) == (0 * HOUR, HOUR, 1)
+
+
+def test_only_while_a_car_is_plugged_in_does_a_limit_hold_a_station_back(driven, share, now):
+    begin = now + HOUR
+    SharedLimit.objects.update(max_w=0)
+    for number, plug in enumerate((Plug.UNPLUGGED, Plug.PLUGGED, Plug.UNPLUGGED)):
+        at = begin + number * HOUR
+        LatestReading.objects.all().delete()
+        reading(driven.evcs, at, power_w=0, plug_state=plug)
+        balance_systems(systems={driven.lindenweg.pk}, now=at)
+    assert fared(driven, begin, begin + 3 * HOUR) == (0 * HOUR, HOUR, 1)
 
 
 def test_what_others_decide_is_not_the_limits(driven, share, resolved, now):

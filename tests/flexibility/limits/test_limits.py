@@ -438,7 +438,7 @@ def test_what_did_not_change_is_not_written(garage, django_assert_num_queries):
     garage.after(10 * SECOND)
     kept = ResolvedBoundary.objects.count()
     revision = GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).revision
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(17):
         balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now + 10 * SECOND)
     assert ResolvedBoundary.objects.count() == kept
     assert GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).revision == revision

@@ -117,6 +117,8 @@ def test_a_cluster_without_limits_shows_none(fleet, yard):
 def test_who_was_held_back_is_a_table_and_a_file(fleet, yard, bound, at_noon, monkeypatch):
     assert "Nobody was held back." in page(fleet, yard, "cluster_fairness")
     bound(yard, max_w=6_000)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + HOUR / 60)
+    assert "Nobody was held back." in page(fleet, yard, "cluster_fairness")
     monkeypatch.setattr("gridx.clock.now", lambda: at_noon + 2 * HOUR)
     html = page(fleet, yard, "cluster_fairness", days="1")
     assert "Car was held back for 2.0 h." in html
