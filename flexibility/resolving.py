@@ -7,7 +7,7 @@ the later one sees both. Doing it again changes nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -60,19 +60,23 @@ def resolve_systems(*, systems: Collection[UUID], now: datetime) -> None:
     """
     with transaction.atomic():
         ids = hold_systems(systems)
+        passed = _catch_up(ids, now)
         balance(systems=ids, now=now)
-        _resolve(ids, now)
+        _resolve(ids, now, passed)
 
 
 def balance_systems(*, systems: Collection[UUID], now: datetime) -> None:
     """Divide the shared limits of these systems by the newest readings; resolve what changes."""
     with transaction.atomic():
-        changed = balance(systems=hold_systems(systems), now=now)
+        ids = hold_systems(systems)
+        passed = _catch_up(ids, now)
+        changed = balance(systems=ids, now=now) | passed
         if changed:
-            _resolve(sorted(changed), now)
+            _resolve(sorted(changed), now, passed)
 
 
-def _resolve(ids: Sequence[UUID], now: datetime) -> None:
+def _resolve(ids: Sequence[UUID], now: datetime, passed: set[UUID]) -> None:
+    """`passed`: the systems of which boundaries have passed."""
     appliances = list(
         Appliance.objects.filter(system__in=ids, removed_at=None)
         .select_related("system")
@@ -85,7 +89,7 @@ def _resolve(ids: Sequence[UUID], now: datetime) -> None:
         one.pk: timeline(map(as_pure, standing[one.pk]), from_at=now, until_at=now + HORIZON)
         for one in appliances
     }
-    changed = _save_flexibilities(appliances, standing, segments, now)
+    changed = passed | _save_flexibilities(appliances, standing, segments, now)
     scheduled = _save_schedules(ids, appliances, standing, segments, now)
     if changed or scheduled:
         _tell(changed)
@@ -177,6 +181,55 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 # What holds now ----------------------------------------------------------------------------------
 
 
+def _catch_up(ids: Sequence[UUID], now: datetime) -> set[UUID]:
+    """Record the boundaries that have passed since systems were resolved, each at its instant.
+
+    By what stood then, whatever has changed by now; returns the systems of which some have.
+    """
+    missed = list(
+        Flexibility.objects.filter(
+            appliance__system__in=ids, appliance__removed_at=None, changes_at__lt=now
+        ).select_related("appliance__system")
+    )
+    if not missed:
+        return set()
+    standing = standing_constraints(
+        [row.appliance for row in missed],
+        from_at=min(row.changes_at for row in missed),
+        until_at=now,
+        with_withdrawn=True,
+    )
+    records = []
+    for row in missed:
+        rows = standing[row.appliance_id]
+        stood = [replace(as_pure(one), withdrawn_at=None) for one in rows]
+        for segment in timeline(stood, from_at=row.changes_at, until_at=now):
+            values = resolved_values(segment.resolution, rows)
+            if any(getattr(row, name) != values[name] for name in _RESOLVED):
+                records.append(_record(row.appliance, segment.from_at, values))
+            for name in _RESOLVED:
+                setattr(row, name, values[name])
+        row.resolved_at, row.changes_at = now, now
+    Flexibility.objects.bulk_update(missed, [*_RESOLVED, "resolved_at", "changes_at"])
+    _save_records(records)
+    return {row.appliance.system_id for row in missed}
+
+
+def _record(appliance: Appliance, at: datetime, values: Mapping[str, Any]) -> ResolvedBoundary:
+    return ResolvedBoundary(
+        system_key=appliance.system.key, appliance_key=appliance.key, at=at, **values
+    )
+
+
+def _save_records(records: Sequence[ResolvedBoundary]) -> None:
+    ResolvedBoundary.objects.bulk_create(
+        records,
+        update_conflicts=True,
+        unique_fields=["system_key", "appliance_key", "at"],
+        update_fields=_RESOLVED,
+    )
+
+
 def _save_flexibilities(
     appliances: Sequence[Appliance],
     standing: dict[UUID, list[Constraint]],
@@ -196,11 +249,7 @@ def _save_flexibilities(
         is_new = before is None or any(getattr(before, name) != values[name] for name in _RESOLVED)
         if is_new:
             changed.add(appliance.system_id)
-            records.append(
-                ResolvedBoundary(
-                    system_key=appliance.system.key, appliance_key=appliance.key, at=now, **values
-                )
-            )
+            records.append(_record(appliance, now, values))
         if is_new or before.changes_at != changes_at:
             rows.append(
                 Flexibility(
@@ -213,12 +262,7 @@ def _save_flexibilities(
         unique_fields=["appliance"],
         update_fields=[*_RESOLVED, "resolved_at", "changes_at"],
     )
-    ResolvedBoundary.objects.bulk_create(
-        records,
-        update_conflicts=True,
-        unique_fields=["system_key", "appliance_key", "at"],
-        update_fields=_RESOLVED,
-    )
+    _save_records(records)
     return changed
 
 

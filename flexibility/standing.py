@@ -15,10 +15,17 @@ _VALUES = ("min_w", "max_w", "set_point_w", "closest", "pausable", "min_wh", "ma
 
 
 def standing_constraints(
-    appliances: Sequence[Appliance], *, from_at: datetime, until_at: datetime
+    appliances: Sequence[Appliance],
+    *,
+    from_at: datetime,
+    until_at: datetime,
+    with_withdrawn: bool = False,
 ) -> dict[UUID, list[Constraint]]:
-    """By appliance (id) the constraints that may take part within [`from_at`, `until_at`)."""
-    standing = _within(from_at, until_at)
+    """By appliance (id) the constraints that may take part within [`from_at`, `until_at`).
+
+    `with_withdrawn`: also those that were withdrawn in that time.
+    """
+    standing = _within(from_at, until_at, with_withdrawn=with_withdrawn)
     found: dict[UUID, list[Constraint]] = {appliance.pk: [] for appliance in appliances}
     for row in standing.filter(appliance__in=list(found)):
         found[row.appliance_id].append(row)
@@ -69,9 +76,12 @@ def members_of(target: Appliance | Cluster | SystemPool | System) -> QuerySet[Ap
     return present.filter(cluster__in=_below(target))
 
 
-def _within(from_at: datetime, until_at: datetime) -> QuerySet[Constraint]:
+def _within(from_at: datetime, until_at: datetime, *, with_withdrawn: bool) -> QuerySet[Constraint]:
+    there = Q(withdrawn_at=None)
+    if with_withdrawn:
+        there |= Q(withdrawn_at__gt=from_at)
     return (
-        Constraint.objects.filter(not_over(from_at), withdrawn_at=None, valid_at__lt=until_at)
+        Constraint.objects.filter(there, not_over(from_at), valid_at__lt=until_at)
         .select_related("emitter", "limit", "share", "policy")
         .defer("limit__tallies", "limit__order")
     )

@@ -6,8 +6,15 @@ import pytest
 
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit, SystemMark
-from flexibility.operations import Draft, set_constraints
+from flexibility.models import (
+    Constraint,
+    Flexibility,
+    GatewaySchedule,
+    ResolvedBoundary,
+    SharedLimit,
+    SystemMark,
+)
+from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from flexibility.policies.asking import ask_due_policies
 from flexibility.policies.operations import PolicyDraft, set_policy
 from flexibility.policies.terms import Mode
@@ -67,6 +74,23 @@ def test_boundaries_pass_where_they_can_and_the_rest_is_tried_again(
     poison(False)
     sweep(now=now + HOUR)
     assert limit_of(limited.evcs) == 22_000
+
+
+def test_boundaries_that_passed_while_nobody_swept_are_recorded_at_their_instants(driven, now):
+    emitter, minute = emitter_of(driven.staff), timedelta(minutes=1)
+    first = Draft(max_w=9_000, valid_at=now + minute, invalid_at=now + 3 * minute)
+    second = Draft(max_w=7_000, valid_at=now + 2 * minute, invalid_at=now + HOUR)
+    rows = set_constraints(target=driven.evcs, drafts=[first, second], emitter=emitter, now=now)
+    # Withdrawn only when all that had happened.
+    withdraw_constraint(constraint=rows[1], by=emitter, now=now + 5 * minute)
+    kept = ResolvedBoundary.objects.filter(appliance_key=driven.evcs.key, at__gt=now)
+    assert [(row.at - now, row.max_w) for row in kept.order_by("at")] == [
+        (minute, 9_000),
+        (2 * minute, 7_000),
+        (3 * minute, 7_000),
+        (5 * minute, 22_000),
+    ]
+    assert limit_of(driven.evcs) == 22_000
 
 
 def test_changes_of_members_are_acted_on_where_they_can_be(limited, neighbour, poison, now):
