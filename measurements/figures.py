@@ -106,7 +106,12 @@ class Figures:
         """
         length = len(next(iter(columns.values())))
         absent, zero = np.full(length, np.nan), np.zeros(length)
-        amounts = {n: Amounts.of_floats(columns[n]) for n in _AMOUNTS if n in columns}
+        names = [name for name in _AMOUNTS if name in columns]
+        together = Amounts.of_floats(np.array([columns[name] for name in names]))
+        amounts = {
+            name: Amounts(values, present)
+            for name, values, present in zip(names, together.values, together.present, strict=True)
+        }
         return cls(
             amounts,
             *(columns.get(name, absent) for name in LAST_FLOATS),

@@ -245,7 +245,8 @@ def _points(
             group["stateOfCharge"] = columns["soc"]
         groups[name] = _dicts(group, {}, len(units))
     if capacity:
-        groups["battery"] = [one and one | capacity for one in groups["battery"]]
+        for battery in filter(None, groups["battery"]):
+            battery.update(capacity)
     return _dicts(flat, {**lists, **groups}, len(units))
 
 
@@ -308,14 +309,15 @@ def _dicts(
     columns: Mapping[str, Floats], others: Mapping[str, list], length: int
 ) -> list[dict[str, Any]]:
     """A mapping for each row, without what is absent (NaN, None or nothing) in it."""
-    absent = {name: np.isnan(column) for name, column in columns.items()}
-    told = [name for name in columns if not absent[name].all()]
+    matrix = np.array([*columns.values()]).reshape(len(columns), length)
+    absent = np.isnan(matrix)
+    told = ~absent.all(axis=1)
     others = {name: column for name, column in others.items() if any(column)}
-    names = [*others, *told]
-    rows = zip(*others.values(), *(columns[name].tolist() for name in told), strict=True)
+    names = [*others, *(name for name, is_told in zip(columns, told, strict=True) if is_told)]
     if not names:
         return [{} for _row in range(length)]
-    if all(map(all, others.values())) and not any(absent[name].any() for name in told):
+    rows = zip(*others.values(), *matrix[told].tolist(), strict=True)
+    if all(map(all, others.values())) and not absent[told].any():
         return [dict(zip(names, row, strict=True)) for row in rows]
     return [
         {

@@ -12,7 +12,7 @@ from tests import benchmarks
 from tests.benchmarks.ground import benchmark_ground
 
 # What the benchmarks share.
-_COMMON = {"__main__", "ground", "site", "timing", "workload"}
+_COMMON = {"__main__", "filled", "ground", "site", "timing", "workload"}
 
 
 def summaries() -> dict[str, str]:

@@ -1,38 +1,41 @@
-"""Answers of /historical and /live, against a trivial view of the same project.
+"""Answers of /historical and /live, against trivial views of the same project.
 
 One request at a time, by the project's WSGI application within this process: middleware, sign-in
-by token, queries, translation and JSON count, the network and the web server do not. The trivial
-view passes the same middleware and answers two bytes.
+by token, queries, translation and JSON count, the network and the web server do not. Each request
+asks for another system and another stretch of its history. The plain trivial view passes the same
+middleware and answers two bytes; the trivial view of the API passes the sign-in by token besides.
+At scale 1 the two sizes take about five minutes, most of it to fill the database.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from statistics import median, quantiles
 from time import perf_counter
 
 import orjson
-from django.core.wsgi import get_wsgi_application
-from django.db import connection, models
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import include, path
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.access import Role
 from accounts.models import Account, User
-from inventory.models import Appliance, System
-from measurements.models import (
-    ApplianceDay,
-    ApplianceSlot,
-    LatestReading,
-    SystemDay,
-    SystemMonth,
-    SystemSlot,
-)
+from gridx import clock
+from gridx.wsgi import application
+from inventory.models import System, SystemPool
+from measurements.groups import past_of_pool
+from measurements.resolutions import Resolution
+from measurements.wire import COLUMNS, pool_history_to_wire
+from tests.benchmarks.filled import DAYS, KINDS, MONTHS, POOLED, fill
 from tests.benchmarks.ground import server_settings
-from tests.benchmarks.workload import APPLIANCES, SYSTEMS, make_inventory
 
 REQUESTS = 300
-MONTH = ("2026-02-28T23:00Z", "2026-03-31T22:00Z")  # March in Berlin
+SIZES = {"100_systems_2_years": (100, 730), "1000_systems_60_days": (1000, 60)}
+UNTIL = datetime(2026, 10, 31, 23, tzinfo=UTC)  # midnight in Berlin
 EMAIL, PASSWORD = "reader@benchmark.example", "correct horse battery"
 
 
@@ -40,68 +43,138 @@ def trivial(request: HttpRequest) -> HttpResponse:
     return HttpResponse(b"{}", content_type="application/json")
 
 
-urlpatterns = [path("trivial", trivial), path("api/", include("gridx.api"))]
+class TrivialOfApi(APIView):
+    def get(self, request) -> Response:
+        return Response({})
 
-HISTORY = {
-    "historical_15m_day": ("2026-03-10T00:00:00+01:00/2026-03-11T00:00:00+01:00", "15m"),
-    "historical_1h_week": ("2026-03-09T00:00:00+01:00/2026-03-16T00:00:00+01:00", "1h"),
-    "historical_1d_month": ("2026-03-01T00:00:00+01:00/2026-04-01T00:00:00+02:00", "1d"),
-    "historical_1M_year": ("2026-01-01T00:00:00+01:00/2027-01-01T00:00:00+01:00", "1M"),
-}
+
+urlpatterns = [
+    path("trivial", trivial),
+    path("trivial-of-api", TrivialOfApi.as_view()),
+    path("api/", include("gridx.api")),
+]
+
+# The longest interval that each resolution allows, in days.
+LONGEST = {"15m": 1, "1h": 7, "1d": 31, "1w": 31, "1M": 1826, "1y": 3653}
 
 
 def measure(*, scale: float) -> dict:
-    """Milliseconds of each (p50, p95) and as a multiple of the trivial view, in turns."""
-    make_inventory()
-    _fill()
-    system = System.objects.get(key=1)
-    _person(system.account)
-    with override_settings(ROOT_URLCONF=__name__):
-        call = _caller()
-        requests = _requests(system)
-        times: dict[str, list[float]] = {name: [] for name in requests}
-        for number in range(max(20, round(REQUESTS * scale)) + 10):
-            for name, address in requests.items():
-                begun = perf_counter()
-                call(address)
-                if number >= 10:  # the first ones warm up
-                    times[name].append((perf_counter() - begun) * 1000)
-        sizes = {name: _size(call, address) for name, address in requests.items()}
+    """Milliseconds of each (p50, p95) and as multiples of the trivial views, in turns."""
     return {
-        "workload": {"systems": SYSTEMS, "appliances_each": APPLIANCES, "slots_of_days": 31},
         "how": "in-process WSGI, one request at a time, whole middleware",
-        "requests": len(times["trivial"]),
-        "trivial": _percentiles(times["trivial"]),
+        "appliances_each": len(KINDS),
         **{
-            name: _percentiles(column, times["trivial"]) | sizes[name]
-            for name, column in times.items()
-            if name != "trivial"
+            name: _measure(max(2, round(systems * scale)), days, scale)
+            for name, (systems, days) in SIZES.items()
         },
         "settings": server_settings(),
     }
 
 
-def _requests(system: System) -> dict[str, str]:
-    root = f"/api/systems/{system.pk}"
-    past = {
-        name: f"{root}/historical?interval={interval.replace('+', '%2B')}&resolution={resolution}"
-        for name, (interval, resolution) in HISTORY.items()
+def _measure(systems: int, days: int, scale: float) -> dict:
+    account = fill(systems=systems, days=days, until=UNTIL, now=clock.now())
+    _person(account)
+    with override_settings(ROOT_URLCONF=__name__):
+        call = _caller()
+        addresses = _addresses(days)
+        runs = {name: lambda at=at: call(next(at)) for name, at in addresses.items()}
+        pool = SystemPool.objects.get()
+        if pool.systems.count() == POOLED:
+            # More than the wire allows at once: what a page or a file of a year needs.
+            runs["pool_1d_of_a_year"] = lambda: _pool_year(pool)
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        sizes: dict[str, dict[str, int]] = {}
+        for number in range(max(20, round(REQUESTS * min(scale, 1))) + 10):
+            for name, run in runs.items():
+                if number == 0:
+                    sizes[name] = _size(run)
+                begun = perf_counter()
+                run()
+                if number >= 10:  # the first ones warm up
+                    times[name].append((perf_counter() - begun) * 1000)
+    return {
+        "systems": systems,
+        "days_of_slots": days,
+        "requests": len(times["trivial"]),
+        **{name: _percentiles(column, times) | sizes[name] for name, column in times.items()},
     }
-    return {"trivial": "/trivial", "user": "/api/user", "live": f"{root}/live", **past}
 
 
-def _percentiles(times: list[float], trivial: list[float] | None = None) -> dict:
+def _addresses(days: int) -> dict[str, Iterator[str]]:
+    """What is asked for, by name: each time of another system, and from another day on."""
+    chance = random.Random(1)
+    systems = list(System.objects.values_list("pk", flat=True))
+    pool = SystemPool.objects.get().pk
+
+    def history(root: str, resolution: str, length: int, there_are: int) -> Iterator[str]:
+        while True:
+            back = chance.randrange(max(there_are - length, 1))
+            until_at = UNTIL - timedelta(days=back)
+            interval = f"{stamp(until_at - timedelta(days=length))}/{stamp(until_at)}"
+            whose = root.format(chance.choice(systems))
+            yield f"{whose}/historical?interval={interval}&resolution={resolution}"
+
+    def live(root: str) -> Iterator[str]:
+        while True:
+            yield f"{root.format(chance.choice(systems))}/live"
+
+    def always(address: str) -> Iterator[str]:
+        while True:
+            yield address
+
+    there_are = {"15m": days, "1h": days, "1d": DAYS, "1w": DAYS, "1M": 30 * MONTHS, "1y": 1}
+    of_system, of_pool = "/api/systems/{}", f"/api/systempools/{pool}"
+    return {
+        "trivial": always("/trivial"),
+        "trivial_of_api": always("/trivial-of-api"),
+        "live": live(of_system),
+        **{
+            f"historical_{resolution}": history(
+                of_system, resolution, length, there_are[resolution]
+            )
+            for resolution, length in LONGEST.items()
+        },
+        "pool_live": live(of_pool),
+        "pool_1d": history(of_pool, "1d", LONGEST["1d"], DAYS),
+        "pool_1M_of_a_year": history(of_pool, "1M", 365, DAYS),
+    }
+
+
+def _pool_year(pool: SystemPool) -> bytes:
+    """A year of a pool by the day, to the last byte."""
+    found = past_of_pool(
+        pool=pool,
+        from_at=UNTIL - timedelta(days=365),
+        until_at=UNTIL,
+        resolution=Resolution.DAY,
+        columns=[name for name in COLUMNS if name.endswith("_mwh")],
+    )
+    wire = pool_history_to_wire(
+        found.past,
+        Resolution.DAY,
+        seen=found.seen,
+        seen_in_all=found.seen_in_all,
+        systems=found.systems,
+    )
+    return orjson.dumps(wire, option=orjson.OPT_UTC_Z)
+
+
+def stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _percentiles(times: list[float], all_times: dict[str, list[float]]) -> dict[str, float]:
     p50, p95 = median(times), quantiles(times, n=20)[-1]
     figures = {"p50_ms": round(p50, 2), "p95_ms": round(p95, 2)}
-    if trivial is not None:
-        figures["ratio_p50"] = round(p50 / median(trivial), 1)
-        figures["ratio_p95"] = round(p95 / quantiles(trivial, n=20)[-1], 1)
+    for view in ("trivial", "trivial_of_api"):
+        than = all_times[view]
+        figures[f"p50_to_{view}"] = round(p50 / median(than), 1)
+        figures[f"p95_to_{view}"] = round(p95 / quantiles(than, n=20)[-1], 1)
     return figures
 
 
 def _caller() -> Callable[[str], bytes]:
     """A function that asks the project's WSGI application, signed in, and reads the answer."""
-    application = get_wsgi_application()
 
     def call(address: str, body: bytes = b"", **extra: str) -> bytes:
         path_info, _, query = address.partition("?")
@@ -140,65 +213,13 @@ def _caller() -> Callable[[str], bytes]:
     return lambda address: call(address, HTTP_AUTHORIZATION=f"Bearer {token}")
 
 
-def _size(call: Callable[[str], bytes], address: str) -> dict[str, int]:
+def _size(run: Callable[[], bytes]) -> dict[str, int]:
     with CaptureQueriesContext(connection) as queries:
-        content = call(address)
+        content = run()
     return {"bytes": len(content), "queries": len(queries)}
 
 
 def _person(account: Account) -> None:
-    user = User(email=EMAIL, account=account, role=Role.VIEWER)
+    user, _made = User.objects.get_or_create(email=EMAIL, account=account, role=Role.VIEWER)
     user.set_password(PASSWORD)
     user.save()
-
-
-def _fill() -> None:
-    """A month of slots and days, and a year of months, of every system and appliance."""
-    systems = f"generate_series(1, {SYSTEMS}) AS system_key"
-    appliances = f"{systems}, generate_series(1, {APPLIANCES}) AS number"
-    slots = "generate_series(%s::timestamptz, %s::timestamptz - '1 s'::interval, '15 min')"
-    days = "generate_series(%s::timestamptz, %s::timestamptz - '1 s'::interval, '1 day')"
-    months = "generate_series('2025-12-31 23:00Z'::timestamptz, '2026-11-30 23:00Z', '1 month')"
-    key = f"(system_key - 1) * {APPLIANCES} + number"
-    with connection.cursor() as cursor:
-        for model, spans, bounds in (
-            (SystemSlot, slots, MONTH),
-            (SystemDay, days, MONTH),
-            (SystemMonth, months, ()),
-        ):
-            cursor.execute(_insert(model, f"{spans} AS start, {systems}", "system_key"), bounds)
-        for model, spans in ((ApplianceSlot, slots), (ApplianceDay, days)):
-            sql = _insert(model, f"{spans} AS start, {appliances}", f"system_key, {key}")
-            cursor.execute(sql, MONTH)
-        cursor.execute("VACUUM ANALYZE")
-    LatestReading.objects.bulk_create(
-        LatestReading(
-            system_key=appliance.system.key,
-            appliance_key=appliance.key,
-            at=appliance.created_at,
-            power_at=appliance.created_at,
-            power_w=853,
-            soc=0.5,
-        )
-        for appliance in Appliance.objects.select_related("system")
-    )
-
-
-def _insert(model: type[models.Model], source: str, keys: str) -> str:
-    """An INSERT of one made-up row for each span and key; figures of a plausible size."""
-    key_names = ["system_key"] + (["appliance_key"] if "," in keys else [])
-    made_up = {
-        "IntegerField": "900",
-        "SmallIntegerField": "0",
-        "BigIntegerField": "(random() * 500000)::bigint",
-        "FloatField": "random()",
-    }
-    columns = {
-        field.column: made_up[field.get_internal_type()]
-        for field in model._meta.concrete_fields
-        if field.column not in {*key_names, "start"} and field.get_internal_type() in made_up
-    }
-    return (
-        f"INSERT INTO {model._meta.db_table} ({', '.join([*key_names, 'start', *columns])})"
-        f" SELECT {keys}, start, {', '.join(columns.values())} FROM {source}"
-    )
