@@ -9,6 +9,7 @@
    heartbeat ends with what asked for that: a dimming is over when the schedule says so.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -89,6 +90,30 @@ class Keeper:
             timeline.local_id: self._asked_of(timeline, now_ms)
             for timeline in self.schedule.appliances
         }
+
+    def next_change_ms(self, after_ms: int) -> int | None:
+        """The next instant at which something that is asked may change by itself."""
+        if self.schedule is None:
+            return None
+        coming = (
+            at
+            for timeline in self.schedule.appliances
+            for at in self._instants(timeline)
+            if at > after_ms
+        )
+        return min(coming, default=None)
+
+    def _instants(self, timeline: ApplianceSchedule) -> Iterator[int]:
+        for segment in timeline.segments:
+            yield segment.start
+            yield segment.end
+            if segment.heartbeat_s is not None:
+                last = max(self.heartbeat_ms, self.received_ms, segment.start)
+                # Lost is what has not come for longer than that.
+                yield last + round(segment.heartbeat_s * 1000) + 1
+        since = self.fail_safe_since.get(timeline.local_id)
+        if since is not None and timeline.fail_safe is not None:
+            yield since + round(timeline.fail_safe.minimum_s * 1000)
 
     def _asked_of(self, timeline: ApplianceSchedule, now_ms: int) -> Asked:
         segment = next((one for one in timeline.segments if one.start <= now_ms < one.end), None)

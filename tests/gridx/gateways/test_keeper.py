@@ -1,3 +1,4 @@
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -139,6 +140,41 @@ def test_a_broken_schedule_says_nothing_where_there_was_none():
     keeper = Keeper()
     assert keeper.receive(b"garbage", NOON) is Verdict.BROKEN
     assert (keeper.asked(NOON), keeper.revision) == ({}, 0)
+
+
+@given(
+    ends=st.lists(st.integers(1, 240), min_size=1, max_size=5, unique=True),
+    heartbeats=st.lists(st.booleans(), min_size=5, max_size=5),
+    heard=st.lists(st.integers(0, 240), max_size=4),
+)
+def test_nothing_changes_by_itself_but_at_the_instants_that_it_names(ends, heartbeats, heard):
+    begins = [0, *sorted(ends)]
+    segments = [
+        Segment(
+            start=NOON + start * 1_000,
+            end=NOON + end * 1_000,
+            max_w=4_000 + start,
+            heartbeat_s=30 if asks else None,
+        )
+        for (start, end), asks in zip(pairwise(begins), heartbeats, strict=False)
+    ]
+    stepping, watching = Keeper(), Keeper()
+    for one in (stepping, watching):
+        one.receive(schedule(*segments), NOON)
+    now, next_ms = NOON, stepping.next_change_ms(NOON)
+    known = stepping.asked(now)
+    for second in range(400):
+        now = NOON + second * 1_000
+        while next_ms is not None and next_ms <= now:
+            known = stepping.asked(next_ms)
+            watching.asked(next_ms)
+            next_ms = stepping.next_change_ms(next_ms)
+        if second in heard:
+            for one in (stepping, watching):
+                one.hear(now, now)
+            known = stepping.asked(now)
+        assert watching.asked(now) == known
+        next_ms = stepping.next_change_ms(now)
 
 
 def test_the_state_goes_on_over_a_restart():

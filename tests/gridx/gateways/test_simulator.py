@@ -272,6 +272,28 @@ class TestSiteGateway:
         await box.read(until_ms=NOON)
         assert [ack.appliances[0].set_point_w for ack in posted] == [500]
 
+    async def test_what_it_keeps_to_changes_at_the_instant_and_not_with_the_next_reading(self):
+        store = Store()
+        box = gateway(store, now_ms=NOON, begins_ms=NOON - 60_000)
+        posted: list[Ack] = []
+        box.session.post = lambda channel, message: posted.append(message)
+        first, last = NOON - 33_000, NOON - 24_000
+        segments = [
+            Segment(start=NOON - 60_000, end=first),
+            Segment(start=first, end=last, set_point_w=1_000),
+            Segment(start=last, end=NOON + QUARTER),
+        ]
+        timeline = ApplianceSchedule(local_id="battery", appliance=UUID(int=1), segments=segments)
+        box.keeper.receive(
+            encode(Schedule(v=1, revision=1, issued_at=NOON - 60_000, appliances=[timeline])),
+            NOON - 60_000,
+        )
+        await box.read(until_ms=NOON)
+        changes = [(ack.at, ack.appliances[0].set_point_w) for ack in posted]
+        assert changes[-2:] == [(first, 1_000), (last, None)]
+        seen = [at for message in sent(store) for at in message.appliances[0].at]
+        assert {first, last} <= set(seen)
+
     async def test_what_a_killed_process_left_is_taken_up(self, tmp_path: Path):
         store = Store(tmp_path)
         first = gateway(store, now_ms=NOON, begins_ms=NOON - 30_000)
