@@ -1,7 +1,7 @@
 """The form of a constraint: what it asks for in kW and kWh, when, and how strong it is."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,19 +11,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority
-from flexibility.fields import YEARS, EnergyField, LocalTimeField, PowerField, as_typed
-from flexibility.models import Constraint, Series
+from flexibility.fields import YEARS, EnergyField, PowerField, as_typed
+from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import Draft
-from flexibility.sentences import Side, moment, priority_choices, priority_words
+from flexibility.sentences import Side, priority_choices, priority_words
 from flexibility.series.operations import Part, SeriesDraft, series_draft_of
 from flexibility.series.recurrence import Frame, instant
 from flexibility.series.sentences import last_day
+from flexibility.validity import ValidityForm
 from inventory.models import Appliance
 from measurements.formats import number
 
-NOW, LATER, UNTIL, KEPT = "now", "later", "until", "kept"
 ONCE, WEEKLY = "once", "weekly"
-MORNING = time(6)
 _DAY = timedelta(days=1)
 _WORKDAYS = (0, 1, 2, 3, 4)
 _LONG = timedelta(days=90)
@@ -44,7 +43,7 @@ _FIELDS = {
 }
 
 
-class ConstraintForm(forms.Form):
+class ConstraintForm(ValidityForm):
     """A constraint of a target in the time zone `zone`, looked at from `side`.
 
     `kinds` are those of a group's members (value and name); of one appliance there are none. With
@@ -64,14 +63,6 @@ class ConstraintForm(forms.Form):
     repeats = forms.ChoiceField(
         label=gettext_lazy("How often"), widget=forms.RadioSelect, initial=ONCE, required=False
     )
-    begin = forms.ChoiceField(
-        label=gettext_lazy("From"), widget=forms.RadioSelect, initial=NOW, required=False
-    )
-    begin_at = LocalTimeField(label=gettext_lazy("Begins"))
-    end = forms.ChoiceField(
-        label=gettext_lazy("Until"), widget=forms.RadioSelect, initial="4h", required=False
-    )
-    end_at = LocalTimeField(label=gettext_lazy("Ends"))
     weekdays = forms.TypedMultipleChoiceField(
         label=gettext_lazy("On which days"),
         widget=forms.CheckboxSelectMultiple,
@@ -119,28 +110,23 @@ class ConstraintForm(forms.Form):
         changed: Constraint | Series | None = None,
         **kwargs,
     ) -> None:
-        super().__init__(*args, **kwargs)
-        self._zone, self._now, self._side, self._changed = zone, now, side, changed
-        begins, ends = [(NOW, _("now")), (LATER, _("later"))], _ends()
-        if isinstance(changed, Constraint):
-            begins.insert(0, (KEPT, moment(changed.valid_at, now=now, zone=zone)))
-            ends.insert(0, (KEPT, moment(changed.invalid_at, now=now, zone=zone)))
-        self.fields["begin"].choices, self.fields["end"].choices = begins, ends
+        is_once = isinstance(changed, Constraint)
+        kept = (changed.valid_at, changed.invalid_at) if is_once else None
+        super().__init__(*args, zone=zone, now=now, kept=kept, **kwargs)
+        self._side, self._changed = side, changed
         self.fields["repeats"].choices = [(ONCE, _("once")), (WEEKLY, _("every week"))]
         self.fields["weekdays"].choices = list(WEEKDAYS_ABBR.items())
         self.most = number(ceiling(emitter.kind), 0)
-        self.fields["priority"].choices = _priorities(emitter, changed)
+        self.fields["priority"].choices = priorities(emitter, changed)
         if kinds:
             self.fields["kinds"].choices = kinds
             self.fields["kinds"].error_messages["required"] = _("Choose at least one kind.")
         else:
             del self.fields["kinds"]
-        local = now.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
+        today = now.astimezone(zone).date()
         self.initial = {
-            "begin_at": local + timedelta(hours=1),
-            "end_at": local + timedelta(hours=5),
-            "first_day": local.date(),
-            "last_day": local.date() + _LONG,
+            "first_day": today,
+            "last_day": today + _LONG,
             "priority": default_priority(emitter.kind),
             "kinds": [kind for kind, _name in kinds],
             **(_shown(changed, side) if changed is not None else {}),
@@ -206,12 +192,7 @@ class ConstraintForm(forms.Form):
         if self.is_weekly:
             self._clean_weekly(cleaned)
             return cleaned
-        cleaned["valid_at"], start = None, self._now
-        if cleaned.get("begin") == LATER:
-            start = cleaned["valid_at"] = self._placed("begin_at")
-        elif cleaned.get("begin") == KEPT:
-            start = cleaned["valid_at"] = self._changed.valid_at
-        cleaned["invalid_at"] = start and self._end(max(start, self._now))
+        cleaned["valid_at"], cleaned["invalid_at"] = self.validity()
         return cleaned
 
     def refuse(self, error: UnableToConstrain) -> None:
@@ -250,35 +231,6 @@ class ConstraintForm(forms.Form):
         is_all = len(kinds) == len(self.fields["kinds"].choices if kinds else ())
         return () if is_all else kinds
 
-    def _end(self, start: datetime) -> datetime | None:
-        chosen = self.cleaned_data.get("end")
-        tomorrow = start.astimezone(self._zone).date() + _DAY
-        if chosen == KEPT:
-            return self._changed.invalid_at
-        if chosen == "1h":
-            return start + timedelta(hours=1)
-        if chosen == "midnight":
-            return datetime.combine(tomorrow, time(), self._zone).astimezone(UTC)
-        if chosen == "morning":
-            return datetime.combine(tomorrow, MORNING, self._zone).astimezone(UTC)
-        if chosen == UNTIL:
-            return self._placed("end_at")
-        return start + timedelta(hours=4)
-
-    def _placed(self, name: str) -> datetime | None:
-        """The instant of a local time that was typed in."""
-        given = self.cleaned_data.get(name)
-        if given is None:
-            if name not in self.errors:
-                self.add_error(name, _("Give a day and a time."))
-            return None
-        local = given.replace(tzinfo=self._zone)
-        at = local.astimezone(UTC)
-        if at.astimezone(self._zone).replace(tzinfo=None) != given:
-            self.add_error(name, _("There is no such time: the clocks go forward then."))
-            return None
-        return at
-
 
 def kinds_of(members: Sequence[Appliance]) -> list[tuple[str, str]]:
     """The kinds of a group's members, with their names and numbers."""
@@ -291,17 +243,10 @@ def _name(choice: tuple[str, str]) -> str:
     return choice[1]
 
 
-def _ends() -> list[tuple[str, str]]:
-    return [
-        ("1h", _("1 h")),
-        ("4h", _("4 h")),
-        ("midnight", _("until midnight")),
-        ("morning", _("until tomorrow, 06:00")),
-        (UNTIL, _("exactly until")),
-    ]
-
-
-def _priorities(emitter: Emitter, changed: Constraint | Series | None) -> list[tuple[int, str]]:
+def priorities(
+    emitter: Emitter, changed: Constraint | Series | SharedLimit | None
+) -> list[tuple[int, str]]:
+    """What may be chosen, with what stands where that is another one."""
     choices = priority_choices(emitter.kind)
     if changed is not None and changed.priority not in dict(choices):
         said = _("As it is: %(priority)s")
@@ -313,7 +258,7 @@ def _priorities(emitter: Emitter, changed: Constraint | Series | None) -> list[t
 def _shown(changed: Constraint | Series, side: Side) -> dict[str, Any]:
     """What stands, as the fields show it."""
     asks: Any = changed
-    when: dict[str, Any] = {"begin": KEPT, "end": KEPT}
+    when: dict[str, Any] = {}
     if isinstance(changed, Series):
         draft = series_draft_of(changed)
         [part] = draft.parts

@@ -33,6 +33,7 @@ from flexibility.bulk.operations import set_on_each
 from flexibility.dimming.operations import dim_system
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.import_limits import set_import_limit
+from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import ChargingPolicy
 from flexibility.operations import Draft
 from flexibility.policies.operations import PolicyDraft, set_policy
@@ -169,6 +170,13 @@ PAGES = [
     Line("cluster_fairness_file", SEEN),
     Line("cluster_constrain", NAMED),
     Line("cluster_constrain", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"least": "x"}),
+    # The limit is Mara's own.
+    Line("limit_new", NAMED),
+    Line("limit_new", (422, 422, 404, 404, 403, SIGN_IN), "post", data={"greatest": "x"}),
+    Line("limit_edit", (200, 403, 404, 404, 403, SIGN_IN)),
+    Line("limit_edit", (422, 403, 404, 404, 403, SIGN_IN), "post", data={"greatest": "x"}),
+    Line("limit_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
+    Line("limit_restore", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraints_new", (302, 302, 302, 302, 403, SIGN_IN)),
     Line("constraints_new", (302, 302, 302, 302, 403, SIGN_IN), "post"),
     Line("constraints_withdraw", (302, 302, 302, 302, 403, SIGN_IN)),
@@ -442,6 +450,14 @@ def things(cast: Cast, now) -> dict:
         emitter=emitter_of(cast.mara),
         now=clock.now(),
     )
+    shared = set_limit(
+        cluster=Cluster.objects.create(system=cast.lindenweg, name="Yard"),
+        draft=LimitDraft(
+            id=uuid4(), max_w=30_000, invalid_at=clock.now() + timedelta(hours=1), priority=1
+        ),
+        by=emitter_of(cast.mara),
+        now=clock.now(),
+    )
     helper = User.objects.create(
         email="second@south.example", account=cast.south, role="grid_operator"
     )
@@ -460,6 +476,7 @@ def things(cast: Cast, now) -> dict:
         "dimming_id": dimming.pk,
         "charging_schedule_id": charging.pk,
         "schedule_id": importing.pk,
+        "limit_id": shared.pk,
         "pool_id": cast.pool.pk,
         "assignment_id": assignment.pk,
         "uidb64": "nobody",

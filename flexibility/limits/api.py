@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid5
 
 from django.core.exceptions import PermissionDenied
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
@@ -23,6 +22,7 @@ from flexibility.limits.operations import (
     limits_on,
     set_limit,
     shares_of,
+    usual_id,
     withdraw_limit,
 )
 from flexibility.models import Constraint, SharedLimit
@@ -212,7 +212,7 @@ class ClusterLimit(generics.GenericAPIView):
         fields.is_valid(raise_exception=True)
         sent = {name: value for name, value in fields.validated_data.items() if value is not None}
         del sent["fuse"]
-        draft = LimitDraft(id=_identity(cluster, by.kind), **sent)
+        draft = LimitDraft(id=usual_id(cluster, by.kind), **sent)
         try:
             limit = set_limit(cluster=cluster, draft=draft, by=by, now=now)
         except UnableToConstrain as error:
@@ -225,7 +225,7 @@ class ClusterLimit(generics.GenericAPIView):
         """Withdraws the limit of the caller's kind of emitter, if there is one."""
         cluster, now = visible_cluster(request.user, cluster_id), clock.now()
         by = self._emitter(fuse=flag(request, "fuse"))
-        own = limits_on(cluster, now=now).filter(pk=_identity(cluster, by.kind)).first()
+        own = limits_on(cluster, now=now).filter(pk=usual_id(cluster, by.kind)).first()
         if own is not None:
             withdraw_limit(limit=own, by=by, now=now)
         return Response(status=204)
@@ -239,7 +239,7 @@ class ClusterLimit(generics.GenericAPIView):
         if flag(self.request, "fuse"):
             return standing.filter(emitter_kind=EmitterKind.FUSE).first()
         try:
-            own = standing.filter(pk=_identity(cluster, caller(self.request).kind)).first()
+            own = standing.filter(pk=usual_id(cluster, caller(self.request).kind)).first()
         except PermissionDenied:
             own = None
         return own or standing.first()
@@ -247,8 +247,3 @@ class ClusterLimit(generics.GenericAPIView):
     def _answer(self, limit: SharedLimit, now: datetime) -> Response:
         context = {"people": may_be_named(self.request.user, [limit]), "now": now}
         return Response(SharedLimitSerializer(limit, context=context).data)
-
-
-def _identity(cluster: Cluster, kind: EmitterKind) -> UUID:
-    """The same for the same cluster and kind, so that the newer replaces the older."""
-    return uuid5(cluster.pk, f"shared limit of {kind}")

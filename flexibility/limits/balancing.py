@@ -73,6 +73,18 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
     return _save_shares(known, rows, divided, now)
 
 
+def try_limit(limit: SharedLimit, *, now: datetime) -> Division:
+    """What dividing would come to if this limit, not saved yet, stood beside the others.
+
+    In place of the one with its id. Nothing is written.
+    """
+    standing = SharedLimit.objects.filter(not_over(now), system=limit.system_id, withdrawn_at=None)
+    others = standing.filter(valid_at__lte=now + AHEAD).exclude(pk=limit.pk)
+    limits = [*others.order_by("created_at", "pk"), limit]
+    rows = Constraint.objects.filter(limit__in=[one.pk for one in limits]).select_related("share")
+    return _divided(limits, list(rows), now)[limit.system_id]
+
+
 # What is known -----------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -22,7 +22,7 @@ from flexibility.allotment import PhaseWatts, Strategy
 from flexibility.emitters import Emitter, UnableToConstrain, priority_of
 from flexibility.limits.balancing import AHEAD
 from flexibility.models import Constraint, SharedLimit, not_over
-from flexibility.operations import LONGEST_VALIDITY
+from flexibility.operations import LONGEST_VALIDITY, RESTORED_WITHIN, UnableToRestore
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.targets import hold_target
@@ -78,13 +78,23 @@ def set_limit(*, cluster: Cluster, draft: LimitDraft, by: Emitter, now: datetime
             if before.withdrawn_at is None and _values(before) == _values(row):
                 return before
         row.save(force_insert=before is None, force_update=before is not None)
-        if limits_on(cluster, now=now).count() > MOST_STANDING:
-            reason = _("At most %d shared limits stand at a time.") % MOST_STANDING
-            raise UnableToConstrain("limit", reason)
+        _require_place(row, now)
         _record(row, Verb.LIMITED, by.user, now, before=before)
         resolve_systems(systems={cluster.system_id}, now=now)
     # What was found of it.
     row.refresh_from_db()
+    return row
+
+
+def drafted_limit(
+    draft: LimitDraft, *, cluster: Cluster, by: Emitter, now: datetime
+) -> SharedLimit:
+    """A limit as `set_limit` would save it, to try it out. Raises UnableToConstrain."""
+    row = _drafted(draft, cluster, by, now)
+    _require_sense(row, now)
+    before = SharedLimit.objects.filter(pk=row.pk).first()
+    if before is not None:
+        row.created_at, row.balanced_at = before.created_at, before.balanced_at
     return row
 
 
@@ -108,6 +118,42 @@ def withdraw_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedL
             _record(limit, Verb.LIMIT_WITHDRAWN, by.user, now)
             resolve_systems(systems={system}, now=now)
     return limit
+
+
+def restore_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedLimit:
+    """Take back that somebody withdrew a limit, within a minute: it is set again as it was.
+
+    Raises PermissionDenied for another kind of emitter than the one that set it, staff excepted,
+    and UnableToRestore where it is too late.
+    """
+    if by.kind not in (EmitterKind.OPERATOR, limit.emitter_kind):
+        raise PermissionDenied
+    with transaction.atomic():
+        hold_target(limit.target)
+        row = SharedLimit.objects.select_related("system__account").get(pk=limit.pk)
+        if row.withdrawn_at is None:
+            return row
+        if not may_restore_limit(row, now=now):
+            raise UnableToRestore(_("It was withdrawn too long ago, or is over: set it anew."))
+        row.withdrawn_at = row.withdrawn_by = None
+        row.due_at = max(row.valid_at - AHEAD, now)
+        row.save(update_fields=["withdrawn_at", "withdrawn_by", "due_at"])
+        _require_place(row, now)
+        _record(row, Verb.LIMITED, by.user, now)
+        resolve_systems(systems={row.system_id}, now=now)
+    return row
+
+
+def may_restore_limit(row: SharedLimit, *, now: datetime) -> bool:
+    """Whether a person withdrew it just now, and it would still hold."""
+    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
+    is_over = row.invalid_at is not None and row.invalid_at <= now
+    return is_recent and row.withdrawn_by_id is not None and not is_over
+
+
+def usual_id(cluster: Cluster, kind: EmitterKind) -> UUID:
+    """The id of the one limit of a cluster that the API knows for each kind of emitter."""
+    return uuid5(cluster.pk, f"shared limit of {kind}")
 
 
 def limits_on(cluster: Cluster, *, now: datetime) -> QuerySet[SharedLimit]:
@@ -161,6 +207,13 @@ def _require_sense(row: SharedLimit, now: datetime) -> None:
     if row.dynamic and not own.filter(kind=ApplianceKind.GRID_METER).exists():
         reason = _("The system has no meter at its grid connection.")
         raise UnableToConstrain("dynamic", reason)
+
+
+def _require_place(row: SharedLimit, now: datetime) -> None:
+    """Raise UnableToConstrain where too many stand beside it."""
+    if limits_on(row.cluster, now=now).count() > MOST_STANDING:
+        reason = _("At most %d shared limits stand at a time.") % MOST_STANDING
+        raise UnableToConstrain("limit", reason)
 
 
 def _require_powers(row: SharedLimit) -> None:

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy
 
 from flexibility.emitters import Emitter, UnableToConstrain
 from flexibility.fields import LocalTimeField
-from flexibility.forms import MORNING, UNTIL
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.sentences import CHOICES, MODES, policy_priorities
 from flexibility.policies.terms import Mode
+from flexibility.validity import MORNING, UNTIL
 
 FOREVER = "forever"
 USUAL_WH = 10_000

@@ -44,7 +44,7 @@ from gridx.pages.again import Again, again_of, first_of_each, series_among
 from gridx.pages.appliance import uuid_or_none
 from gridx.pages.appliances import LOOKS
 from gridx.pages.deliveries import IN_TRANSIT, delivery_tag, is_asked
-from gridx.pages.limits import limit_lines
+from gridx.pages.limits import limit_emitters, limit_lines, limit_undo_of
 from gridx.pages.lines import Tag, edit_url, group_url, tag_of, title_of, undo_of, when_of, who_set
 from gridx.pages.timeline import priority_line
 from gridx.pages.together import (
@@ -159,7 +159,10 @@ def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
         is_why = part == "why" and "constraint" in request.GET
         if is_whole or part == "timeline" or is_why:
             context |= ahead_context(request, group, found, user=user, now=now)
-        context["undo"] = undo_of(uuid_or_none(request.GET.get("undo")), user=user, now=now)
+        undone = uuid_or_none(request.GET.get("undo"))
+        context["undo"] = undo_of(undone, user=user, now=now) or (
+            limit_undo_of(undone, user=user, now=now)
+        )
         return render_page_or_part(request, "pages/group.html", PARTS[part], context, target=part)
 
 
@@ -185,12 +188,16 @@ def now_context(
 ) -> dict[str, Any]:
     """What its members may do now, and what is asked of them."""
     emitters, zone = _emitters(group, user), zone_of(group)
+    limiters = limit_emitters(user, group.system) if isinstance(group, Cluster) else []
     asked = [one for one in found if is_asked(one)]
     return {
         "short": _short(found, is_cut, now),
         "limits": (
-            limit_lines(group, found, user=user, now=now) if isinstance(group, Cluster) else []
+            limit_lines(group, found, user=user, emitters=limiters, now=now)
+            if isinstance(group, Cluster)
+            else []
         ),
+        "limit_url": reverse("limit_new", args=[group.pk]) if limiters and found else "",
         "members": [_member(one, now, zone) for one in found],
         "constraints": _lines(group, found, user=user, emitters=emitters, now=now),
         "deliveries": _deliveries(asked, now, zone),

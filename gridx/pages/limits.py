@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,12 +19,17 @@ from accounts.models import User
 from flexibility import words
 from flexibility.allotment import Side, Strategy, Why
 from flexibility.api import may_be_named
+from flexibility.emitters import Emitter
+from flexibility.limits.balancing import try_limit
+from flexibility.limits.operations import fuse_emitter_of, may_restore_limit
 from flexibility.models import Constraint, SharedLimit, not_over
 from flexibility.queries import Now
+from flexibility.resolver import EmitterKind
 from flexibility.sentences import kilowatts, moment
+from gridx.pages.acting import emitters_or_none
 from gridx.pages.lines import Tag, group_url, when_of, who_set
 from gridx.pages.timeline import priority_line
-from inventory.models import Appliance, Cluster
+from inventory.models import Appliance, Cluster, System
 from measurements.formats import power
 
 _STRATEGIES: dict[str, Promise] = {
@@ -67,8 +75,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class LimitLine:
-    """A limit in words. `where`: the cluster around that it is set on, if not on this one."""
+    """A limit in words, and what the reader may do with it (empty where nothing).
 
+    `where`: the cluster around that it is set on, if not on this one.
+    """
+
+    id: UUID
     emitter: str
     tag: Tag
     title: str
@@ -81,14 +93,22 @@ class LimitLine:
     says: tuple[str, ...]
     shares: tuple[ShareLine, ...]
     parts: tuple[Part, ...]
+    edit_url: str
+    withdraw_url: str
 
 
 def limit_lines(
-    cluster: Cluster, members: Sequence[Now], *, user: User, now: datetime
+    cluster: Cluster,
+    members: Sequence[Now],
+    *,
+    user: User,
+    emitters: Sequence[Emitter],
+    now: datetime,
 ) -> list[LimitLine]:
     """The limits that bound what is in a cluster, now or later, the strongest first.
 
-    `members` are its appliances. By a fixed number of queries.
+    `members` are its appliances, `emitters` what the user may limit it as. By a fixed number of
+    queries.
     """
     clusters = {one.pk: one for one in Cluster.objects.filter(system=cluster.system_id)}
     around, step = [], cluster.pk
@@ -117,6 +137,7 @@ def limit_lines(
     zone = cluster.system.zone
     return [
         LimitLine(
+            id=one.pk,
             emitter=one.emitter_kind,
             tag=_tag(one, now),
             title=limit_title(one),
@@ -130,12 +151,81 @@ def limit_lines(
             ),
             says=tuple(_says(one, shares[one.pk])) if one.valid_at <= now else (),
             shares=tuple(
-                _share(row, powers) for row in shares[one.pk] if row.appliance_id in powers
+                _share_line(row.appliance, row.max_w, row.share.why_max, powers[row.appliance_id])
+                for row in shares[one.pk]
+                if row.appliance_id in powers
             ),
             parts=tuple(_parts(cluster, clusters, shares[one.pk])),
+            edit_url=(
+                reverse("limit_edit", args=[one.pk])
+                if any(may_change_limit(one, each) for each in emitters)
+                else ""
+            ),
+            withdraw_url=(
+                reverse("limit_withdraw", args=[one.pk])
+                if any(may_withdraw_limit(one, each) for each in emitters)
+                else ""
+            ),
         )
         for one in limits
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a limit that is not set yet would come to."""
+
+    tone: str
+    title: str
+    says: tuple[str, ...]
+    shares: tuple[ShareLine, ...]
+
+
+def tried_limit(limit: SharedLimit, members: Sequence[Appliance], *, now: datetime) -> Tried:
+    """Who would have what of it at once, by the readings of now."""
+    division, names = try_limit(limit, now=now), {str(one.pk): one.name for one in members}
+    tallies = division.tallies.get(str(limit.pk), ())
+    shares = [(one, division.shares.get((str(limit.pk), str(one.pk)))) for one in members]
+    return Tried(
+        tone="success" if all(one.over_w == 0 for one in tallies) else "warning",
+        title=limit_title(limit),
+        says=tuple(said for one in tallies for said in _tally(asdict(one), names)),
+        shares=tuple(
+            _share_line(one, kept.span.max_w, kept.why_max) for one, kept in shares if kept
+        ),
+    )
+
+
+def limit_emitters(user: User, system: System) -> list[Emitter]:
+    """All as what the user may set shared limits here: as of constraints, and for the wiring."""
+    found = emitters_or_none(user, system)
+    try:
+        return [*found, fuse_emitter_of(user)]
+    except PermissionDenied:
+        return found
+
+
+def may_change_limit(limit: SharedLimit, emitter: Emitter) -> bool:
+    """Whether somebody may change it by hand: their own kind; what came with a dimming goes so."""
+    return limit.dimming_id is None and limit.emitter_kind == emitter.kind
+
+
+def may_withdraw_limit(limit: SharedLimit, emitter: Emitter) -> bool:
+    """Whether somebody may end it by hand."""
+    is_staff = limit.dimming_id is None and emitter.kind is EmitterKind.OPERATOR
+    return is_staff or may_change_limit(limit, emitter)
+
+
+def limit_undo_of(withdrawn: UUID | None, *, user: User, now: datetime) -> dict[str, Any] | None:
+    """A limit that was withdrawn just now, where the user may set it again."""
+    visible = SharedLimit.objects.visible_to(user).select_related("system", "cluster")
+    row = visible.filter(pk=withdrawn).first() if withdrawn else None
+    if row is None or not may_restore_limit(row, now=now):
+        return None
+    emitters = limit_emitters(user, row.system)
+    if not any(may_withdraw_limit(row, one) for one in emitters):
+        return None
+    return {"what": limit_title(row), "url": reverse("limit_restore", args=[row.pk])}
 
 
 def limit_title(limit: SharedLimit) -> str:
@@ -224,13 +314,13 @@ def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
         yield _("It is exceeded by %(over)s by what is used beside the members.") % values
 
 
-def _share(row: Constraint, powers: Mapping[Any, float | None]) -> ShareLine:
-    why = row.share.why_max
+def _share_line(
+    appliance: Appliance, max_w: float | None, why: str, power_w: float | None = None
+) -> ShareLine:
     tone = "bad" if why == Why.STALE else "warn" if why in _HELD_BACK | _PAUSED else ""
-    power_w = powers[row.appliance_id]
     return ShareLine(
-        appliance=row.appliance,
-        most=_("no limit") if row.max_w is None else kilowatts(round(row.max_w, -1)),
+        appliance=appliance,
+        most=_("no limit") if max_w is None else kilowatts(round(max_w, -1)),
         now="–" if power_w is None else str(power(power_w)),
         why=Tag(tone, str(_WHYS.get(why, ""))),
     )

@@ -11,6 +11,7 @@ from gridx.pages import (
     fleet,
     groups,
     home,
+    limiting,
     past,
     policies,
 )
@@ -43,6 +44,10 @@ urlpatterns = [
         editor.cluster_constrain,
         name="cluster_constrain",
     ),
+    path("clusters/<uuid:cluster_id>/limits/new", limiting.limit_new, name="limit_new"),
+    path("limits/<uuid:limit_id>", limiting.limit_edit, name="limit_edit"),
+    path("limits/<uuid:limit_id>/withdraw", limiting.limit_withdraw, name="limit_withdraw"),
+    path("limits/<uuid:limit_id>/restore", limiting.limit_restore, name="limit_restore"),
     path("clusters/<uuid:cluster_id>/fairness", fairness.cluster_fairness, name="cluster_fairness"),
     path(
         "clusters/<uuid:cluster_id>/fairness.csv",

@@ -110,8 +110,9 @@ def test_a_limit_that_begins_later_says_when_and_who_is_to_have_what(fleet, yard
     assert "are given out" not in html
 
 
-def test_a_cluster_without_limits_shows_none(fleet, yard):
-    assert 'id="limits"' not in page(fleet, yard)
+def test_a_cluster_without_limits_shows_none_to_who_may_not_set_one(client, driven, yard):
+    client.force_login(driven.viewer)
+    assert 'id="limits"' not in page(client, yard)
 
 
 def test_who_was_held_back_is_a_table_and_a_file(fleet, yard, bound, at_noon, monkeypatch):
