@@ -188,11 +188,13 @@ def past_of_pool(
     members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
     if not spans or not members:
         return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, len(members))
+    near = [key for key, zone in members if zone == pool.time_zone]
+    far = [key for key, zone in members if zone != pool.time_zone]
     ((sent, seen_in_all),) = fetch(
-        _pool_query(resolution, tuple(columns)),
+        _pool_query(resolution, tuple(columns), near=bool(near), far=bool(far)),
         {
-            "near": [key for key, zone in members if zone == pool.time_zone],
-            "far": [key for key, zone in members if zone != pool.time_zone],
+            "near": near,
+            "far": far,
             "bounds": [span.from_at for span in spans],
             "from_at": spans[0].from_at,
             "until_at": spans[-1].until_at,
@@ -204,46 +206,51 @@ def past_of_pool(
     return PoolPast(past, seen.astype(np.int64), seen_in_all, len(members))
 
 
-# The rows of systems in the pool's time zone (near) and in others (far), each summed by span if it
-# is made of more than one row, so that a system is counted once a span.
 _POOL = """
-SELECT {numbers}, (
-    SELECT count(*)::int FROM unnest(%(near)s::int[]) AS member (key) WHERE EXISTS (
-        SELECT FROM {own} WHERE system_key = key AND {within} AND seen_s > 0
-    )
-) + (
-    SELECT count(*)::int FROM unnest(%(far)s::int[]) AS member (key) WHERE EXISTS (
-        SELECT FROM {slots} WHERE system_key = key AND {within} AND seen_s > 0
-    )
-) FROM (
-    SELECT start, count(*) FILTER (WHERE seen_s > 0) AS seen, {sums} FROM (
-        SELECT {near} FROM {own} WHERE system_key = ANY(%(near)s::int[]) AND {within} {near_by}
-        UNION ALL
-        SELECT {far} FROM {slots} WHERE system_key = ANY(%(far)s::int[]) AND {within} {far_by}
-    ) AS of_system GROUP BY start
+SELECT {numbers}, {seen} FROM (
+    SELECT start, count(*) FILTER (WHERE seen_s > 0) AS seen, {sums}
+    FROM ({rows}) AS of_system GROUP BY start
 ) AS together
 """
+# The rows of some of the systems, summed by span if a span is made of more than one of them, so
+# that a system is counted once a span; and how many of these systems were seen at all.
+_ROWS = """
+SELECT {columns} FROM {table}
+WHERE system_key = ANY(%({keys})s::int[]) AND start >= %(from_at)s AND start < %(until_at)s
+{grouped}
+"""
+_SEEN = """(
+    SELECT count(*)::int FROM unnest(%({keys})s::int[]) AS member (key) WHERE EXISTS (
+        SELECT FROM {table} WHERE system_key = key
+            AND start >= %(from_at)s AND start < %(until_at)s AND seen_s > 0
+    )
+)"""
 _SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
 
 
 @cache
-def _pool_query(resolution: Resolution, columns: tuple[str, ...]) -> str:
+def _pool_query(resolution: Resolution, columns: tuple[str, ...], *, near: bool, far: bool) -> str:
+    """The sums of systems in the pool's time zone (near) and in others (far), if there are any."""
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in columns)
-    as_it_is = f"start, seen_s, {', '.join(columns)}", ""
-    by_span = f"{_SPAN} AS start, sum(seen_s) AS seen_s, {sums}", "GROUP BY system_key, 1"
-    is_row = resolution in (Resolution.QUARTER, Resolution.DAY, Resolution.MONTH)
-    near, near_by = as_it_is if is_row else by_span
-    far, far_by = as_it_is if resolution is Resolution.QUARTER else by_span
+    as_it_is = {"columns": f"start, seen_s, {', '.join(columns)}", "grouped": ""}
+    by_span = {
+        "columns": f"{_SPAN} AS start, sum(seen_s) AS seen_s, {sums}",
+        "grouped": "GROUP BY system_key, 1",
+    }
+    parts = []
+    if near:
+        table = SYSTEM_TABLES[resolution]._meta.db_table
+        is_row = resolution in (Resolution.QUARTER, Resolution.DAY, Resolution.MONTH)
+        parts.append({"keys": "near", "table": table} | (as_it_is if is_row else by_span))
+    if far:
+        table = SystemSlot._meta.db_table
+        is_row = resolution is Resolution.QUARTER
+        parts.append({"keys": "far", "table": table} | (as_it_is if is_row else by_span))
     return _POOL.format(
         numbers=numbers([START, "seen", *columns], order="start"),
-        own=SYSTEM_TABLES[resolution]._meta.db_table,
-        slots=SystemSlot._meta.db_table,
-        within="start >= %(from_at)s AND start < %(until_at)s",
+        seen=" + ".join(_SEEN.format(**part) for part in parts),
         sums=sums,
-        near=near,
-        near_by=near_by,
-        far=far,
-        far_by=far_by,
+        rows=" UNION ALL ".join(_ROWS.format(**part) for part in parts),
     )
 
 

@@ -36,6 +36,7 @@ def columns_of(sent: bytes | None, count: int) -> Floats:
 
 def fetch(query: str, parameters: Sequence | dict) -> list[tuple]:
     """The rows of a query, read in binary; Django's own cursors read text."""
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     with wrap(psycopg.Cursor(connection.connection)) as cursor:

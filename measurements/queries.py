@@ -12,6 +12,7 @@ from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import past_of_system
 from measurements.models import LatestReading
+from measurements.numbers import fetch
 from measurements.resolutions import Resolution, slot_start
 
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
@@ -114,10 +115,7 @@ def newest_readings(
     """The appliances that a condition in SQL is true of, unless they are removed, each with the
     key of its system and its newest reading there; in one statement."""
     db = connection.alias
-    with connection.cursor() as cursor:
-        cursor.execute(_NEWEST.format(condition=condition), parameters)
-        rows = cursor.fetchall()
-    for key, *row in rows:
+    for key, *row in fetch(_NEWEST.format(condition=condition), parameters):
         appliance = Appliance.from_db(db, _APPLIANCE, row[: len(_APPLIANCE)])
         latest = row[len(_APPLIANCE) :]
         reading = LatestReading.from_db(db, _LATEST, latest) if latest[_AT] else None
