@@ -242,10 +242,7 @@ def _now_tiles(sums: Mapping[ApplianceKind, Together]) -> list[Tile]:
             continue
         label = _labels(one.power_w)[kind]
         shown_w = sign * one.power_w if sign < 0 else abs(one.power_w)
-        note = _("seen %(seen)s of %(count)s") % {
-            "seen": number(one.seen, 0),
-            "count": number(one.count, 0),
-        }
+        note = _seen(one.seen, one.count)
         tiles.append(Tile(tone, icon, label, power(shown_w + 0), note))
     return tiles
 
@@ -288,13 +285,14 @@ def _room_tiles(sums: Mapping[ApplianceKind, Together]) -> list[Tile]:
     steered = [one for kind, one in sums.items() if kind in CONTROLLABLE]
     if not steered:
         return []
-    note = _("of %(seen)s of %(count)s that can be controlled") % {
-        "seen": number(sum(one.seen for one in steered), 0),
-        "count": number(sum(one.count for one in steered), 0),
-    }
     more = power(sum(one.more_w for one in steered))
     less = power(sum(one.less_w for one in steered))
-    return [
-        Tile("grid", "chevron-up", _("More possible now"), more, note),
-        Tile("grid", "chevron-down", _("Less possible now"), less, note),
-    ]
+    both = Quantity(f"+{more.value} / −{less.value}", less.unit)
+    if more.unit != less.unit:
+        both = Quantity(f"+{more} / −{less.value}", less.unit)
+    seen, count = (sum(getattr(one, name) for one in steered) for name in ("seen", "count"))
+    return [Tile("grid", "transfer", _("More / less possible now"), both, _seen(seen, count))]
+
+
+def _seen(seen: int, count: int) -> str:
+    return _("seen %(seen)s of %(count)s") % {"seen": number(seen, 0), "count": number(count, 0)}

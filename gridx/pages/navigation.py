@@ -59,6 +59,8 @@ _INVENTORY_PAGES = (
     "cluster_flexibility",
     "cluster_fairness",
     "cluster_constrain",
+    "limit_new",
+    "limit_edit",
     "cluster_policy",
     "system_policy",
     "pool_create",

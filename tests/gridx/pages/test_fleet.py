@@ -130,10 +130,9 @@ def test_all_together_now_and_today(fleet, quiet, at_noon):
         assert label in html
         assert f'<p class="figure">{value}' in html
     # The car from 7.4 to 22 kW and the battery from -1 to 5 kW; or both down to 0 and -5 kW.
-    for label, value in (("More possible now", "20.6"), ("Less possible now", "11.4")):
-        tile = html.split(label)[1]
-        assert tile.split('<p class="figure">')[1].startswith(value)
-        assert "of 3 of 3 that can be controlled" in tile
+    tile = html.split("More / less possible now")[1]
+    assert tile.split('<p class="figure">')[1].startswith("+20.6 / −11.4")
+    assert "seen 3 of 3" in tile
     assert "Produced today" in html
 
 
