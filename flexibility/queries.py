@@ -9,11 +9,10 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from accounts.models import User
 from flexibility import words
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary, not_over
 from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
-from flexibility.resolving import HORIZON, Told, boundary_of, resolved_values_of, told
+from flexibility.resolving import HORIZON, Told, boundary_of, resolved_values_of, share_said, told
 from flexibility.standing import as_pure, concerns, standing_constraints
 from flexibility.summed import Summed, summed
 from inventory.models import Appliance, Gateway
@@ -22,6 +21,9 @@ from measurements.queries import stale_after
 
 # A gateway that did not acknowledge its schedule for so long is not waited for any more.
 ACKNOWLEDGED_WITHIN = timedelta(minutes=2)
+
+
+_KEPT_TO = {OutcomeKind.BINDING, OutcomeKind.REDUNDANT}
 
 
 class Delivery(StrEnum):
@@ -46,11 +48,15 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Explained:
-    """A constraint, what became of it by part (`power`, `energy`), and why, in sentences."""
+    """A constraint, what became of it by part (`power`, `energy`), and why, in sentences.
+
+    `share`, the end of `reason`, says of a share of a limit why it is as it is.
+    """
 
     row: Constraint
     outcomes: Mapping[str, Mapping[str, Any]]
     reason: str
+    share: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,13 +171,14 @@ def summed_timeline(
 def explain(spans: Sequence[Span], *, drafts: Iterable[Constraint] = ()) -> list[ExplainedSpan]:
     """What became of constraints span by span, as they were then; `drafts` are not saved.
 
-    Who set them is read from what is stored, by one query for all.
+    Who set them, and for whom, is read from what is stored, by one query for all.
     """
     ids = {one["id"] for span in spans for one in span.inputs}
-    stored = Constraint.objects.filter(pk__in=ids).exclude(emitter=None).select_related("emitter")
-    people = {str(row.pk): row.emitter for row in (*stored, *drafts)}
+    stored = Constraint.objects.filter(pk__in=ids).select_related("emitter", "limit")
+    stored = stored.defer("limit__tallies", "limit__order")
+    known = {str(row.pk): row for row in (*stored, *drafts)}
     kinds = {kind: str(name) for kind, name in words.EMITTERS.items()}
-    return [ExplainedSpan(span, _explained_then(span, people, kinds)) for span in spans]
+    return [ExplainedSpan(span, _explained_then(span, known, kinds)) for span in spans]
 
 
 @dataclass(frozen=True)
@@ -292,27 +299,43 @@ def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
             for part, one in (("power", both.power), ("energy", both.energy))
             if one is not None
         }
-        found.append(Explained(row, outcomes, _because(str(row.pk), outcomes, deciders, names)))
+        because = _because(str(row.pk), outcomes, deciders, names)
+        found.append(_told(row, outcomes, because, share_said(row) if row.limit_id else {}))
     return found
 
 
 def _explained_then(
-    span: Span, people: Mapping[str, User | None], kinds: Mapping[str, str]
+    span: Span, known: Mapping[str, Constraint], kinds: Mapping[str, str]
 ) -> list[Explained]:
     names = {one["id"]: kinds[one["emitter"]] for one in span.inputs}
     found = []
     for one in span.inputs:
+        stored = known.get(one["id"])
         row = Constraint(
             id=UUID(one["id"]),
             priority=one["priority"],
             emitter_kind=one["emitter"],
-            emitter=people.get(one["id"]),
+            emitter=stored and stored.emitter,
+            limit=stored and stored.limit,
+            cluster_id=stored and stored.cluster_id,
             valid_at=datetime.fromisoformat(one["valid_at"]),
             invalid_at=one.get("invalid_at") and datetime.fromisoformat(one["invalid_at"]),
         )
         outcomes = {part: one[part] for part in ("power", "energy") if part in one}
-        found.append(Explained(row, outcomes, _because(one["id"], outcomes, span.deciders, names)))
+        because = _because(one["id"], outcomes, span.deciders, names)
+        found.append(_told(row, outcomes, because, one))
     return found
+
+
+def _told(
+    row: Constraint,
+    outcomes: Mapping[str, Mapping[str, Any]],
+    because: str,
+    said: Mapping[str, Any],
+) -> Explained:
+    is_kept_to = any(one["outcome"] in _KEPT_TO for one in outcomes.values())
+    share = words.share_reason(said) if is_kept_to else ""
+    return Explained(row, outcomes, f"{because} {share}".strip(), share)
 
 
 def _because(

@@ -157,12 +157,12 @@ def _said(identity: str, row: Constraint) -> dict[str, Any]:
         "fallback": row.fallback or None,
         "valid_at": row.valid_at.isoformat(),
         "invalid_at": row.invalid_at.isoformat() if row.invalid_at else None,
-        **(_share_said(row) if row.limit_id else {}),
+        **(share_said(row) if row.limit_id else {}),
     }
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _share_said(row: Constraint) -> dict[str, Any]:
+def share_said(row: Constraint) -> dict[str, Any]:
     """Of a share of a limit, what decides each side that it bounds (`allotment.Why`).
 
     And whether it asked for nothing, as a charging station without a car does.

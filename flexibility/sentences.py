@@ -343,7 +343,9 @@ def _clause(
         return said
     is_own = first.deciders[cause] in own
     # Outside of the f-string: those who collect texts do not look into it.
-    because = _("because you set it") if is_own else _BECAUSE[emitter]
+    # A share of a dimming is the grid operator's.
+    dims = EmitterKind.GRID_OPERATOR if _decider(first, cause).get("dims") else emitter
+    because = _("because you set it") if is_own else _BECAUSE[dims]
     if bent is None:
         return f"{said}, {because}"
     wished = _("%(power)s were asked for") % {
@@ -422,7 +424,7 @@ def reason_of(
     named = {side.part(part): decider for part, decider in deciders.items()}
     names = {str(each.row.pk): str(words.EMITTERS[each.row.emitter_kind]) for each in others}
     told = (words.reason(str(one.row.pk), each, named, names) for each in one.outcomes.values())
-    return " ".join(dict.fromkeys(told))
+    return " ".join(filter(None, [*dict.fromkeys(told), one.share]))
 
 
 # Priorities --------------------------------------------------------------------------------------

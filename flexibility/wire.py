@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
@@ -172,6 +173,14 @@ class ExplainedSerializer(NamedSerializer):
     id = serializers.UUIDField(source="row.id")
     priority = serializers.IntegerField(source="row.priority")
     emitter = EmitterSerializer(source="row")
+    limit_id = serializers.UUIDField(
+        source="row.limit_id",
+        allow_null=True,
+        help_text="Of what it is a share: a limit of a cluster, or a dimming's of the system.",
+    )
+    cluster_id = serializers.SerializerMethodField(
+        help_text="On which it is set, or whose limit it is a share of."
+    )
     valid_at = InstantField(source="row.valid_at")
     invalid_at = InstantField(source="row.invalid_at", allow_null=True)
     outcome = serializers.SerializerMethodField()
@@ -181,6 +190,10 @@ class ExplainedSerializer(NamedSerializer):
     @extend_schema_field(OutcomesSerializer)
     def get_outcome(self, one: Explained) -> dict[str, str]:
         return {part: outcome["outcome"] for part, outcome in one.outcomes.items()}
+
+    @extend_schema_field(serializers.UUIDField(allow_null=True))
+    def get_cluster_id(self, one: Explained) -> UUID | None:
+        return one.row.limit.cluster_id if one.row.limit_id else one.row.cluster_id
 
     @extend_schema_field(serializers.ListField(child=serializers.UUIDField()))
     def get_conflicts_with(self, one: Explained) -> list[str]:

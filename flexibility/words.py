@@ -6,6 +6,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flexibility.allotment import Why
 from flexibility.models import Constraint
 from flexibility.resolver import ContradictoryConstraint, OutcomeKind
 
@@ -33,6 +34,19 @@ _STAGES = {
     OutcomeKind.EXPIRED: gettext_lazy("It is over."),
     OutcomeKind.WITHDRAWN: gettext_lazy("It was withdrawn."),
 }
+# Why a share of a limit is as it is.
+_SHARES = {
+    Why.UNLIMITED: gettext_lazy("The limit leaves this side of it free."),
+    Why.FULL: gettext_lazy("The limit gives it all that it may have."),
+    Why.STRATEGY: gettext_lazy("It has its part of the limit."),
+    Why.MINIMUM: gettext_lazy("It has its minimum; the limit does not give more."),
+    Why.SET_POINT: gettext_lazy("It keeps a set point that is stronger than the limit."),
+    Why.PAUSED: gettext_lazy("It pauses: its minimum does not fit, or it is another's turn."),
+    Why.RESTING: gettext_lazy("It pauses a little longer."),
+    Why.RAMPING: gettext_lazy("It is on its way up to its part of the limit."),
+    Why.IDLE: gettext_lazy("It asks for nothing: it has what others leave of the limit."),
+    Why.STALE: gettext_lazy("There is no news of it: it counts with the most it could take."),
+}
 
 
 def contradiction(error: ContradictoryConstraint) -> str:
@@ -58,6 +72,15 @@ def reason(
             "who": listed(against)
         }
     return str(_STAGES[kind])
+
+
+def share_reason(said: Mapping[str, Any]) -> str:
+    """Why a share of a limit is as it is, in a sentence; empty for what is none.
+
+    `said` is what was kept of it (`why_max`, `why_min`); the most that it may take comes first.
+    """
+    why = said.get("why_max") or said.get("why_min")
+    return str(_SHARES[Why(why)]) if why else ""
 
 
 def listed(words: Sequence[str]) -> str:

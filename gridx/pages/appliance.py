@@ -44,6 +44,7 @@ from gridx.pages.appliances import Card, cards_of
 from gridx.pages.deliveries import IN_TRANSIT, delivery_tag, is_asked
 from gridx.pages.flow import gateway_of, seen_of
 from gridx.pages.lines import constraint_lines, undo_of, why_of
+from gridx.pages.sources import shares_in, sources_of
 from gridx.pages.timeline import spans_around, timeline_context
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance
@@ -114,13 +115,19 @@ def shown_context(
 ) -> dict[str, Any]:
     """What the address asks for: the timeline, an explanation, a withdrawal to be undone."""
     spans = spans_around(found, now=now)
+    sources = sources_of(shares_in(spans), user)
     chosen = uuid_or_none(request.GET.get("constraint"))
     return {
         "timeline": timeline_context(
-            found, spans, now=now, zone=found.system.zone, chosen=chosen and str(chosen)
+            found,
+            spans,
+            now=now,
+            zone=found.system.zone,
+            chosen=chosen and str(chosen),
+            sources=sources,
         ),
         "timeline_url": request.get_full_path(),
-        "why": chosen and why_of(found, spans, chosen, user=user, now=now),
+        "why": chosen and why_of(found, spans, chosen, sources=sources, now=now),
         "undo": undo_of(uuid_or_none(request.GET.get("undo")), user=user, now=now),
     }
 

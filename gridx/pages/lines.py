@@ -1,6 +1,6 @@
 """Constraints as pages list them: in words, what became of each, and what may be done with it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
-from flexibility import words
 from flexibility.api import may_be_named
 from flexibility.emitters import Emitter
 from flexibility.models import Constraint, Series, SharedLimit
@@ -38,6 +37,8 @@ from flexibility.series.sentences import series_words
 from flexibility.stretches import outcome_of
 from gridx.pages.acting import emitters_or_none, home_of, may_edit, may_withdraw_as
 from gridx.pages.again import Again, again_of, first_of_each, later_occurrences, series_among
+from gridx.pages.sources import Source, sources_of
+from gridx.pages.sources import title_of as asking_title
 from gridx.pages.timeline import priority_line
 from inventory.models import Appliance, Cluster, SystemPool
 
@@ -108,25 +109,26 @@ def constraint_lines(
     later = later_occurrences(shown=shown, now=now, appliance=flexibility.appliance)
     people = may_be_named(user, [*rows, *later])
     groups, series = _groups_in_sight(user, rows), series_among([*rows, *later])
+    sources = sources_of([row.pk for row in rows if row.limit_id], user)
     listed = {row.pk for row in first_of_each(rows)}
     lines = []
     for one in (*constraints, *(Explained(row, _LATER, "") for row in later)):
         row = one.row
         if row.pk not in listed and row not in later:
             continue
-        group = groups.get(row.cluster_id or row.pool_id)
+        group, source = groups.get(row.cluster_id or row.pool_id), sources.get(str(row.pk))
         lines.append(
             ConstraintLine(
                 id=row.pk,
                 emitter=row.emitter_kind,
                 tag=outcome_tag(one),
-                title=title_of(row, side),
+                title=title_of(row, side, source),
                 who=who_set(row, user, people),
                 priority=priority_line(row.emitter_kind, row.priority),
                 when=when_of(row, now=now, zone=zone),
                 reason=reason_of(one, constraints, deciders, side),
-                group=str(group) if group else "" if row.appliance_id else _("a group"),
-                group_url=group_url(group) if group else "",
+                group=_group_name(row, group, source),
+                group_url=group_url(group) if group else source.url if source else "",
                 may_withdraw=row.appliance_id is not None and may_withdraw_as(row, emitters),
                 edit_url=edit_url(row, emitters) if row.appliance_id else "",
                 dimming_url=_dimming_url(row),
@@ -134,6 +136,15 @@ def constraint_lines(
             )
         )
     return lines
+
+
+def _group_name(row: Constraint, group: object, source: Source | None) -> str:
+    """Where it is set, or whose limit it is a share of, if not on the appliance itself."""
+    if group is not None:
+        return str(group)
+    if source is not None:
+        return source.name
+    return "" if row.appliance_id else _("a group")
 
 
 def _dimming_url(row: Constraint) -> str:
@@ -153,12 +164,12 @@ def tag_of(kind: OutcomeKind) -> Tag:
     return Tag(tone, str(label))
 
 
-def title_of(row: Constraint, side: Side) -> str:
-    """ "The fleet manager: at most 11 kW" """
-    title = f"{words.EMITTERS[row.emitter_kind]}: {asked(row, side)}"
+def title_of(row: Constraint, side: Side, source: Source | None = None) -> str:
+    """ "The fleet manager: at most 11 kW"; of a share, of what it is one (`source`)."""
+    title = asking_title(row.emitter_kind, row, side, source)
     if row.fallback:
         title = _("%(constraint)s, should it not be asked again") % {"constraint": title}
-    return title[:1].upper() + title[1:]
+    return title
 
 
 def when_of(row: Constraint | SharedLimit, *, now: datetime, zone: ZoneInfo) -> str:
@@ -207,7 +218,12 @@ def _groups_in_sight(
 
 
 def why_of(
-    found: Appliance, spans: Sequence[Span], chosen: UUID, *, user: User, now: datetime
+    found: Appliance,
+    spans: Sequence[Span],
+    chosen: UUID,
+    *,
+    sources: Mapping[str, Source],
+    now: datetime,
 ) -> dict[str, Any]:
     """What becomes of one constraint over the timeline, and why."""
     side, zone = side_of(found.kind), found.system.zone
@@ -217,11 +233,11 @@ def why_of(
             if explained.row.pk != chosen:
                 continue
             asking = next(each for each in one.span.inputs if each["id"] == str(chosen))
-            title = f"{words.EMITTERS[asking['emitter']]}: {asked(asking, side)}"
+            title = asking_title(asking["emitter"], asking, side, sources.get(str(chosen)))
             reason = reason_of(explained, one.constraints, one.span.deciders, side)
             _join(lines, one.span, OutcomeKind(outcome_of(asking)), reason)
     return {
-        "title": title[:1].upper() + title[1:],
+        "title": title,
         "lines": [_why_line(*line, now=now, zone=zone, side=side) for line in lines],
     }
 

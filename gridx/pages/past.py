@@ -1,7 +1,7 @@
 """What held for an appliance at any past instant, as it was known then; and all changes of it."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,14 +23,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.paging import page_of
-from flexibility import words
 from flexibility.api import may_be_named
 from flexibility.models import ResolvedBoundary
-from flexibility.queries import Explained, Span, explain, timeline_of
+from flexibility.queries import Explained, ExplainedSpan, explain, timeline_of
 from flexibility.resolving import boundary_of
-from flexibility.sentences import Side, allowed, asked, reason_of, side_of
+from flexibility.sentences import Side, allowed, reason_of, side_of
 from gridx import clock
 from gridx.pages.lines import Tag, outcome_tag, who_set
+from gridx.pages.sources import Source, shares_in, sources_of, title_of
 from gridx.pages.timeline import priority_line
 from inventory.export import Echo, cell, in_parts
 from inventory.models import Appliance
@@ -81,6 +81,7 @@ class Line:
     who: str
     priority: str
     reason: str
+    source: Source | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,27 +161,32 @@ def _known_then(
     [span] = timeline_of(appliance=appliance, from_at=at, until_at=until, now=until)
     [told] = explain([span])
     people = may_be_named(request.user, [one.row for one in told.constraints])
+    sources = sources_of(shares_in([span]), request.user)
     return {
         "allowed": allowed(span.boundary, side),
         "is_known": bool(span.inputs),
-        "lines": [
-            _line(one, told.constraints, span, side, people, request) for one in told.constraints
-        ],
+        "lines": [_line(one, told, side, people, sources, request) for one in told.constraints],
     }
 
 
 def _line(
-    one: Explained, all_of_them, span: Span, side: Side, people: set[UUID], request: HttpRequest
+    one: Explained,
+    told: ExplainedSpan,
+    side: Side,
+    people: set[UUID],
+    sources: Mapping[str, Source],
+    request: HttpRequest,
 ) -> Line:
+    span, source = told.span, sources.get(str(one.row.pk))
     said = next(each for each in span.inputs if each["id"] == str(one.row.pk))
-    title = f"{words.EMITTERS[said['emitter']]}: {asked(said, side)}"
     return Line(
         emitter=said["emitter"],
         tag=outcome_tag(one),
-        title=title[:1].upper() + title[1:],
+        title=title_of(said["emitter"], said, side, source),
         who=who_set(one.row, request.user, people),
         priority=priority_line(said["emitter"], said["priority"]),
-        reason=reason_of(one, all_of_them, span.deciders, side),
+        reason=reason_of(one, told.constraints, span.deciders, side),
+        source=source,
     )
 
 

@@ -18,7 +18,6 @@ from flexibility.sentences import (
     EMITTERS,
     Side,
     allowed,
-    asked,
     asked_briefly,
     digits,
     moment,
@@ -27,6 +26,7 @@ from flexibility.sentences import (
     side_of,
 )
 from flexibility.stretches import thinned
+from gridx.pages.sources import Source, title_of
 from inventory.models import Appliance
 from measurements.formats import number
 from measurements.models import ApplianceSlot
@@ -94,12 +94,20 @@ def timeline_context(
     before: Sequence[Span] = (),
     new: Collection[str] = (),
     chosen: str | None = None,
+    sources: Mapping[str, Source] | None = None,
     shapes: Sequence[bars.Shape] = (bars.WIDE, bars.MIDDLE, bars.NARROW),
 ) -> Timeline:
-    """The timeline of consecutive spans; `before` is the same time without those that are new."""
+    """The timeline of consecutive spans; `before` is the same time without those that are new.
+
+    `sources`: where the shares of limits among what is asked come from, by their ids.
+    """
     side = side_of(appliance.kind)
     inputs = {one["id"]: one for span in (*before, *spans) for one in span.inputs}
-    entries = {identity: entry_of(one, side, identity in new) for identity, one in inputs.items()}
+    sources = sources or {}
+    entries = {
+        identity: entry_of(one, side, identity in new, sources.get(identity))
+        for identity, one in inputs.items()
+    }
     measured = _measured(appliance, spans[0].from_at, now)
     drawn = bars.Words(
         power=digits,
@@ -135,13 +143,14 @@ def timeline_context(
     )
 
 
-def entry_of(one: Mapping[str, Any], side: Side, is_new: bool = False) -> Entry:
-    """A constraint as it is named beside its bar."""
-    title = f"{words.EMITTERS[one['emitter']]}: {asked(one, side)}"
-    lane = _("new") if is_new else str(EMITTERS[one["emitter"]])
+def entry_of(
+    one: Mapping[str, Any], side: Side, is_new: bool = False, source: Source | None = None
+) -> Entry:
+    """A constraint as it is named beside its bar; a share by where it comes from."""
+    lane = source.lane if source else _("new") if is_new else str(EMITTERS[one["emitter"]])
     if one["emitter"] != bars.DRIVER:
         lane = f"{lane} · {number(one['priority'], 0)}"
-    return Entry(title[:1].upper() + title[1:], lane, one["emitter"])
+    return Entry(title_of(one["emitter"], one, side, source), lane, one["emitter"])
 
 
 def _rows(spans: Sequence[Span], side: Side, now: datetime, zone: ZoneInfo) -> list[Row]:

@@ -94,6 +94,8 @@ def test_a_flexibility_tells_state_boundaries_and_set_point(heard, post, now):
         "invalidAt": wire(now + 4 * HOUR),
         "outcome": {"power": "discarded"},
         "conflictsWith": [asked["id"]],
+        "limitID": None,
+        "clusterID": None,
         "reason": "It gives way to the fleet manager, which weighs more and leaves it no room.",
     }
     [driver] = [one for one in told.values() if one["emitter"]["kind"] == "driver"]

@@ -186,6 +186,7 @@ def _edit(
                 _concerned(subject.tried, rows),
                 rows,
                 wanted=request.POST.get("member", ""),
+                user=request.user,
                 now=now,
                 zone=subject.zone,
                 without=_occurrences(changed, now),

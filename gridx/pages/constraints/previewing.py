@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from accounts.models import User
 from flexibility import bars, words
 from flexibility.effects import Effect, Loss, effect_of
 from flexibility.models import Constraint
@@ -17,6 +18,7 @@ from flexibility.queries import Preview, preview
 from flexibility.resolver import Boundary
 from flexibility.resolving import HORIZON
 from flexibility.sentences import Side, allowed, asked, kilowatts, moment, side_of
+from gridx.pages.sources import shares_in, sources_of
 from gridx.pages.timeline import timeline_context
 from inventory.models import Appliance
 from measurements.formats import NBSP, number
@@ -70,6 +72,7 @@ def try_out(
     rows: Sequence[Constraint],
     *,
     wanted: str,
+    user: User,
     now: datetime,
     zone: ZoneInfo,
     without: Collection[UUID] = (),
@@ -77,7 +80,8 @@ def try_out(
     """What constraints would do; without any, how things are. None where there is nobody.
 
     `rows` stand for each of the members, and these (ids) do not any more; `wanted` (an id) is the
-    one to be drawn. Looked at are the next two days, or those in which the first of them begins.
+    one to be drawn, `user` who looks at it. Looked at are the next two days, or those in which the
+    first of them begins.
     """
     if not members:
         return None
@@ -108,6 +112,7 @@ def try_out(
             zone=zone,
             before=found.before if drafts else (),
             new=new,
+            sources=sources_of(shares_in([*found.before, *found.after]), user),
             # Beside the form there is no room for a wide one.
             shapes=(bars.MIDDLE, bars.NARROW),
         ),

@@ -6,6 +6,7 @@ import pytest
 
 from flexibility.models import SharedLimit
 from flexibility.operations import DriverLimits, set_driver_limits
+from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from tests.flexibility.asking import as_, read, reading, refused, wire
@@ -62,6 +63,25 @@ def test_a_limit_says_who_has_what_of_it_and_why(driven, garage, path, put, now)
     assert shares[str(driven.evcs.pk)]["maxReason"] == "strategy"
     assert shares[str(driven.evcs.pk)]["confirmed"] is False
     assert shares[str(driven.battery.pk)]["maxPower"] == 0
+
+
+@pytest.mark.parametrize("how", ["now", "ahead", "past"])
+def test_a_share_says_of_which_limit_it_is_and_why(driven, garage, put, now, monkeypatch, how):
+    limit = put(maxPower=6_000, strategy="SERIES", order=[str(driven.evcs.pk)])
+    path, client = f"appliances/{driven.evcs.pk}/flexibility", as_(driven.fleet)
+    if how == "now":
+        told = read(client, path)["constraints"]
+    else:
+        from_at = now
+        if how == "past":
+            monkeypatch.setattr(clock, "now", lambda: now + HOUR / 2)
+        else:
+            from_at = now + HOUR / 4
+        query = f"from={wire(from_at)}&until={wire(from_at + HOUR / 4)}"
+        told = read(client, f"{path}/timeline?{query}")[0]["constraints"]
+    [share] = [one for one in told if one["emitter"]["kind"] == "clusterLimit"]
+    assert (share["limitID"], share["clusterID"]) == (limit["id"], str(garage.pk))
+    assert share["reason"] == "It decides the greatest power. It has its part of the limit."
 
 
 def test_what_keeps_it_from_being_reached_is_named(driven, put, now):
