@@ -353,12 +353,12 @@ def test_the_system_s_time_zone_is_said(mara: Client, measured: Cast):
 
 
 @pytest.mark.parametrize(
-    ("resolution", "queries"), [("day", 10), ("week", 11), ("month", 11), ("year", 11)]
+    ("resolution", "queries"), [("day", 9), ("week", 10), ("month", 10), ("year", 10)]
 )
 def test_a_home_page_costs_few_queries(
     mara: Client, measured: Cast, resolution: str, queries: int, django_assert_num_queries
 ):
-    # Session, user, account; system; mark, latest readings, appliances, figures, first and last,
+    # Session, user, account; system; mark, newest readings, figures, first and last,
     # whether it was ever dimmed; and how many slots longer spans have.
     with django_assert_num_queries(queries):
         page(mara, f"/?resolution={resolution}")
@@ -370,8 +370,8 @@ def test_a_list_of_systems_costs_as_many_queries_as_one_of_them(
     for number in range(5):
         System.objects.create(account=measured.meyers, name=f"Reihenhaus {number}")
     client.force_login(User.objects.get(pk=measured.admin.pk))
-    # Session, user, account; count, systems; latest readings, appliances.
-    with django_assert_num_queries(7):
+    # Session, user, account; count, systems; newest readings.
+    with django_assert_num_queries(6):
         page(client)
 
 
