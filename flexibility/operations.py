@@ -139,7 +139,8 @@ def withdraw_constraint(*, constraint: Constraint, by: Emitter, now: datetime) -
     """End a constraint at once; what it had outweighed revives.
 
     One that has ended already is left as it is. Raises PermissionDenied for another kind of
-    emitter than the one that set it; staff may withdraw anybody's but a driver's.
+    emitter than the one that set it; staff may withdraw anybody's. What a driver says, and what is
+    a part of something (a limit, a policy, a dimming), nobody withdraws by itself.
     """
     require_own(constraint, by)
     with transaction.atomic():
@@ -186,12 +187,17 @@ def may_restore(row: Constraint, *, now: datetime) -> bool:
 
 
 def require_own(constraint: Constraint, by: Emitter) -> None:
-    """Let pass who may change this constraint. Raises PermissionDenied."""
-    is_staff = by.kind is EmitterKind.OPERATOR
-    # A share goes with its limit, and what an appliance can do is not for people to say.
-    is_nobodys = constraint.emitter_kind in (EmitterKind.DRIVER, EmitterKind.CLUSTER_LIMIT)
-    if is_nobodys or not (is_staff or constraint.emitter_kind == by.kind):
-        raise PermissionDenied
+    """Let pass who may change this constraint. Raises PermissionDenied, with the reason."""
+    if constraint.emitter_kind == EmitterKind.DRIVER:
+        raise PermissionDenied(_("What an appliance can do is not for people to say."))
+    if constraint.limit_id is not None:
+        raise PermissionDenied(_("A share goes with its shared limit: end that."))
+    if constraint.policy_id is not None:
+        raise PermissionDenied(_("It goes with its charging policy: end that."))
+    if constraint.dimming_id is not None:
+        raise PermissionDenied(_("It goes with its dimming: end that."))
+    if by.kind is not EmitterKind.OPERATOR and constraint.emitter_kind != by.kind:
+        raise PermissionDenied(_("Somebody else set it."))
 
 
 # What gateways say -------------------------------------------------------------------------------

@@ -27,10 +27,15 @@ def reaction_time_s(
     """After how many seconds of dimming the measured power was, and stayed, within the limit.
 
     Until the first sample that no excess follows: so it may be up to one interval of readings too
-    long, but is never too short. None where that never was, and without any sample.
+    long, but is never too short. 0 where it was within it before, too (`samples` of then told so
+    not long ago). None where that never was, and without any sample.
     """
+    during = list(_measured(samples, started_at))
     settled_at = None
-    for at, power in _measured(samples, started_at):
+    *_, before = [None, *_measured(samples, started_at - LONGEST_GAP, started_at)]
+    if during and before is not None and before[1] <= limit_w + tolerance_w:
+        settled_at = started_at
+    for at, power in during:
         if power > limit_w + tolerance_w:
             settled_at = None
         elif settled_at is None:
@@ -68,8 +73,8 @@ def evidence(
     """The proof of a dimming to one limit, from what was measured before, during and after it."""
     if started_at >= ended_at:
         raise ValueError("A dimming ends after it has started.")
-    during = [sample for sample in samples if started_at <= sample[0] < ended_at]
-    reaction = reaction_time_s(during, limit_w, started_at, tolerance_w=tolerance_w)
+    until_then = [sample for sample in samples if sample[0] < ended_at]
+    reaction = reaction_time_s(until_then, limit_w, started_at, tolerance_w=tolerance_w)
     since = started_at + timedelta(seconds=reaction or 0.0)
     return Evidence(
         started_at=started_at,
@@ -77,15 +82,18 @@ def evidence(
         limit_w=limit_w,
         tolerance_w=tolerance_w,
         reaction_s=reaction,
-        highest_w=max((power for _, power in _measured(during, since)), default=None),
+        highest_w=max((power for _, power in _measured(until_then, since)), default=None),
         measured_share=_measured_share(samples, started_at, ended_at, longest_gap),
     )
 
 
-def _measured(samples: Sequence[Sample], from_at: datetime) -> Iterator[tuple[datetime, float]]:
-    """The samples from an instant on that say something, in the order of time."""
+def _measured(
+    samples: Sequence[Sample], from_at: datetime, until_at: datetime | None = None
+) -> Iterator[tuple[datetime, float]]:
+    """The samples in [`from_at`, `until_at`) that say something, in the order of time."""
     for at, power in sorted(samples, key=lambda sample: sample[0]):
-        if at >= from_at and power is not None:
+        is_in_time = at >= from_at and (until_at is None or at < until_at)
+        if is_in_time and power is not None:
             yield at, power
 
 

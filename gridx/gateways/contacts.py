@@ -20,10 +20,11 @@ from inventory.models import Gateway
 class Contact:
     """What a batch says about one gateway.
 
-    `clock_offset_s`: how far its clock is ahead of the broker's. `online`: as it said last.
+    `at`: when it was heard last, None where it was not. `clock_offset_s`: how far its clock is
+    ahead of the broker's. `online`: as it said last.
     """
 
-    at: datetime
+    at: datetime | None = None
     numbers: list[int] = field(default_factory=list)
     clock_offset_s: float | None = None
     refused_readings: int = 0
@@ -31,7 +32,7 @@ class Contact:
 
     def touch(self, at: datetime, sent_at_ms: int | None = None) -> None:
         """One more message, with the instant at which the gateway says it sent it."""
-        self.at = max(self.at, at)
+        self.at = at if self.at is None else max(self.at, at)
         if sent_at_ms is not None:
             self.clock_offset_s = round(sent_at_ms / 1000 - at.timestamp(), 3)
 
@@ -110,9 +111,9 @@ def _write_holes(changed: Mapping[UUID, Sequence]) -> None:
     )
 
 
-def gather(contacts: dict[UUID, Contact], gateway_id: UUID, at: datetime) -> Contact:
+def gather(contacts: dict[UUID, Contact], gateway_id: UUID) -> Contact:
     """The contact of a gateway in a batch, made when this is its first message."""
-    return contacts.setdefault(gateway_id, Contact(at))
+    return contacts.setdefault(gateway_id, Contact())
 
 
 def mark_offline(*, serials: Iterable[str]) -> set[UUID]:

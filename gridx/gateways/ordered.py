@@ -23,6 +23,7 @@ from gridx.gateways.arrivals import (
 from gridx.gateways.contacts import Contact, gather, hold_gateways, record_contacts
 from gridx.gateways.faults import Fault, fault_of, faults_of_ignored, record_faults
 from gridx.gateways.handlers import HANDLERS, Received
+from gridx.gateways.messages import Status
 from gridx.gateways.topics import Channel
 
 # What changes or reports what appliances keep to.
@@ -54,8 +55,9 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
         if gateway is None:
             outcome.count("from unknown gateways")
             continue
-        contact = gather(contacts, gateway.id, item.arrival.at)
-        contact.touch(item.arrival.at)
+        contact = gather(contacts, gateway.id)
+        if not _is_farewell(item):
+            contact.touch(item.arrival.at)
         # Each says all that its gateway has found: of several at once the last one counts, so
         # that a gateway that floods the link with them does not keep the others waiting.
         if _is_hello(item) and item is not last_hello[item.serial]:
@@ -65,6 +67,11 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
     record_contacts(contacts)
     record_faults(faults=faults, now=now)
     return outcome
+
+
+def _is_farewell(item: Upward | Unreadable) -> bool:
+    """Whether it says that a gateway is gone: its last will, which the broker sends long after."""
+    return isinstance(item, Upward) and isinstance(item.message, Status) and not item.message.online
 
 
 def _is_hello(item: Upward | Unreadable) -> bool:
@@ -87,6 +94,7 @@ def _apply(
     faults += faults_of_ignored(item, gateway)
     reaction = HANDLERS[item.channel](Received(gateway, item.message, item.arrival, now))
     reaction.into(outcome, faults, gateway)
-    contact.touch(item.arrival.at, reaction.sent_at_ms)
+    if not _is_farewell(item):
+        contact.touch(item.arrival.at, reaction.sent_at_ms)
     if reaction.online is not None:
         contact.online = reaction.online

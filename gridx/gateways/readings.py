@@ -156,7 +156,7 @@ class _Intake:
         self._readings: list[tuple[Upward, GatewayRow]] = []
 
     def take(self, item: Upward | Unreadable, gateway: GatewayRow) -> None:
-        contact = gather(self._contacts, gateway.id, item.arrival.at)
+        contact = gather(self._contacts, gateway.id)
         if isinstance(item, Unreadable):
             contact.touch(item.arrival.at)
             # It was refused, but it came: only what never came is missing.

@@ -10,7 +10,7 @@ from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.dimming.proof import keep_proofs, proof_of
 from flexibility.emitters import DIMMING, UnableToConstrain, emitter_of
 from flexibility.models import Constraint, Dimming, DimmingProof, Flexibility, GatewaySchedule
-from flexibility.operations import Draft, set_constraints
+from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import Reading
@@ -68,6 +68,14 @@ def test_nobody_below_a_grid_operator_lifts_it(driven, dim, now):
     dim()
     station = Flexibility.objects.get(pk=driven.evcs.pk)
     assert (station.max_w, station.set_point_w) == (4_200, 4_200)
+
+
+def test_a_part_of_a_dimming_goes_with_it_and_in_no_other_way(driven, dim, operator, now):
+    dim()
+    for by in (operator, emitter_of(driven.staff)):
+        for row in Constraint.objects.filter(dimming__isnull=False):
+            with pytest.raises(PermissionDenied, match="dimming"):
+                withdraw_constraint(constraint=row, by=by, now=now)
 
 
 def test_only_grid_operators_dim(driven, dim, now):

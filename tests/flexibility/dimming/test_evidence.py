@@ -37,7 +37,25 @@ def test_how_long_a_dimming_takes(powers, reaction_s):
     assert reaction_time_s(samples_of(*powers), 4_200, NOON) == reaction_s
 
 
-def test_samples_before_the_start_count_for_nothing_and_their_order_does_not_matter():
+@pytest.mark.parametrize(
+    ("powers", "reaction_s"),
+    [
+        pytest.param([0, 0, 0], 0, id="it was within the limit all the time"),
+        pytest.param([0, None], None, id="nothing was measured since"),
+        pytest.param([9_000, 0, 0], 30, id="it was not before"),
+        pytest.param([0, 9_000, 0], 90, id="it was before, but not at first"),
+    ],
+)
+def test_who_was_within_the_limit_before_needs_no_time(powers, reaction_s):
+    assert reaction_time_s(samples_of(*powers, first_s=-30), 4_200, NOON) == reaction_s
+
+
+def test_what_was_long_before_the_start_tells_nothing():
+    samples = [(NOON - timedelta(minutes=3), 0.0), *samples_of(0, first_s=50)]
+    assert reaction_time_s(samples, 4_200, NOON) == 50
+
+
+def test_the_order_of_samples_does_not_matter():
     samples = samples_of(0, 11_000, 11_000, 4_000, first_s=-60)
     assert reaction_time_s(samples, 4_200, NOON) == 120
     assert reaction_time_s(samples[::-1], 4_200, NOON) == 120

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 import aiomqtt
 import pytest
@@ -234,11 +235,18 @@ async def test_the_status_and_the_last_will_show_who_is_online(link, box, in_dat
     def is_online() -> bool:
         return Gateway.objects.get(serial="GX-0001").online
 
+    def contacted_at() -> datetime | None:
+        return Gateway.objects.get(serial="GX-0001").contacted_at
+
     async with box() as gateway:
         await gateway.send(Channel.STATUS, {"online": True})
         await until(lambda: in_database(is_online))
+        heard_at = await in_database(contacted_at)
+        await asyncio.sleep(1)
         gateway.lose_connection()
         await until(lambda: in_database(lambda: not is_online()))
+        # Its last will comes from the broker: nobody has heard of the gateway itself.
+        assert await in_database(contacted_at) == heard_at
 
 
 @pytest.mark.parametrize("change", [revoke_gateway, rotate_secret])
