@@ -285,11 +285,11 @@ def _room_tiles(sums: Mapping[ApplianceKind, Together]) -> list[Tile]:
     steered = [one for kind, one in sums.items() if kind in CONTROLLABLE]
     if not steered:
         return []
-    more = power(sum(one.more_w for one in steered))
-    less = power(sum(one.less_w for one in steered))
-    both = Quantity(f"+{more.value} / −{less.value}", less.unit)
-    if more.unit != less.unit:
-        both = Quantity(f"+{more} / −{less.value}", less.unit)
+    more_w, less_w = (sum(getattr(one, side) for one in steered) for side in ("more_w", "less_w"))
+    more, less = power(more_w), power(less_w)
+    up = more.value if more.unit == less.unit else str(more)
+    signs = ("+" if more_w else "", "−" if less_w else "")
+    both = Quantity(f"{signs[0]}{up} / {signs[1]}{less.value}", less.unit)
     seen, count = (sum(getattr(one, name) for one in steered) for name in ("seen", "count"))
     return [Tile("grid", "transfer", _("More / less possible now"), both, _seen(seen, count))]
 

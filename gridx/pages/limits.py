@@ -77,7 +77,7 @@ class Part:
 class LimitLine:
     """A limit in words, and what the reader may do with it (empty where nothing).
 
-    `where`: the cluster around that it is set on, if not on this one.
+    `where`: the cluster around or within that it is set on, if not on this one.
     """
 
     id: UUID
@@ -105,7 +105,7 @@ def limit_lines(
     emitters: Sequence[Emitter],
     now: datetime,
 ) -> list[LimitLine]:
-    """The limits that bound what is in a cluster, now or later, the strongest first.
+    """The limits that bound what is in a cluster, or in those within it, the strongest first.
 
     `members` are its appliances, `emitters` what the user may limit it as. By a fixed number of
     queries.
@@ -115,7 +115,10 @@ def limit_lines(
     while step is not None:
         around.append(step)
         step = clusters[step].parent_id
-    of_them = Q(cluster__in=around) | Q(cluster=None, system=cluster.system_id)
+    within = [cluster.pk]
+    for step in within:
+        within += [one.pk for one in clusters.values() if one.parent_id == step]
+    of_them = Q(cluster__in={*around, *within}) | Q(cluster=None, system=cluster.system_id)
     limits = list(
         SharedLimit.objects.filter(of_them, not_over(now), withdrawn_at=None)
         .select_related("system", "cluster", "emitter")
@@ -155,7 +158,11 @@ def limit_lines(
                 for row in shares[one.pk]
                 if row.appliance_id in powers
             ),
-            parts=tuple(_parts(cluster, clusters, shares[one.pk])),
+            parts=(
+                ()
+                if one.cluster_id in within[1:]
+                else tuple(_parts(cluster, clusters, shares[one.pk]))
+            ),
             edit_url=(
                 reverse("limit_edit", args=[one.pk])
                 if any(may_change_limit(one, each) for each in emitters)

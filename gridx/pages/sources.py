@@ -46,7 +46,7 @@ def sources_of(ids: Collection[UUID | str], user: User) -> Mapping[str, Source]:
     if not limits:
         return {}
     visible = SharedLimit.objects.visible_to(user).select_related("cluster", "system")
-    known = {one.pk: _source(one) for one in visible.filter(pk__in=limits.values())}
+    known = {one.pk: source_of(one) for one in visible.filter(pk__in=limits.values())}
     return {str(pk): known[limit] for pk, limit in limits.items() if limit in known}
 
 
@@ -73,7 +73,8 @@ def title_of(
     return said[:1].upper() + said[1:]
 
 
-def _source(limit: SharedLimit) -> Source:
+def source_of(limit: SharedLimit) -> Source:
+    """Whose sum it limits, and which dimming it came with."""
     target: Cluster | System = limit.target
     return Source(
         name=target.name,

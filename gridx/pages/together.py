@@ -18,7 +18,6 @@ from flexibility.resolver import OutcomeKind
 from flexibility.resolving import HORIZON
 from flexibility.sentences import (
     ANY,
-    EMITTERS,
     Side,
     allowed,
     asked_briefly,
@@ -31,6 +30,7 @@ from flexibility.summed import Summed
 from flexibility.tallied import OUTCOMES, SharedSpan, Tally, shared_spans
 from gridx.pages.limits import limit_title
 from gridx.pages.lines import Tag, span_words, tag_of
+from gridx.pages.sources import source_of
 from gridx.pages.timeline import Entry, Row, Timeline, day_name, entry_of
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import number, power
@@ -174,8 +174,9 @@ def _entry(key: str, found: GroupTimeline) -> Entry:
     said = found.said[key]
     if key not in found.limits:
         return entry_of(said, _SIDE)
-    lane = f"{EMITTERS[said['emitter']]} · {number(said['priority'], 0)}"
-    return Entry(limit_title(found.limits[key]), lane, said["emitter"])
+    limit = found.limits[key]
+    lane = f"{source_of(limit).lane} · {number(said['priority'], 0)}"
+    return Entry(limit_title(limit), lane, said["emitter"])
 
 
 def _briefly(key: str, found: GroupTimeline) -> str:

@@ -66,6 +66,17 @@ def test_a_limit_of_a_cluster_around_says_where_it_is_set(fleet, yard, bound):
     assert f'<a href="{reverse("cluster_flexibility", args=[yard.pk])}">Yard</a>' in html
 
 
+def test_a_limit_within_is_told_too_and_named_beside_its_bar(fleet, yard, bound):
+    garage = Cluster.objects.get(name="Garage")
+    bound(yard, max_w=9_000)
+    bound(garage, max_w=6_000)
+    html = page(fleet, yard)
+    within = html.split("Together at most 6 kW</h3>")[1].split("</li>")[0]
+    assert f'of <a href="{reverse("cluster_flexibility", args=[garage.pk])}">Garage</a>' in within
+    assert ">Garage · 3,000<" in html
+    assert ">Yard · 3,000<" in html
+
+
 def test_fuses_connections_and_feeding_in_are_named(fleet, yard, bound, driven):
     bound(yard, by=fuse_emitter_of(driven.admin), max_w=9_000, invalid_at=None)
     bound(yard, min_w=-4_000, dynamic=True)
