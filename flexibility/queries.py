@@ -21,6 +21,8 @@ from measurements.queries import stale_after
 
 # A gateway that did not acknowledge its schedule for so long is not waited for any more.
 ACKNOWLEDGED_WITHIN = timedelta(minutes=2)
+# So far apart may the clocks of a gateway and the cloud be.
+SAID_WITHIN = timedelta(seconds=2)
 
 
 _KEPT_TO = {OutcomeKind.BINDING, OutcomeKind.REDUNDANT}
@@ -242,7 +244,10 @@ def state_of(row: Constraint, *, now: datetime) -> State:
 def delivery_of(
     schedule: GatewaySchedule | None, kept: Flexibility | None, *, now: datetime
 ) -> Delivery:
-    """How far the newest schedule has come, for one of its appliances."""
+    """How far the newest schedule has come, for one of its appliances.
+
+    A boundary that passes needs no new schedule, but it is applied when the gateway says so.
+    """
     if schedule is None:
         return Delivery.NONE
     if schedule.published_revision < schedule.revision:
@@ -250,8 +255,14 @@ def delivery_of(
     if schedule.acknowledged_revision < schedule.revision:
         since = schedule.published_at or schedule.made_at
         return Delivery.TIMED_OUT if now - since > ACKNOWLEDGED_WITHIN else Delivery.SENT
-    is_refused = schedule.refusal or (kept is not None and kept.refusal)
-    return Delivery.REFUSED if is_refused else Delivery.APPLIED
+    if schedule.refusal or (kept is not None and kept.refusal):
+        return Delivery.REFUSED
+    if kept is not None and kept.applied_at is not None and not kept.is_applied:
+        # What it said may be about what held before; by a moment, for it has a clock of its own.
+        passed_at = kept.resolved_at - SAID_WITHIN
+        if kept.applied_at < passed_at:
+            return Delivery.TIMED_OUT if now - passed_at > ACKNOWLEDGED_WITHIN else Delivery.SENT
+    return Delivery.APPLIED
 
 
 _STATES = {

@@ -223,6 +223,16 @@ class SegmentSerializer(BoundarySerializer):
     until = InstantField(source="span.until_at")
 
 
+class AppliedSerializer(NamedSerializer):
+    """What the gateway said last that an appliance keeps to; `failSafe`: to its fail-safe."""
+
+    at = InstantField(source="applied_at")
+    min_power = NumberField(source="applied_min_w", allow_null=True, help_text="W")
+    max_power = NumberField(source="applied_max_w", allow_null=True, help_text="W")
+    set_point = NumberField(source="applied_set_point_w", allow_null=True, help_text="W")
+    fail_safe = serializers.BooleanField(source="applied_fail_safe")
+
+
 class FlexibilitySerializer(BoundarySerializer):
     """An appliance's latest measurement, its boundaries, its set point, and what decides them.
 
@@ -246,6 +256,7 @@ class FlexibilitySerializer(BoundarySerializer):
     set_point_applied_at = serializers.SerializerMethodField(
         help_text="When the gateway said that it keeps to its newest schedule."
     )
+    applied = serializers.SerializerMethodField()
 
     @extend_schema_field(InstantField(allow_null=True))
     def get_measured_at(self, one: Now) -> datetime | None:
@@ -254,6 +265,11 @@ class FlexibilitySerializer(BoundarySerializer):
     @extend_schema_field(serializers.ChoiceField(DELIVERIES, allow_null=True))
     def get_set_point_state(self, one: Now) -> Delivery | None:
         return None if one.delivery is Delivery.NONE else one.delivery
+
+    @extend_schema_field(AppliedSerializer(allow_null=True))
+    def get_applied(self, one: Now) -> dict[str, Any] | None:
+        is_known = one.kept is not None and one.kept.applied_at is not None
+        return AppliedSerializer(one.kept).data if is_known else None
 
     @extend_schema_field(InstantField(allow_null=True))
     def get_set_point_applied_at(self, one: Now) -> datetime | None:

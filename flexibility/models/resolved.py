@@ -65,6 +65,12 @@ class Flexibility(Resolved):
     def __str__(self) -> str:
         return str(self.appliance)
 
+    @property
+    def is_applied(self) -> bool:
+        """Whether the gateway says that it keeps to just what remains."""
+        kept = self.applied_min_w, self.applied_max_w, self.applied_set_point_w
+        return kept == (self.min_w, self.max_w, self.set_point_w)
+
 
 class ResolvedBoundary(Resolved):
     """What held for an appliance from `at` on, and why: the audit of all that was asked.

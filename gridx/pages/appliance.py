@@ -28,11 +28,12 @@ from flexibility.queries import (
     flexibility_of,
     timeline_of,
 )
-from flexibility.resolver import EmitterKind
+from flexibility.resolver import Boundary, EmitterKind
 from flexibility.resolving import HORIZON
 from flexibility.schedules import fail_safe_at
 from flexibility.sentences import (
     Side,
+    allowed,
     kilowatts,
     moment,
     side_of,
@@ -274,6 +275,14 @@ def _figures(flexibility: Now, card: Card | None, side: Side) -> list[Figure]:
         is_bent = wanted is not None and wanted != boundary.set_point_w
         detail = _("%(power)s were asked for") % {"power": kilowatts(side.sign * (wanted or 0))}
         figures.append(Figure(_("Set point"), kilowatts(point), detail if is_bent else ""))
+    kept = flexibility.kept
+    if kept is not None and kept.applied_at is not None and not kept.is_applied:
+        said = Boundary(
+            min_w=kept.applied_min_w,
+            max_w=kept.applied_max_w,
+            set_point_w=kept.applied_set_point_w,
+        )
+        figures.append(Figure(_("The gateway keeps to"), allowed(said, side)))
     reading = flexibility.reading
     if card is not None and reading is not None and reading.soc is not None and not card.is_stale:
         figures.append(Figure(_("Charge"), card.details[0] if card.details else "–"))

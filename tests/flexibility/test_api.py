@@ -79,6 +79,7 @@ def test_a_flexibility_tells_state_boundaries_and_set_point(heard, post, now):
         "setPointAsked": 16_000,
         "setPointState": "pending",
         "setPointAppliedAt": None,
+        "applied": None,
     }
     assert told[strong["id"]]["outcome"] == {"power": "binding"}
     assert told[strong["id"]]["reason"] == "It decides the greatest power."
@@ -124,9 +125,21 @@ def test_a_set_point_is_applied_when_its_gateway_says_so(heard, post, now):
     GatewaySchedule.objects.update(
         published_revision=1, published_at=now, acknowledged_revision=1, acknowledged_at=now
     )
-    Flexibility.objects.filter(pk=heard.evcs.pk).update(applied_at=now, applied_revision=1)
-    found = read(as_(heard.fleet), f"appliances/{heard.evcs.pk}/flexibility")
+    station = Flexibility.objects.filter(pk=heard.evcs.pk)
+    station.update(applied_at=now, applied_revision=1, applied_set_point_w=9_000)
+    path = f"appliances/{heard.evcs.pk}/flexibility"
+    found = read(as_(heard.fleet), path)
     assert (found["setPointState"], found["setPointAppliedAt"]) == ("applied", wire(now))
+    assert found["applied"] == {
+        "at": wire(now),
+        "minPower": None,
+        "maxPower": None,
+        "setPoint": 9_000,
+        "failSafe": False,
+    }
+    # What it said was about what held before a boundary passed.
+    station.update(applied_at=now - HOUR, applied_set_point_w=None)
+    assert read(as_(heard.fleet), path)["setPointState"] == "sent"
 
 
 def test_who_set_a_constraint_is_named_to_those_who_see_them(driven, post):
