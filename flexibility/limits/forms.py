@@ -66,7 +66,7 @@ class LimitForm(ValidityForm):
     """
 
     greatest = PowerField(label=gettext_lazy("Together at most"))
-    fed_in = PowerField(label=gettext_lazy("Fed in together at most"))
+    fed_in = PowerField(label=gettext_lazy("Fed in at most"))
     phase_1 = PowerField(label=gettext_lazy("Phase 1 at most"))
     phase_2 = PowerField(label=gettext_lazy("Phase 2 at most"))
     phase_3 = PowerField(label=gettext_lazy("Phase 3 at most"))
