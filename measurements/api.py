@@ -18,15 +18,14 @@ from measurements.figures import SUMMED
 from measurements.groups import live_of_cluster, live_of_pool, past_of_cluster, past_of_pool
 from measurements.history import past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
+from measurements.live_wire import live_to_wire, pool_live_to_wire
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
 from measurements.wire import (
     COLUMNS,
     LISTED,
     history_to_wire,
-    live_to_wire,
     pool_history_to_wire,
-    pool_live_to_wire,
 )
 from measurements.wire_schema import (
     HistoricalSerializer,

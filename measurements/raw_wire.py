@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inventory.kinds import ApplianceKind, Plug
-from measurements.wire import PLUG_STATES
+from measurements.wire_names import PLUG_STATES, WS_PER_WH
 
 # What is read of one appliance at one instant, by the names of `measurements.models.Reading`.
 Raw = Mapping[str, Any]
@@ -29,8 +29,6 @@ COLUMNS = (
     "import_energy_wh",
     "export_energy_wh",
 )
-
-_WS_PER_WH = 3600
 
 
 def raw_to_wire(kind: str, capacity_wh: float | None, raw: Raw) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def _milli(value: float | None, sign: int = 1) -> int | None:
 
 
 def _ws(value: float | None) -> int | None:
-    return None if value is None else round(value * _WS_PER_WH)
+    return None if value is None else round(value * WS_PER_WH)
 
 
 def _meter(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:

@@ -1,59 +1,36 @@
-"""Live and historical figures in the words, units and signs of the wire API. Pure.
+"""History in the words, units and signs of the wire API. Pure.
 
-Ours are integers in mWh (or W for live values) and positive into the appliance; the wire's are W
-and Wh, with `grid` positive for import but `battery.power` positive for discharging, and counters
-in Ws. An absent part is left out, never null. Source: `reference/wire-api.md`, section 4.
+Ours are integers in mWh and positive into the appliance; the wire's are W and Wh, with a single
+battery's `power` positive for discharging, and counters in Ws. An absent part is left out, never
+null. Source: `reference/wire-api.md`, section 4.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
-from uuid import UUID
 
 import numpy as np
 
-from inventory.kinds import ApplianceKind, Plug
+from inventory.kinds import ApplianceKind
 from measurements.amounts import Floats, Ints
 from measurements.figures import Figures, rate_columns
 from measurements.resolutions import Resolution, Span
-
-Row = Mapping[str, float | None]
+from measurements.wire_names import (
+    DIRECT,
+    FIGURES,
+    RATES,
+    WS_PER_WH,
+    Device,
+    capacity_of,
+    of_kind,
+    reference_to,
+)
 
 # At these, a point is the mean power of its window, stamped at the window's end; at all others it
 # is the energy of its period, stamped at the period's start.
 POWER_RESOLUTIONS = frozenset({Resolution.QUARTER, Resolution.HOUR})
 
 _PER_WH = 1000.0  # mWh
-_WS_PER_WH = 3600
-PLUG_STATES = {
-    Plug.UNPLUGGED: "UNPLUGGED",
-    Plug.PLUGGED: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
-    Plug.CHARGING: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
-    Plug.PAUSED: "PLUGGED_ON_STATION_AND_PLUGGED_ON_VEHICLE",
-}
-_RATES = {
-    "selfSufficiencyRate": "self_sufficiency_rate",
-    "selfConsumptionRate": "self_consumption_rate",
-    "directConsumptionRate": "direct_consumption_rate",
-}
-# The wire's names of figures that stand for themselves, in power and in energy alike.
-_FIGURES = {
-    "photovoltaic": "pv",
-    "production": "pv",
-    "consumption": "household",
-    "totalConsumption": "consumption",
-    "heatPump": "heat_pump",
-    "heating": "heater",
-    "directConsumption": "direct_consumption",
-    "selfConsumption": "self_consumption",
-    "selfSupply": "self_supply",
-}
-_DIRECT = {
-    "directConsumptionHousehold": "household_from_pv",
-    "directConsumptionHeatPump": "heat_pump_from_pv",
-    "directConsumptionEV": "ev_from_pv",
-    "directConsumptionHeater": "heater_from_pv",
-}
 _KEPT = (
     "pv",
     "charge",
@@ -73,7 +50,7 @@ _COUNTERS = (
     ("gridMeterReadingNegative", "exported_wh"),
 )
 # Names of the wire and the columns behind them, one by one.
-_ENERGIES = tuple((name, f"{key}_mwh") for name, key in (_FIGURES | _DIRECT).items())
+_ENERGIES = tuple((name, f"{key}_mwh") for name, key in (FIGURES | DIRECT).items())
 _GROUPS = {
     "grid": (("feedIn", "export_mwh"), ("supply", "import_mwh")),
     "battery": (("charge", "charge_mwh"), ("discharge", "discharge_mwh")),
@@ -81,7 +58,7 @@ _GROUPS = {
 }
 # The columns of a system's figures that history is told by.
 COLUMNS = (
-    *(f"{name}_mwh" for name in (*_KEPT, *_DIRECT.values())),
+    *(f"{name}_mwh" for name in (*_KEPT, *DIRECT.values())),
     "soc",
     "imported_wh",
     "exported_wh",
@@ -94,42 +71,6 @@ _LISTS = {
     ApplianceKind.METER: "appliances",
 }
 LISTED = tuple(_LISTS)
-
-
-class Device(Protocol):
-    """What is asked of an appliance."""
-
-    id: UUID
-    kind: str
-    capacity_wh: float | None
-
-
-class Read(Protocol):
-    """What is asked of an appliance's newest reading; None where it was not read."""
-
-    imported_wh: float | None
-    exported_wh: float | None
-    soc: float | None
-    energy_wh: float | None
-    temperature_c: float | None
-    current_l1_a: float | None
-    current_l2_a: float | None
-    current_l3_a: float | None
-    plug_state: int | None
-
-
-class DeviceNow(Protocol):
-    appliance: Device
-    reading: Read | None
-    power_w: float | None
-
-
-class LiveFigures(Protocol):
-    """`measurements.queries.Live`: `figures` has flows and totals with `_w`, and the rates."""
-
-    measured_at: datetime | None
-    figures: Row
-    appliances: Sequence[DeviceNow]
 
 
 class DevicePast(Protocol):
@@ -151,37 +92,6 @@ class Past(Protocol):
     devices: Sequence[DevicePast]
 
 
-def live_to_wire(live: LiveFigures) -> dict[str, Any]:
-    """The answer of `/live`: powers in W, rates and states of charge in 0–1, counters in Ws."""
-    meters = _of(live.appliances, ApplianceKind.GRID_METER)
-    counters = _counters(
-        _sum(_get(meter.reading, "imported_wh") for meter in meters),
-        _sum(_get(meter.reading, "exported_wh") for meter in meters),
-    )
-    return _present(_live_flows(live) | counters | _live_batteries(live) | _live_consumers(live))
-
-
-def pool_live_to_wire(live: LiveFigures, *, seen: int, systems: int) -> dict[str, Any]:
-    """The same of a pool, without single appliances and counters: the sum of those `seen` lately
-    of its systems."""
-    battery = _live_batteries(live).get("battery")
-    return _present(
-        _live_flows(live)
-        | {"battery": battery, "evChargingStation": _group(power=live.figures.get("ev_w"))}
-        | {"systemsSeen": seen, "systemsCount": systems}
-    )
-
-
-def _live_flows(live: LiveFigures) -> dict[str, Any]:
-    figures = live.figures
-    wire = _named(_FIGURES, figures, "_w", 1) | _named(_RATES, figures, "", 1)
-    if figures.get("direct_consumption_w") is not None:
-        wire |= {name: figures.get(f"{key}_w") or 0 for name, key in _DIRECT.items()}
-    wire["measuredAt"] = _seconds(live.measured_at)
-    wire["grid"] = _less(figures.get("import_w"), figures.get("export_w"))
-    return wire
-
-
 def history_to_wire(
     past: Past, resolution: Resolution, *, batteries: Sequence[Device] = ()
 ) -> dict[str, Any]:
@@ -193,8 +103,8 @@ def history_to_wire(
     in_power = resolution in POWER_RESOLUTIONS
     units = _units(past.spans, in_power)
     stamps = [span.until_at if in_power else span.from_at for span in past.spans]
-    told = _of(past.devices, ApplianceKind.BATTERY)
-    capacity = _capacity([device.appliance for device in told] or batteries)
+    told = of_kind(past.devices, ApplianceKind.BATTERY)
+    capacity = capacity_of([device.appliance for device in told] or batteries)
     data: list[dict[str, Any]] = [{"measuredAt": at} for at in stamps]
     lists = {"measuredAt": [stamps[index] for index in past.known]} | _lists(past, units)
     for index, point in zip(
@@ -236,8 +146,8 @@ def _points(
     columns = figures.floats()
     columns |= rate_columns(columns)
     flat = {name: columns[key] / units for name, key in _ENERGIES}
-    flat |= {name: columns[key] for name, key in _RATES.items()}
-    flat |= {name: columns[key] * _WS_PER_WH for name, key in _COUNTERS}
+    flat |= {name: columns[key] for name, key in RATES.items()}
+    flat |= {name: columns[key] * WS_PER_WH for name, key in _COUNTERS}
     groups = {}
     for name, members in _GROUPS.items():
         group = {member: columns[key] / units for member, key in members}
@@ -273,7 +183,7 @@ def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
     columns, appliance = device.columns, device.appliance
     taken, given = columns["import_mwh"], columns["export_mwh"]
     told: dict[str, Floats] = {}
-    same = _device(device)
+    same = reference_to(device)
     match appliance.kind:
         case ApplianceKind.BATTERY:
             told["power"] = _differences(given, taken)
@@ -283,7 +193,7 @@ def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
                 by_charge = columns["soc"] * appliance.capacity_wh
                 unread = np.isnan(columns["stored_wh"])
                 told["remainingCharge"] = np.where(unread, by_charge, columns["stored_wh"])
-            same |= _capacity([appliance])
+            same |= capacity_of([appliance])
         case ApplianceKind.EV_CHARGING_STATION:
             told["power"] = _differences(taken, given)
             told["stateOfCharge"] = columns["soc"]
@@ -300,7 +210,7 @@ def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
 
 
 def _differences(one: Floats, other: Floats) -> Floats:
-    """`_less` of columns."""
+    """The differences; absent only where neither is known."""
     neither = np.isnan(one) & np.isnan(other)
     return np.where(neither, np.nan, np.nan_to_num(one) - np.nan_to_num(other))
 
@@ -327,144 +237,6 @@ def _dicts(
         }
         for row in rows
     ]
-
-
-def _live_batteries(live: LiveFigures) -> dict[str, Any]:
-    batteries = [
-        _device(now)
-        | _group(
-            power=_negative(now.power_w),
-            stateOfCharge=_get(now.reading, "soc"),
-            remainingCharge=_remaining(
-                _get(now.reading, "energy_wh"), _get(now.reading, "soc"), now.appliance
-            ),
-        )
-        | _capacity([now.appliance])
-        for now in _of(live.appliances, ApplianceKind.BATTERY)
-    ]
-    together = _group(
-        power=_less(live.figures.get("discharge_w"), live.figures.get("charge_w")),
-        charge=live.figures.get("charge_w"),
-        discharge=live.figures.get("discharge_w"),
-        **{
-            name: _sum_of_all(battery.get(name) for battery in batteries)
-            for name in ("remainingCharge", "capacity", "nominalCapacity")
-        },
-    )
-    if "remainingCharge" in together and together.get("capacity"):
-        together["stateOfCharge"] = together["remainingCharge"] / together["capacity"]
-    elif batteries:
-        shares = [battery.get("stateOfCharge") for battery in batteries]
-        whole = _sum_of_all(shares)
-        together |= _group(stateOfCharge=None if whole is None else whole / len(shares))
-    return _filled(battery=together, batteries=batteries)
-
-
-def _live_consumers(live: LiveFigures) -> dict[str, Any]:
-    stations = [
-        _device(now)
-        | _group(
-            power=now.power_w,
-            currentL1=_get(now.reading, "current_l1_a"),
-            currentL2=_get(now.reading, "current_l2_a"),
-            currentL3=_get(now.reading, "current_l3_a"),
-            plugState=PLUG_STATES.get(_get(now.reading, "plug_state")),
-            readingTotal=_get(now.reading, "imported_wh"),
-            stateOfCharge=_get(now.reading, "soc"),
-        )
-        for now in _of(live.appliances, ApplianceKind.EV_CHARGING_STATION)
-    ]
-    heat_pumps = [
-        _device(now) | _group(power=now.power_w, sgReadyState="UNKNOWN")
-        for now in _of(live.appliances, ApplianceKind.HEAT_PUMP)
-    ]
-    heaters = [
-        _device(now) | _group(power=now.power_w, temperature=_get(now.reading, "temperature_c"))
-        for now in _of(live.appliances, ApplianceKind.HEATER)
-    ]
-    temperatures = [heater["temperature"] for heater in heaters if "temperature" in heater]
-    return _filled(
-        evChargingStation=_group(power=live.figures.get("ev_w")),
-        evChargingStations=stations,
-        heatPumps=heat_pumps,
-        heaters=heaters,
-    ) | _group(heatingTemperature=temperatures[0] if temperatures else None)
-
-
-def _named(names: Mapping[str, str], figures: Row, suffix: str, unit: float) -> dict[str, Any]:
-    return {wire: _in(figures.get(f"{key}{suffix}"), unit) for wire, key in names.items()}
-
-
-def _counters(imported_wh: float | None, exported_wh: float | None) -> dict[str, Any]:
-    return {
-        "gridMeterReadingPositive": None if imported_wh is None else imported_wh * _WS_PER_WH,
-        "gridMeterReadingNegative": None if exported_wh is None else exported_wh * _WS_PER_WH,
-    }
-
-
-def _capacity(appliances: Sequence[Device]) -> dict[str, float]:
-    whole = _sum_of_all(appliance.capacity_wh for appliance in appliances)
-    return {} if whole is None else {"capacity": whole, "nominalCapacity": whole}
-
-
-def _remaining(stored_wh: float | None, soc: float | None, appliance: Device) -> float | None:
-    if stored_wh is not None or soc is None or appliance.capacity_wh is None:
-        return stored_wh
-    return soc * appliance.capacity_wh
-
-
-def _of(devices: Iterable[Any], kind: ApplianceKind) -> list[Any]:
-    return [device for device in devices if device.appliance.kind == kind]
-
-
-def _device(device: DeviceNow | DevicePast) -> dict[str, Any]:
-    return {"applianceID": str(device.appliance.id)}
-
-
-def _get(reading: Read | None, name: str) -> Any:
-    return None if reading is None else getattr(reading, name)
-
-
-def _present(wire: dict[str, Any]) -> dict[str, Any]:
-    """Without what has no value, and without groups that have none."""
-    return {name: value for name, value in wire.items() if value is not None and value != {}}
-
-
-def _group(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _filled(**lists: Any) -> dict[str, Any]:
-    return {name: value for name, value in lists.items() if value}
-
-
-def _in(value: float | None, unit: float) -> float | None:
-    """How many units a value is. Divided, because 1656 / 1000 is 1.656 and times 0.001 is not."""
-    return None if value is None else value / unit
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else 0 - value
-
-
-def _less(value: float | None, other: float | None) -> float | None:
-    """The difference; None only where neither is known."""
-    return None if value is None and other is None else (value or 0) - (other or 0)
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
-def _sum_of_all(values: Iterable[float | None]) -> float | None:
-    """The sum; None where one of them is not known, or there are none."""
-    values = list(values)
-    return None if not values or None in values else sum(values)
-
-
-def _seconds(at: datetime | None) -> datetime | None:
-    return None if at is None else at.astimezone(UTC).replace(microsecond=0)
 
 
 def _text(at: datetime) -> str:

@@ -1,0 +1,197 @@
+"""Live values in the words, units and signs of the wire API. Pure.
+
+Ours and the wire's are W, ours positive into the appliance; there `grid` is positive for import
+but `battery.power` for discharging, and counters are in Ws. An absent part is left out, never
+null. Source: `reference/wire-api.md`, section 4.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from inventory.kinds import ApplianceKind
+from measurements.wire_names import (
+    DIRECT,
+    FIGURES,
+    PLUG_STATES,
+    RATES,
+    WS_PER_WH,
+    Device,
+    capacity_of,
+    of_kind,
+    reference_to,
+    sum_of_all,
+)
+
+Row = Mapping[str, float | None]
+
+
+class Read(Protocol):
+    """What is asked of an appliance's newest reading; None where it was not read."""
+
+    imported_wh: float | None
+    exported_wh: float | None
+    soc: float | None
+    energy_wh: float | None
+    temperature_c: float | None
+    current_l1_a: float | None
+    current_l2_a: float | None
+    current_l3_a: float | None
+    plug_state: int | None
+
+
+class DeviceNow(Protocol):
+    appliance: Device
+    reading: Read | None
+    power_w: float | None
+
+
+class LiveFigures(Protocol):
+    """`measurements.queries.Live`: `figures` has flows and totals with `_w`, and the rates."""
+
+    measured_at: datetime | None
+    figures: Row
+    appliances: Sequence[DeviceNow]
+
+
+def live_to_wire(live: LiveFigures) -> dict[str, Any]:
+    """The answer of `/live`: powers in W, rates and states of charge in 0–1, counters in Ws."""
+    meters = of_kind(live.appliances, ApplianceKind.GRID_METER)
+    counters = _counters(
+        _sum(_get(meter.reading, "imported_wh") for meter in meters),
+        _sum(_get(meter.reading, "exported_wh") for meter in meters),
+    )
+    return _present(_live_flows(live) | counters | _live_batteries(live) | _live_consumers(live))
+
+
+def pool_live_to_wire(live: LiveFigures, *, seen: int, systems: int) -> dict[str, Any]:
+    """The same of a pool, without single appliances and counters: the sum of those `seen` lately
+    of its systems."""
+    battery = _live_batteries(live).get("battery")
+    return _present(
+        _live_flows(live)
+        | {"battery": battery, "evChargingStation": _group(power=live.figures.get("ev_w"))}
+        | {"systemsSeen": seen, "systemsCount": systems}
+    )
+
+
+def _live_flows(live: LiveFigures) -> dict[str, Any]:
+    figures = live.figures
+    wire = {name: figures.get(f"{key}_w") for name, key in FIGURES.items()}
+    wire |= {name: figures.get(key) for name, key in RATES.items()}
+    if figures.get("direct_consumption_w") is not None:
+        wire |= {name: figures.get(f"{key}_w") or 0 for name, key in DIRECT.items()}
+    wire["measuredAt"] = _seconds(live.measured_at)
+    wire["grid"] = _less(figures.get("import_w"), figures.get("export_w"))
+    return wire
+
+
+def _live_batteries(live: LiveFigures) -> dict[str, Any]:
+    batteries = [
+        reference_to(now)
+        | _group(
+            power=_negative(now.power_w),
+            stateOfCharge=_get(now.reading, "soc"),
+            remainingCharge=_remaining(
+                _get(now.reading, "energy_wh"), _get(now.reading, "soc"), now.appliance
+            ),
+        )
+        | capacity_of([now.appliance])
+        for now in of_kind(live.appliances, ApplianceKind.BATTERY)
+    ]
+    together = _group(
+        power=_less(live.figures.get("discharge_w"), live.figures.get("charge_w")),
+        charge=live.figures.get("charge_w"),
+        discharge=live.figures.get("discharge_w"),
+        **{
+            name: sum_of_all(battery.get(name) for battery in batteries)
+            for name in ("remainingCharge", "capacity", "nominalCapacity")
+        },
+    )
+    if "remainingCharge" in together and together.get("capacity"):
+        together["stateOfCharge"] = together["remainingCharge"] / together["capacity"]
+    elif batteries:
+        shares = [battery.get("stateOfCharge") for battery in batteries]
+        whole = sum_of_all(shares)
+        together |= _group(stateOfCharge=None if whole is None else whole / len(shares))
+    return _filled(battery=together, batteries=batteries)
+
+
+def _live_consumers(live: LiveFigures) -> dict[str, Any]:
+    stations = [
+        reference_to(now)
+        | _group(
+            power=now.power_w,
+            currentL1=_get(now.reading, "current_l1_a"),
+            currentL2=_get(now.reading, "current_l2_a"),
+            currentL3=_get(now.reading, "current_l3_a"),
+            plugState=PLUG_STATES.get(_get(now.reading, "plug_state")),
+            readingTotal=_get(now.reading, "imported_wh"),
+            stateOfCharge=_get(now.reading, "soc"),
+        )
+        for now in of_kind(live.appliances, ApplianceKind.EV_CHARGING_STATION)
+    ]
+    heat_pumps = [
+        reference_to(now) | _group(power=now.power_w, sgReadyState="UNKNOWN")
+        for now in of_kind(live.appliances, ApplianceKind.HEAT_PUMP)
+    ]
+    heaters = [
+        reference_to(now)
+        | _group(power=now.power_w, temperature=_get(now.reading, "temperature_c"))
+        for now in of_kind(live.appliances, ApplianceKind.HEATER)
+    ]
+    temperatures = [heater["temperature"] for heater in heaters if "temperature" in heater]
+    return _filled(
+        evChargingStation=_group(power=live.figures.get("ev_w")),
+        evChargingStations=stations,
+        heatPumps=heat_pumps,
+        heaters=heaters,
+    ) | _group(heatingTemperature=temperatures[0] if temperatures else None)
+
+
+def _counters(imported_wh: float | None, exported_wh: float | None) -> dict[str, Any]:
+    return {
+        "gridMeterReadingPositive": None if imported_wh is None else imported_wh * WS_PER_WH,
+        "gridMeterReadingNegative": None if exported_wh is None else exported_wh * WS_PER_WH,
+    }
+
+
+def _remaining(stored_wh: float | None, soc: float | None, appliance: Device) -> float | None:
+    if stored_wh is not None or soc is None or appliance.capacity_wh is None:
+        return stored_wh
+    return soc * appliance.capacity_wh
+
+
+def _get(reading: Read | None, name: str) -> Any:
+    return None if reading is None else getattr(reading, name)
+
+
+def _present(wire: dict[str, Any]) -> dict[str, Any]:
+    """Without what has no value, and without groups that have none."""
+    return {name: value for name, value in wire.items() if value is not None and value != {}}
+
+
+def _group(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _filled(**lists: Any) -> dict[str, Any]:
+    return {name: value for name, value in lists.items() if value}
+
+
+def _negative(value: float | None) -> float | None:
+    return None if value is None else 0 - value
+
+
+def _less(value: float | None, other: float | None) -> float | None:
+    """The difference; None only where neither is known."""
+    return None if value is None and other is None else (value or 0) - (other or 0)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _seconds(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone(UTC).replace(microsecond=0)
