@@ -21,12 +21,7 @@ from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
-from measurements.wire import (
-    COLUMNS,
-    LISTED,
-    history_to_wire,
-    pool_history_to_wire,
-)
+from measurements.wire import COLUMNS, LISTED, history_to_wire, pool_history_to_wire
 from measurements.wire_schema import (
     HistoricalSerializer,
     LiveSerializer,
@@ -52,8 +47,6 @@ RESOLUTION = OpenApiParameter(
     default=str(Resolution.HOUR),
     description="15m and 1h give powers in W, coarser ones energies in Wh.",
 )
-
-
 HISTORY = extend_schema(
     parameters=[INTERVAL, RESOLUTION],
     responses={200: HistoricalSerializer, **REFUSALS, 422: ErrorSerializer},
@@ -119,8 +112,7 @@ class ClusterHistorical(ClusterView):
     def get(self, request: Request, cluster_id) -> Response:
         cluster = self.get_cluster()
         asked = _asked(request, cluster.system.zone)
-        kinds = LISTED if asked["resolution"] in _WITH_APPLIANCES else ()
-        past = past_of_cluster(cluster=cluster, kinds=kinds, **asked)
+        past = past_of_cluster(cluster=cluster, kinds=LISTED, **asked)
         return Response(history_to_wire(past, asked["resolution"]))
 
 

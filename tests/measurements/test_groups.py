@@ -14,7 +14,7 @@ from measurements.figures import SUMMED
 from measurements.groups import past_of_cluster, past_of_pool
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
-from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
+from measurements.models import ApplianceDay, ApplianceSlot, LatestReading, SystemDay, SystemSlot
 from measurements.resolutions import Resolution
 from measurements.slots import compute_until_clean
 from tests.measurements.arrivals import Device, Site, make_site
@@ -313,6 +313,29 @@ def test_without_a_meter_a_clusters_days_are_the_sums_of_its_slots():
                 == np.nansum(quarters.figures.floats()[name])
                 > 0
             )
+
+
+def test_a_month_of_a_cluster_tells_what_its_batteries_hold(cast, admin):
+    cluster = Cluster.objects.create(system=cast.lindenweg, name="Cellar")
+    Appliance.objects.filter(pk=cast.battery.pk).update(cluster=cluster)
+    ApplianceDay.objects.create(
+        system_key=cast.lindenweg.key,
+        appliance_key=cast.battery.key,
+        start=datetime(2026, 6, 14, 22, tzinfo=UTC),
+        import_mwh=2_000_000,
+        export_mwh=500_000,
+        soc=0.5,
+        seen_s=86_400,
+    )
+    body = admin.get(f"/api/clusters/{cluster.pk}/historical", DAY | {"resolution": "1M"}).json()
+    assert body["total"]["battery"] == {
+        "charge": 2000,
+        "discharge": 500,
+        "stateOfCharge": 0.5,
+        "capacity": 10_000,
+        "nominalCapacity": 10_000,
+    }
+    assert body["data"][0]["batteries"][0]["power"] == -1500
 
 
 def test_an_empty_cluster_has_nothing(cast, admin):
