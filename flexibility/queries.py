@@ -300,7 +300,7 @@ def _now(
 
 
 def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
-    names = {str(row.pk): str(words.EMITTERS[row.emitter_kind]) for row in rows}
+    names = {str(row.pk): words.called(row.emitter_kind, row.priority) for row in rows}
     deciders = _span(segment, told(rows)).deciders
     found = []
     for row in sorted(rows, key=lambda row: (-row.priority, -row.created_at.timestamp())):
@@ -318,7 +318,7 @@ def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
 def _explained_then(
     span: Span, known: Mapping[str, Constraint], kinds: Mapping[str, str]
 ) -> list[Explained]:
-    names = {one["id"]: kinds[one["emitter"]] for one in span.inputs}
+    names = {one["id"]: words.Called(kinds[one["emitter"]], one["priority"]) for one in span.inputs}
     found = []
     for one in span.inputs:
         stored = known.get(one["id"])
@@ -353,7 +353,7 @@ def _because(
     identity: str,
     outcomes: Mapping[str, Mapping[str, Any]],
     deciders: Mapping[str, str],
-    names: Mapping[str, str],
+    names: Mapping[str, words.Called],
 ) -> str:
     sentences = (words.reason(identity, one, deciders, names) for one in outcomes.values())
     return " ".join(dict.fromkeys(sentences))

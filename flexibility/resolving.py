@@ -50,6 +50,7 @@ _FAIL_SAFE_KINDS = {
     ApplianceKind.EV_CHARGING_STATION,
     ApplianceKind.HEAT_PUMP,
     ApplianceKind.HEATER,
+    ApplianceKind.BATTERY,
 }
 
 

@@ -274,6 +274,7 @@ def statement(
     """
     spans = _as_asked(spans)
     clauses = [_clause(spans, part, side, now, zone, own) for part in _worth_saying(spans[0], side)]
+    clauses[1:] = [one[:1].lower() + one[1:] for one in clauses[1:]]
     says = "; ".join(clauses) + "." if clauses else _left_alone(spans[0].boundary, side)
     then = ""
     after = next(
@@ -422,7 +423,9 @@ def reason_of(
     if side.sign > 0:
         return one.reason
     named = {side.part(part): decider for part, decider in deciders.items()}
-    names = {str(each.row.pk): str(words.EMITTERS[each.row.emitter_kind]) for each in others}
+    names = {
+        str(each.row.pk): words.called(each.row.emitter_kind, each.row.priority) for each in others
+    }
     told = (words.reason(str(one.row.pk), each, named, names) for each in one.outcomes.values())
     return " ".join(filter(None, [*dict.fromkeys(told), one.share]))
 

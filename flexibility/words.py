@@ -1,7 +1,7 @@
 """What became of constraints, in sentences for people."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -54,23 +54,39 @@ def contradiction(error: ContradictoryConstraint) -> str:
     return str(_CONTRADICTIONS.get(error.reason, error.reason))
 
 
+class Called(NamedTuple):
+    """What a constraint is called, and what it weighs."""
+
+    name: str
+    priority: int
+
+
+def called(emitter_kind: str, priority: int) -> Called:
+    """A constraint called by who set it."""
+    return Called(str(EMITTERS[emitter_kind]), priority)
+
+
 def reason(
-    identity: str, outcome: Mapping[str, Any], deciders: Mapping[str, str], names: Mapping[str, str]
+    identity: str,
+    outcome: Mapping[str, Any],
+    deciders: Mapping[str, str],
+    all_called: Mapping[str, Called],
 ) -> str:
     """Why a constraint has this outcome, in a sentence.
 
     `outcome` is `{"outcome", "conflicts_with"}`, `deciders` are the ids by the part that they
-    decide, `names` what constraints are called, by id.
+    decide, `all_called` are the constraints by their id, this one among them.
     """
     kind = OutcomeKind(outcome["outcome"])
     if kind is OutcomeKind.BINDING:
         parts = [str(_PARTS[part]) for part, decider in deciders.items() if decider == identity]
         return _("It decides %(what)s.") % {"what": listed(parts)}
     if kind is OutcomeKind.DISCARDED:
-        against = [names.get(other, other) for other in outcome["conflicts_with"]]
-        return _("It gives way to %(who)s, which weighs more and leaves it no room.") % {
-            "who": listed(against)
-        }
+        against = [all_called[other] for other in outcome["conflicts_with"]]
+        who = {"who": listed(list(dict.fromkeys(one.name for one in against)))}
+        if all(one.priority == all_called[identity].priority for one in against):
+            return _("It gives way to %(who)s: that weighs the same, but was set later.") % who
+        return _("It gives way to %(who)s, which weighs more and leaves it no room.") % who
     return str(_STAGES[kind])
 
 

@@ -90,7 +90,7 @@ def _outweighed(states: Sequence[ChargingState]) -> dict[UUID, str]:
         if outcome is None or outcome["outcome"] == OutcomeKind.BINDING:
             continue
         if outcome["outcome"] == OutcomeKind.DISCARDED:
-            names = {one["id"]: str(words.EMITTERS[one["emitter"]]) for one in inputs}
+            names = {one["id"]: words.called(one["emitter"], one["priority"]) for one in inputs}
             found[state.appliance_id] = words.reason(wish, outcome, {}, names)
         elif resolved[state.appliance_id].set_point_w is not None:
             found[state.appliance_id] = _("Waits: others have it do something else.")

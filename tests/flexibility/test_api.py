@@ -104,6 +104,17 @@ def test_a_flexibility_tells_state_boundaries_and_set_point(heard, post, now):
     assert driver["invalidAt"] is None
 
 
+def test_of_two_that_weigh_the_same_the_newer_is_said_to_be_newer(heard, post, now, monkeypatch):
+    older = post(by=heard.mara, maxPower=1_000)
+    monkeypatch.setattr("gridx.clock.now", lambda: now + timedelta(seconds=1))
+    post(by=heard.mara, power=9_000)
+    found = read(as_(heard.mara), f"appliances/{heard.evcs.pk}/flexibility")
+    told = {one["id"]: one["reason"] for one in found["constraints"]}
+    assert told[older["id"]] == (
+        "It gives way to the resident: that weighs the same, but was set later."
+    )
+
+
 def test_what_nobody_limits_is_open_and_never_zero(cast, now):
     found = read(as_(cast.mara), f"appliances/{cast.pv.pk}/flexibility")
     sides = {name: found[name] for name in ("minPower", "maxPower", "minEnergy", "maxEnergy")}

@@ -4,12 +4,13 @@
 2. After a timeline's end its fail-safe.
 3. Where a segment asks for a heartbeat and none came for so long, the stricter of schedule and
    fail-safe. The same while a newer schedule that came was broken: what it would have said is
-   not known, so the last good one still holds, but not alone.
+   not known, so the last good one still holds, but not alone; where there was none, the
+   fail-safe that the gateway was installed with.
 4. A fail-safe that began holds for at least its minimum time. One that only joined for want of a
    heartbeat ends with what asked for that: a dimming is over when the schedule says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -40,9 +41,10 @@ class Asked:
 
 
 class Keeper:
-    """One gateway's memory of what it was told."""
+    """One gateway's memory of what it was told; `installed`: by local id its own fail-safes."""
 
-    def __init__(self) -> None:
+    def __init__(self, installed: Mapping[str, FailSafe] | None = None) -> None:
+        self._installed = dict(installed or {})
         self.schedule: Schedule | None = None
         self.received_ms = 0
         self.heartbeat_ms = 0
@@ -79,11 +81,16 @@ class Keeper:
         self.heartbeat_ms = max(self.heartbeat_ms, min(sent_ms, now_ms))
 
     def forget(self) -> None:
-        """Back to the factory: no schedule, no fail-safe."""
-        self.__init__()  # type: ignore[misc]
+        """Back to what it was installed with: no schedule, no fail-safe of one."""
+        self.__init__(self._installed)  # type: ignore[misc]
 
     def asked(self, now_ms: int) -> dict[str, Asked]:
         """By local id, for every appliance that the schedule names."""
+        if self.schedule is None and self.is_broken:
+            return {
+                local_id: Asked(_of_fail_safe(fail_safe), is_fail_safe=True)
+                for local_id, fail_safe in self._installed.items()
+            }
         if self.schedule is None:
             return {}
         return {

@@ -9,6 +9,7 @@ from gridx.gateways.messages import (
     Ack,
     Applied,
     Constraints,
+    FailSafe,
     Heartbeat,
     Readings,
 )
@@ -25,6 +26,9 @@ from gridx.gateways.topics import Channel
 
 UNKNOWN_APPLIANCE = "unknown_appliance"
 QUARTERS_A_MESSAGE = 96
+# What a gateway limits its consumers to where it can read no schedule, as installers set it.
+INSTALLED_MAX_W = 4_200
+FAILS_SAFE = {"ev_charging_station", "heat_pump", "heater", "battery"}
 LONG_LAG_MS = 60_000  # behind by more than this, the process stood still
 
 
@@ -57,7 +61,13 @@ class SiteGateway:
     ) -> None:
         self.serial = entry.serial
         self.site = build_site(entry.site)
-        self.keeper = Keeper()
+        self.keeper = Keeper(
+            {
+                plant.local_id: FailSafe(max_w=INSTALLED_MAX_W, can_pause=limits.can_pause)
+                for plant in self.site.plants
+                if plant.kind in FAILS_SAFE and (limits := plant.driver_limits()) is not None
+            }
+        )
         self._clock = clock
         self._store = store
         self._pace = pace

@@ -136,10 +136,15 @@ def test_while_the_newest_schedule_is_broken_the_fail_safe_holds_beside_the_last
     assert asked(keeper, 4) == Asked(Limits(set_point_w=6_000))
 
 
-def test_a_broken_schedule_says_nothing_where_there_was_none():
-    keeper = Keeper()
+def test_a_broken_schedule_where_there_was_none_brings_the_fail_safe_of_the_installation():
+    keeper = Keeper({"ev": SAFE})
+    assert keeper.asked(NOON) == {}
     assert keeper.receive(b"garbage", NOON) is Verdict.BROKEN
-    assert (keeper.asked(NOON), keeper.revision) == ({}, 0)
+    assert (keeper.asked(NOON), keeper.revision) == ({"ev": Asked(SAFE_LIMITS, True)}, 0)
+    keeper.receive(schedule(segment(0, 10, max_w=11_000)), NOON)
+    assert asked(keeper, 1) == Asked(Limits(max_w=11_000))
+    keeper.forget()
+    assert keeper.asked(NOON) == {}
 
 
 @given(
