@@ -24,7 +24,7 @@ from flexibility.emitters import (
     default_priority,
     priority_of,
 )
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, not_over
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, Series, not_over
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
 from flexibility.resolving import SCHEDULE, hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
@@ -186,8 +186,15 @@ def may_restore(row: Constraint, *, now: datetime) -> bool:
     return is_recent and row.withdrawn_by_id is not None and row.invalid_at > now
 
 
-def require_own(constraint: Constraint, by: Emitter) -> None:
-    """Let pass who may change this constraint. Raises PermissionDenied, with the reason."""
+def require_own(row: Constraint | Series, by: Emitter) -> None:
+    """Let pass who may change it. Raises PermissionDenied, with the reason."""
+    if isinstance(row, Constraint):
+        _require_set_by_hand(row)
+    if by.kind is not EmitterKind.OPERATOR and row.emitter_kind != by.kind:
+        raise PermissionDenied(_("Somebody else set it."))
+
+
+def _require_set_by_hand(constraint: Constraint) -> None:
     if constraint.emitter_kind == EmitterKind.DRIVER:
         raise PermissionDenied(_("What an appliance can do is not for people to say."))
     if constraint.limit_id is not None:
@@ -196,8 +203,6 @@ def require_own(constraint: Constraint, by: Emitter) -> None:
         raise PermissionDenied(_("It goes with its charging policy: end that."))
     if constraint.dimming_id is not None:
         raise PermissionDenied(_("It goes with its dimming: end that."))
-    if by.kind is not EmitterKind.OPERATOR and constraint.emitter_kind != by.kind:
-        raise PermissionDenied(_("Somebody else set it."))
 
 
 # What gateways say -------------------------------------------------------------------------------
