@@ -21,8 +21,13 @@ def publish_schedules() -> None:
 
 @shared_task
 def ask_policies() -> None:
-    """Ask the charging policies what they want now."""
-    while ask_due_policies(now=clock.now()):
+    """Ask the charging policies what they want now, each once.
+
+    What falls due meanwhile is for the next run: where asking takes longer than policies wait, this
+    one would go on for ever, and no schedule would leave.
+    """
+    due_by = clock.now()
+    while ask_due_policies(now=clock.now(), due_by=due_by):
         pass
 
 

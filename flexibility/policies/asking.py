@@ -55,10 +55,13 @@ def due_policies(*, now: datetime) -> QuerySet[ChargingPolicy]:
     )
 
 
-def ask_due_policies(*, now: datetime) -> int:
-    """Ask the policies that are due; returns how many. Any number of workers share them."""
+def ask_due_policies(*, now: datetime, due_by: datetime | None = None) -> int:
+    """Ask some of the policies that are due now, or were by then; returns how many.
+
+    Any number of workers share them.
+    """
     with transaction.atomic():
-        due = due_policies(now=now).select_for_update(skip_locked=True, of=("self",))
+        due = due_policies(now=due_by or now).select_for_update(skip_locked=True, of=("self",))
         rows = list(due.order_by("asked_at")[:AT_ONCE])
         ChargingPolicy.objects.filter(pk__in=[row.pk for row in rows]).update(asked_at=now)
     systems = {system for row in rows for system in systems_of(row.target)}

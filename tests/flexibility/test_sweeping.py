@@ -7,6 +7,7 @@ import pytest
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import (
+    ChargingPolicy,
     Constraint,
     Flexibility,
     GatewaySchedule,
@@ -15,10 +16,12 @@ from flexibility.models import (
     SystemMark,
 )
 from flexibility.operations import Draft, set_constraints, withdraw_constraint
-from flexibility.policies.asking import ask_due_policies
+from flexibility.policies.asking import EVERY, ask_due_policies
 from flexibility.policies.operations import PolicyDraft, set_policy
 from flexibility.policies.terms import Mode
 from flexibility.sweeping import balance_all_due, sweep
+from gridx import clock
+from gridx.tasks import ask_policies
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 
@@ -127,3 +130,17 @@ def test_policies_ask_where_they_can(driven, neighbour, poison, now):
     poison(True)
     assert ask_due_policies(now=now + HOUR) == 2
     assert [one.appliance for one in asking] == [driven.evcs]
+
+
+def test_policies_that_fall_due_while_others_are_asked_wait_for_the_next_run(
+    driven, now, monkeypatch
+):
+    draft = PolicyDraft(mode=Mode.OFF, invalid_at=now + HOUR)
+    set_policy(target=driven.evcs, draft=draft, emitter=emitter_of(driven.staff), now=now)
+    # Each look at the clock takes longer than a policy waits; a task without an end fails.
+    instants = iter([now + step * 2 * EVERY for step in range(9)])
+    monkeypatch.setattr(clock, "now", lambda: next(instants))
+    for asked_at in (now + 2 * EVERY, now + 8 * EVERY):
+        ask_policies()
+        [policy] = ChargingPolicy.objects.all()
+        assert policy.asked_at == asked_at
