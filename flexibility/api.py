@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 
@@ -147,7 +148,7 @@ class ApplianceTimeline(ApplianceScope):
         spans = timeline_of(
             appliance=appliance, from_at=asked_for.from_at, until_at=asked_for.until_at, now=now
         )
-        segments = explain(spans)
+        segments = explain(spans, zones=repeat(appliance.system.zone))
         context = {"people": _named_in(request.user, segments)}
         return Response(SegmentSerializer(segments, many=True, context=context).data)
 

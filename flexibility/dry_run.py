@@ -47,7 +47,8 @@ def try_constraints(
         transaction.set_rollback(True)
     previews = preview(appliances=appliances, drafts=rows, now=now)
     spans = [span for one in previews for span in (*one.before, *one.after)]
-    explained = iter(explain(spans, drafts=rows))
+    zones = [one.appliance.system.zone for one in previews for _span in (*one.before, *one.after)]
+    explained = iter(explain(spans, zones=zones, drafts=rows))
     found = []
     for one in previews:
         before = [next(explained) for _span in one.before]
@@ -76,4 +77,4 @@ def _later(row: Constraint) -> Explained:
     outcome = {"outcome": OutcomeKind.SCHEDULED.value, "conflicts_with": []}
     parts = {"power": pure.speaks_of_power, "energy": pure.speaks_of_energy}
     outcomes = {part: outcome for part, is_meant in parts.items() if is_meant}
-    return Explained(row, outcomes, words.reason(str(row.pk), outcome, {}, {}))
+    return Explained(row, outcomes, words.not_begun())

@@ -1,11 +1,12 @@
 """What is asked of appliances, what remains of it, and why: reads for pages and the API."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.db.models import Q, QuerySet
 
@@ -170,8 +171,12 @@ def summed_timeline(
     )
 
 
-def explain(spans: Sequence[Span], *, drafts: Iterable[Constraint] = ()) -> list[ExplainedSpan]:
+def explain(
+    spans: Sequence[Span], *, zones: Iterable[ZoneInfo], drafts: Iterable[Constraint] = ()
+) -> list[ExplainedSpan]:
     """What became of constraints span by span, as they were then; `drafts` are not saved.
+
+    `zones`, one for each span: by which clock it is told until when constraints hold.
 
     Who set them, and for whom, is read from what is stored, by one query for all.
     """
@@ -179,8 +184,10 @@ def explain(spans: Sequence[Span], *, drafts: Iterable[Constraint] = ()) -> list
     stored = Constraint.objects.filter(pk__in=ids).select_related("emitter", "limit")
     stored = stored.defer("limit__tallies", "limit__order")
     known = {str(row.pk): row for row in (*stored, *drafts)}
-    kinds = {kind: str(name) for kind, name in words.EMITTERS.items()}
-    return [ExplainedSpan(span, _explained_then(span, known, kinds)) for span in spans]
+    return [
+        ExplainedSpan(span, _explained_then(span, known, zone))
+        for span, zone in zip(spans, zones, strict=False)
+    ]
 
 
 @dataclass(frozen=True)
@@ -289,7 +296,7 @@ def _now(
     return Now(
         appliance=appliance,
         span=_span(first, told(rows)),
-        constraints=_explained(first, rows),
+        constraints=_explained(first, rows, appliance.system.zone),
         reading=reading,
         kept=kept,
         delivery=delivery_of(schedule, kept, now=now),
@@ -299,9 +306,8 @@ def _now(
     )
 
 
-def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
-    names = {str(row.pk): words.called(row.emitter_kind, row.priority) for row in rows}
-    deciders = _span(segment, told(rows)).deciders
+def _explained(segment: Segment, rows: list[Constraint], zone: ZoneInfo) -> list[Explained]:
+    span = _dated(_span(segment, told(rows)), {str(row.pk): row for row in rows})
     found = []
     for row in sorted(rows, key=lambda row: (-row.priority, -row.created_at.timestamp())):
         both = segment.resolution.outcomes[str(row.pk)]
@@ -310,16 +316,13 @@ def _explained(segment: Segment, rows: list[Constraint]) -> list[Explained]:
             for part, one in (("power", both.power), ("energy", both.energy))
             if one is not None
         }
-        because = _because(str(row.pk), outcomes, deciders, names)
+        because = words.reasons(str(row.pk), outcomes, span, zone=zone)
         found.append(_told(row, outcomes, because, share_said(row) if row.limit_id else {}))
     return found
 
 
-def _explained_then(
-    span: Span, known: Mapping[str, Constraint], kinds: Mapping[str, str]
-) -> list[Explained]:
-    names = {one["id"]: words.Called(kinds[one["emitter"]], one["priority"]) for one in span.inputs}
-    found = []
+def _explained_then(span: Span, known: Mapping[str, Constraint], zone: ZoneInfo) -> list[Explained]:
+    found, dated = [], _dated(span, known)
     for one in span.inputs:
         stored = known.get(one["id"])
         row = Constraint(
@@ -333,7 +336,7 @@ def _explained_then(
             invalid_at=one.get("invalid_at") and datetime.fromisoformat(one["invalid_at"]),
         )
         outcomes = {part: one[part] for part in ("power", "energy") if part in one}
-        because = _because(one["id"], outcomes, span.deciders, names)
+        because = words.reasons(one["id"], outcomes, dated, zone=zone)
         found.append(_told(row, outcomes, because, one))
     return found
 
@@ -349,14 +352,13 @@ def _told(
     return Explained(row, outcomes, f"{because} {share}".strip(), share)
 
 
-def _because(
-    identity: str,
-    outcomes: Mapping[str, Mapping[str, Any]],
-    deciders: Mapping[str, str],
-    names: Mapping[str, words.Called],
-) -> str:
-    sentences = (words.reason(identity, one, deciders, names) for one in outcomes.values())
-    return " ".join(dict.fromkeys(sentences))
+def _dated(span: Span, known: Mapping[str, Constraint]) -> Span:
+    """The same span, whose inputs tell when they were set: of a tie, that decides."""
+    inputs = [
+        {**one, "created_at": known[one["id"]].created_at} if one["id"] in known else one
+        for one in span.inputs
+    ]
+    return replace(span, inputs=inputs)
 
 
 def spans_of(rows: list[Constraint], *, from_at: datetime, until_at: datetime) -> list[Span]:

@@ -1,36 +1,27 @@
-"""What constraints ask and what remains of them, in words for people.
+"""What remains of constraints, and why, in words for people.
 
 Powers are said as they are shown: of what produces, by what it gives (`Side.sign`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from itertools import takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.utils.formats import date_format
 from django.utils.functional import Promise
-from django.utils.translation import get_language, gettext_lazy, pgettext, pgettext_lazy
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from flexibility import words
+from flexibility.asking import GIVE, RENEWED, STORE, USE, Side, asked, kilowatts, moment
 from flexibility.bars import sides
 from flexibility.emitters import ceiling, default_priority
-from flexibility.models import Constraint
 from flexibility.queries import Explained, Span
 from flexibility.resolver import Boundary, EmitterKind
-from inventory.kinds import ApplianceKind
-from measurements.formats import NBSP, number
+from measurements.formats import number
 
-USE, STORE, GIVE, ANY = "use", "store", "give", "any"
-_FAMILIES = {
-    ApplianceKind.PV_INVERTER: GIVE,
-    ApplianceKind.BATTERY: STORE,
-    ApplianceKind.HYBRID_INVERTER: STORE,
-}
 _BECAUSE = {
     EmitterKind.DRIVER: gettext_lazy("because it can do no other"),
     EmitterKind.FUSE: gettext_lazy("because of a fuse"),
@@ -106,134 +97,6 @@ _POINT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """From which side an appliance is looked at: what it takes, or (`sign` −1) what it gives."""
-
-    family: str
-
-    @property
-    def sign(self) -> int:
-        return -1 if self.family == GIVE else 1
-
-    def part(self, name: str) -> str:
-        """Which part of a boundary (`min_w`, `max_w`) is meant by the least or the greatest."""
-        if self.sign > 0:
-            return name
-        return {"min_w": "max_w", "max_w": "min_w"}.get(name, name)
-
-
-def side_of(kind: str) -> Side:
-    """The side from which this kind of appliance is looked at."""
-    return Side(_FAMILIES.get(ApplianceKind(kind), USE))
-
-
-# Amounts and instants ----------------------------------------------------------------------------
-
-
-def kilowatts(watts: float) -> str:
-    """A power as it is set: "11 kW", "4.14 kW"."""
-    return f"{digits(watts)}{NBSP}kW"
-
-
-def digits(watts: float) -> str:
-    """The same without its unit."""
-    return _digits(round(watts / 1000, 3) + 0, get_language())
-
-
-@lru_cache(maxsize=4096)
-def _digits(value: float, language: str | None) -> str:
-    """A page says the same few amounts again and again; how is the language's affair."""
-    decimals = next(one for one in range(4) if round(value, one) == value)
-    return number(value, decimals)
-
-
-def moment(at: datetime, *, now: datetime, zone: ZoneInfo) -> str:
-    """An instant in the zone: "18:00", "tomorrow, 06:00", "Thu 26 Nov, 18:00"."""
-    local, today = at.astimezone(zone), now.astimezone(zone).date()
-    clock = _clock(local)
-    if local.date() == today:
-        return clock
-    if local.date() == today + timedelta(days=1):
-        return _("tomorrow, %(clock)s") % {"clock": clock}
-    if local.date() == today - timedelta(days=1):
-        return _("yesterday, %(clock)s") % {"clock": clock}
-    # Translators: as in "Thu 26 Nov"; Django's date format characters
-    day = date_format(local.date(), pgettext("date format", "D j M"))
-    if local.year != now.astimezone(zone).year:
-        day = f"{day} {local.year}"
-    return f"{day}, {clock}"
-
-
-def _clock(local: datetime) -> str:
-    """The time of day; where the clock shows it twice that day, with the zone's abbreviation."""
-    is_twice = local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset()
-    return f"{local:%H:%M} {local.tzname()}" if is_twice else f"{local:%H:%M}"
-
-
-# What a constraint asks for ----------------------------------------------------------------------
-
-
-def asked(one: Mapping[str, Any] | Constraint, side: Side) -> str:
-    """ "at most 11 kW", "4.14 kW to 22 kW, or off", "7 kW, or as close as allowed"."""
-    low, high, point, closest, pausable = _values(one, side)
-    said = []
-    if low is not None and high is not None:
-        span = {"low": kilowatts(low), "high": kilowatts(high)}
-        said.append(kilowatts(low) if low == high else _("%(low)s to %(high)s") % span)
-    elif high is not None:
-        said.append(_("at most %(power)s") % {"power": kilowatts(high)})
-    elif low is not None:
-        said.append(_("at least %(power)s") % {"power": kilowatts(low)})
-    if pausable:
-        said.append(_("or off"))
-    if point is not None:
-        exact = _("%(power)s, or as close as allowed") if closest else _("exactly %(power)s")
-        said.append(exact % {"power": kilowatts(point)})
-    said += _energy(_get(one, "min_wh"), _get(one, "max_wh"))
-    return ", ".join(said) or _("anything")
-
-
-def asked_briefly(one: Mapping[str, Any] | Constraint, side: Side) -> str:
-    """The same for a bar: "≤ 11 kW"."""
-    low, high, point, closest, pausable = _values(one, side)
-    if point is not None:
-        return f"{'≈' if closest else '='} {kilowatts(point)}"
-    if low is None and high is None:
-        found = _energy(_get(one, "min_wh"), _get(one, "max_wh"))
-        return ", ".join(found) or _("anything")
-    if low is None:
-        return f"≤ {kilowatts(high)}"
-    if high is None:
-        return f"≥ {kilowatts(low)}"
-    found = f"{digits(low)} … {kilowatts(high)}"
-    return f"{found} {_('or off')}" if pausable else found
-
-
-def _values(one: Mapping[str, Any] | Constraint, side: Side) -> tuple:
-    boundary = Boundary(_get(one, "min_w"), _get(one, "max_w"), _get(one, "set_point_w"))
-    return *sides(boundary, side.sign), _get(one, "closest"), _get(one, "pausable")
-
-
-def _get(one: Mapping[str, Any] | Constraint, name: str) -> Any:
-    return one.get(name) if isinstance(one, Mapping) else getattr(one, name)
-
-
-def _energy(low: float | None, high: float | None) -> list[str]:
-    def amount(wh: float) -> str:
-        return f"{digits(wh)}{NBSP}kWh"
-
-    if low is not None and high is not None:
-        return [_("%(low)s to %(high)s") % {"low": amount(low), "high": amount(high)}]
-    if high is not None:
-        return [_("at most %(power)s") % {"power": amount(high)}]
-    return [] if low is None else [_("at least %(power)s") % {"power": amount(low)}]
-
-
-# They are renewed before they end.
-_RENEWED = {EmitterKind.FUSE, EmitterKind.CLUSTER_LIMIT, EmitterKind.CHARGING_POLICY}
-
-
 # What holds --------------------------------------------------------------------------------------
 
 
@@ -274,8 +137,7 @@ def statement(
     """
     spans = _as_asked(spans)
     clauses = [_clause(spans, part, side, now, zone, own) for part in _worth_saying(spans[0], side)]
-    clauses[1:] = [one[:1].lower() + one[1:] for one in clauses[1:]]
-    says = "; ".join(clauses) + "." if clauses else _left_alone(spans[0].boundary, side)
+    says = _sentence(clauses) if clauses else _left_alone(spans[0].boundary, side)
     then = ""
     after = next(
         (one for one in spans if allowed(one.boundary, side) != allowed(spans[0].boundary, side)),
@@ -287,6 +149,12 @@ def statement(
             "what": allowed(after.boundary, side),
         }
     return Statement(says, then)
+
+
+def _sentence(clauses: Sequence[str]) -> str:
+    """Clauses that each begin with a verb, as one sentence."""
+    first, *others = clauses
+    return "; ".join([first, *(one[:1].lower() + one[1:] for one in others)]) + "."
 
 
 def _as_asked(spans: Sequence[Span]) -> Sequence[Span]:
@@ -371,7 +239,7 @@ def _until(spans: Sequence[Span], part: str) -> datetime | None:
         if getattr(span.boundary, part) != value:
             return span.from_at
     decider = _decider(spans[-1], part)
-    if decider is not None and EmitterKind(decider["emitter"]) in _RENEWED:
+    if decider is not None and EmitterKind(decider["emitter"]) in RENEWED:
         return None
     end = decider and decider.get("invalid_at")
     return datetime.fromisoformat(end) if end else None
@@ -416,18 +284,12 @@ def outlook(spans: Sequence[Span], side: Side, *, now: datetime, zone: ZoneInfo)
     return _("Now %(what)s; %(changes)s.") % {"what": steps[0], "changes": "; ".join(shown)}
 
 
-def reason_of(
-    one: Explained, others: Sequence[Explained], deciders: Mapping[str, str], side: Side
-) -> str:
+def reason_of(one: Explained, span: Span, side: Side, *, zone: ZoneInfo) -> str:
     """Why a constraint has its outcome; of what produces, the greatest power is our least."""
     if side.sign > 0:
         return one.reason
-    named = {side.part(part): decider for part, decider in deciders.items()}
-    names = {
-        str(each.row.pk): words.called(each.row.emitter_kind, each.row.priority) for each in others
-    }
-    told = (words.reason(str(one.row.pk), each, named, names) for each in one.outcomes.values())
-    return " ".join(filter(None, [*dict.fromkeys(told), one.share]))
+    because = words.reasons(str(one.row.pk), one.outcomes, span, side=side, zone=zone)
+    return f"{because} {one.share}".strip()
 
 
 # Priorities --------------------------------------------------------------------------------------

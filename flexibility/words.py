@@ -1,15 +1,21 @@
 """What became of constraints, in sentences for people."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.allotment import Why
+from flexibility.asking import RENEWED, USE, Side, asked, instant
 from flexibility.models import Constraint
-from flexibility.resolver import ContradictoryConstraint, OutcomeKind
+from flexibility.resolver import ContradictoryConstraint, EmitterKind, OutcomeKind
 
+# As powers are: positive flows into the appliance.
+_RAW = Side(USE)
 EMITTERS = dict(Constraint._meta.get_field("emitter_kind").flatchoices)
 
 # The resolver knows no languages.
@@ -28,6 +34,7 @@ _PARTS = {
     "min_wh": gettext_lazy("the least energy"),
     "max_wh": gettext_lazy("the greatest energy"),
 }
+_ENERGY = {"min_wh", "max_wh"}
 _STAGES = {
     OutcomeKind.REDUNDANT: gettext_lazy("It is kept to, but others decide."),
     OutcomeKind.SCHEDULED: gettext_lazy("It has not begun yet."),
@@ -54,40 +61,152 @@ def contradiction(error: ContradictoryConstraint) -> str:
     return str(_CONTRADICTIONS.get(error.reason, error.reason))
 
 
-class Called(NamedTuple):
-    """What a constraint is called, and what it weighs."""
+class Holding(Protocol):
+    """What holds, from what, and who decides it (`queries.Span`, `models.Resolved`)."""
 
-    name: str
-    priority: int
+    @property
+    def deciders(self) -> Mapping[str, str]: ...
+
+    @property
+    def inputs(self) -> Sequence[Mapping[str, Any]]: ...
 
 
-def called(emitter_kind: str, priority: int) -> Called:
-    """A constraint called by who set it."""
-    return Called(str(EMITTERS[emitter_kind]), priority)
+def reasons(
+    identity: str,
+    outcomes: Mapping[str, Mapping[str, Any]],
+    span: Holding,
+    *,
+    zone: ZoneInfo,
+    side: Side = _RAW,
+) -> str:
+    """Why a constraint has its outcomes (by part, `power` and `energy`), in sentences.
+
+    An outcome is `{"outcome", "conflicts_with"}`. `side` is from where the appliance is looked at.
+    """
+    told = {
+        part: reason(identity, part, outcome, span, zone=zone, side=side)
+        for part, outcome in outcomes.items()
+    }
+    if len(set(told.values())) < 2:
+        return "".join(set(told.values()))
+    return _("Power: %(power)s Energy: %(energy)s") % told
 
 
 def reason(
     identity: str,
+    part: str,
     outcome: Mapping[str, Any],
-    deciders: Mapping[str, str],
-    all_called: Mapping[str, Called],
+    span: Holding,
+    *,
+    zone: ZoneInfo,
+    side: Side = _RAW,
 ) -> str:
-    """Why a constraint has this outcome, in a sentence.
-
-    `outcome` is `{"outcome", "conflicts_with"}`, `deciders` are the ids by the part that they
-    decide, `all_called` are the constraints by their id, this one among them.
-    """
+    """The same of one part."""
     kind = OutcomeKind(outcome["outcome"])
+    if kind in _STAGES and kind is not OutcomeKind.REDUNDANT:
+        return str(_STAGES[kind])
+    inputs = {one["id"]: one for one in span.inputs}
+    own = inputs[identity]
     if kind is OutcomeKind.BINDING:
-        parts = [str(_PARTS[part]) for part, decider in deciders.items() if decider == identity]
+        if part == "power" and _switches_off(own, span.deciders, inputs):
+            return _("It leaves the appliance less than that needs to run: it is off.")
+        parts = [
+            str(_PARTS[side.part(name)])
+            for name, decider in span.deciders.items()
+            if decider == identity and (name in _ENERGY) == (part == "energy")
+        ]
         return _("It decides %(what)s.") % {"what": listed(parts)}
     if kind is OutcomeKind.DISCARDED:
-        against = [all_called[other] for other in outcome["conflicts_with"]]
-        who = {"who": listed(list(dict.fromkeys(one.name for one in against)))}
-        if all(one.priority == all_called[identity].priority for one in against):
-            return _("It gives way to %(who)s: that weighs the same, but was set later.") % who
-        return _("It gives way to %(who)s, which weighs more and leaves it no room.") % who
+        against = [inputs[other] for other in outcome["conflicts_with"] if other in inputs]
+        return _gives_way(own, against, span.inputs, zone, side)
+    if kind is OutcomeKind.REDUNDANT and part == "power" and own.get("closest"):
+        holding = inputs.get(span.deciders.get("set_point_w", ""), own)
+        if holding.get("set_point_w") != own.get("set_point_w"):
+            who = _named([holding], span.inputs, zone, side)
+            return _("Another set point comes before it: that of %(who)s.") % {"who": who}
     return str(_STAGES[kind])
+
+
+def not_begun() -> str:
+    """Why a constraint that is scheduled has no say yet."""
+    return str(_STAGES[OutcomeKind.SCHEDULED])
+
+
+def _switches_off(
+    own: Mapping[str, Any], deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether it leaves of what may run or pause nothing but the pause."""
+    least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
+    is_greatest = deciders.get("max_w") == own["id"]
+    return is_greatest and least is not None and least > own["max_w"]
+
+
+def _gives_way(
+    own: Mapping[str, Any],
+    against: Sequence[Mapping[str, Any]],
+    inputs: Sequence[Mapping[str, Any]],
+    zone: ZoneInfo,
+    side: Side,
+) -> str:
+    """To one or two others: because they weigh more, or as much and are newer."""
+    if [one["emitter"] for one in against] == [EmitterKind.DRIVER]:
+        return _("It asks for what the appliance cannot do.")
+    ranks = {_rank(one, own) for one in against}
+    who = {"who": _named(against, inputs, zone, side)}
+    if len(against) > 1:
+        if ranks == {_Rank.HEAVIER}:
+            return _("It gives way to %(who)s, which weigh more and together leave it no room.") % (
+                who
+            )
+        return _("It gives way to %(who)s, which come before it and together leave it no room.") % (
+            who
+        )
+    if ranks == {_Rank.HEAVIER}:
+        return _("It gives way to %(who)s, which weighs more and leaves it no room.") % who
+    if ranks == {_Rank.NEWER}:
+        return _("It gives way to %(who)s: that weighs the same, but was set later.") % who
+    return _("It gives way to %(who)s, which comes before it and leaves it no room.") % who
+
+
+class _Rank(Enum):
+    HEAVIER = auto()
+    NEWER = auto()
+    FIRST = auto()
+
+
+def _rank(one: Mapping[str, Any], own: Mapping[str, Any]) -> _Rank:
+    """Why one comes before another. Of two that were set at once, their ids decide."""
+    if one["priority"] > own["priority"]:
+        return _Rank.HEAVIER
+    instants = one.get("created_at"), own.get("created_at")
+    return _Rank.FIRST if None not in instants and instants[0] == instants[1] else _Rank.NEWER
+
+
+def _named(
+    some: Sequence[Mapping[str, Any]],
+    inputs: Sequence[Mapping[str, Any]],
+    zone: ZoneInfo,
+    side: Side,
+) -> str:
+    """Who set them; where that tells them apart from no other, also what, and until when."""
+    names = [_setter(one) for one in inputs]
+    return listed(
+        [_which(one, zone, side) if names.count(_setter(one)) > 1 else _setter(one) for one in some]
+    )
+
+
+def _setter(one: Mapping[str, Any]) -> str:
+    """A share of a dimming is the grid operator's."""
+    return str(EMITTERS[EmitterKind.GRID_OPERATOR if one.get("dims") else one["emitter"]])
+
+
+def _which(one: Mapping[str, Any], zone: ZoneInfo, side: Side) -> str:
+    what = {"who": _setter(one), "what": asked(one, side)}
+    end = one.get("invalid_at")
+    if end is None or one["emitter"] in RENEWED:
+        return _("%(who)s (%(what)s)") % what
+    when = instant(datetime.fromisoformat(end), zone=zone)
+    return _("%(who)s (%(what)s, until %(when)s)") % {**what, "when": when}
 
 
 def share_reason(said: Mapping[str, Any]) -> str:

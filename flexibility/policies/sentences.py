@@ -90,8 +90,13 @@ def _outweighed(states: Sequence[ChargingState]) -> dict[UUID, str]:
         if outcome is None or outcome["outcome"] == OutcomeKind.BINDING:
             continue
         if outcome["outcome"] == OutcomeKind.DISCARDED:
-            names = {one["id"]: words.called(one["emitter"], one["priority"]) for one in inputs}
-            found[state.appliance_id] = words.reason(wish, outcome, {}, names)
+            found[state.appliance_id] = words.reason(
+                wish,
+                "power",
+                outcome,
+                resolved[state.appliance_id],
+                zone=state.appliance.system.zone,
+            )
         elif resolved[state.appliance_id].set_point_w is not None:
             found[state.appliance_id] = _("Waits: others have it do something else.")
     return found

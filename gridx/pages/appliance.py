@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET
 from accounts.access import Action, may
 from accounts.fragments import render_page_or_part
 from accounts.models import User
+from flexibility.asking import Side, kilowatts, moment, side_of
 from flexibility.bars import sides
 from flexibility.emitters import Emitter, emitter_of
 from flexibility.models import GatewaySchedule
@@ -31,14 +32,7 @@ from flexibility.queries import (
 from flexibility.resolver import Boundary, EmitterKind
 from flexibility.resolving import HORIZON
 from flexibility.schedules import fail_safe_at
-from flexibility.sentences import (
-    Side,
-    allowed,
-    kilowatts,
-    moment,
-    side_of,
-    statement,
-)
+from flexibility.sentences import allowed, statement
 from gridx import clock
 from gridx.pages.acting import emitters_or_none
 from gridx.pages.appliances import Card, cards_of

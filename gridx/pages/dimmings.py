@@ -23,12 +23,12 @@ from django.views.decorators.http import require_GET
 from accounts.fragments import render_page_or_part
 from accounts.paging import page_of
 from flexibility.api import may_be_named
+from flexibility.asking import digits, kilowatts, moment
 from flexibility.dimming.api import proof_csv
 from flexibility.dimming.picture import Picture, draw
 from flexibility.dimming.proof import Part, Proved, parts_of, proof_of, samples_of
 from flexibility.dimming.rules import Why
 from flexibility.models import Dimming
-from flexibility.sentences import digits, kilowatts, moment
 from gridx import clock
 from gridx.pages.lines import Tag
 from inventory.export import in_parts

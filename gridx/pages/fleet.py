@@ -19,9 +19,9 @@ from django.views.decorators.http import require_GET
 from accounts.fragments import render_page_or_part
 from accounts.models import User
 from flexibility import attention
+from flexibility.asking import ANY, Side, kilowatts, moment
 from flexibility.attention import Concern
 from flexibility.models import Constraint, GatewaySchedule, SharedLimit
-from flexibility.sentences import ANY, Side, kilowatts, moment
 from flexibility.together import Together, together
 from gridx import clock
 from gridx.pages.lines import group_url, title_of

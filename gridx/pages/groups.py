@@ -23,6 +23,7 @@ from accounts.fragments import render_page_or_part
 from accounts.models import User
 from flexibility import words
 from flexibility.api import may_be_named
+from flexibility.asking import ANY, Side, side_of
 from flexibility.emitters import Emitter
 from flexibility.queries import (
     Delivery,
@@ -35,7 +36,7 @@ from flexibility.queries import (
 )
 from flexibility.resolver import OutcomeKind
 from flexibility.room import once, room_of, total
-from flexibility.sentences import ANY, Side, allowed, side_of
+from flexibility.sentences import allowed
 from flexibility.standing import members_of
 from flexibility.summed import is_open, least_w
 from gridx import clock

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from flexibility.api import may_be_named
+from flexibility.asking import ANY, Side, asked, moment, side_of
 from flexibility.emitters import Emitter
 from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import may_restore
@@ -23,15 +25,7 @@ from flexibility.queries import (
     explain,
 )
 from flexibility.resolver import OutcomeKind
-from flexibility.sentences import (
-    ANY,
-    Side,
-    allowed,
-    asked,
-    moment,
-    reason_of,
-    side_of,
-)
+from flexibility.sentences import allowed, reason_of
 from flexibility.series.operations import may_restore_series
 from flexibility.series.sentences import series_words
 from flexibility.stretches import outcome_of
@@ -103,7 +97,7 @@ def constraint_lines(
     zone: ZoneInfo,
 ) -> list[ConstraintLine]:
     """The list, in words; names of people only where the user sees them elsewhere too."""
-    constraints, deciders = flexibility.constraints, flexibility.span.deciders
+    constraints = flexibility.constraints
     rows = [one.row for one in constraints]
     shown = {row.series_id for row in rows if row.series_id}
     later = later_occurrences(shown=shown, now=now, appliance=flexibility.appliance)
@@ -126,7 +120,7 @@ def constraint_lines(
                 who=who_set(row, user, people),
                 priority=priority_line(row.emitter_kind, row.priority),
                 when=when_of(row, now=now, zone=zone),
-                reason=reason_of(one, constraints, deciders, side),
+                reason=reason_of(one, flexibility.span, side, zone=zone),
                 group=_group_name(row, group, source),
                 group_url=group_url(group) if group else source.url if source else "",
                 may_withdraw=row.appliance_id is not None and may_withdraw_as(row, emitters),
@@ -228,13 +222,13 @@ def why_of(
     """What becomes of one constraint over the timeline, and why."""
     side, zone = side_of(found.kind), found.system.zone
     title, lines = "", []
-    for one in explain(spans):
+    for one in explain(spans, zones=repeat(zone)):
         for explained in one.constraints:
             if explained.row.pk != chosen:
                 continue
             asking = next(each for each in one.span.inputs if each["id"] == str(chosen))
             title = asking_title(asking["emitter"], asking, side, sources.get(str(chosen)))
-            reason = reason_of(explained, one.constraints, one.span.deciders, side)
+            reason = reason_of(explained, one.span, side, zone=zone)
             _join(lines, one.span, OutcomeKind(outcome_of(asking)), reason)
     return {
         "title": title,

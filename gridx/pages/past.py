@@ -24,10 +24,11 @@ from django.views.decorators.http import require_GET
 
 from accounts.paging import page_of
 from flexibility.api import may_be_named
+from flexibility.asking import Side, side_of
 from flexibility.models import ResolvedBoundary
 from flexibility.queries import Explained, ExplainedSpan, explain, timeline_of
 from flexibility.resolving import boundary_of
-from flexibility.sentences import Side, allowed, reason_of, side_of
+from flexibility.sentences import allowed, reason_of
 from gridx import clock
 from gridx.pages.lines import Tag, outcome_tag, who_set
 from gridx.pages.sources import Source, shares_in, sources_of, title_of
@@ -159,13 +160,16 @@ def _known_then(
     """What held, and each constraint that had a say, the strongest first."""
     until = at + _AN_INSTANT
     [span] = timeline_of(appliance=appliance, from_at=at, until_at=until, now=until)
-    [told] = explain([span])
+    [told] = explain([span], zones=[appliance.system.zone])
     people = may_be_named(request.user, [one.row for one in told.constraints])
     sources = sources_of(shares_in([span]), request.user)
+    zone = appliance.system.zone
     return {
         "allowed": allowed(span.boundary, side),
         "is_known": bool(span.inputs),
-        "lines": [_line(one, told, side, people, sources, request) for one in told.constraints],
+        "lines": [
+            _line(one, told, side, people, sources, zone, request) for one in told.constraints
+        ],
     }
 
 
@@ -175,6 +179,7 @@ def _line(
     side: Side,
     people: set[UUID],
     sources: Mapping[str, Source],
+    zone: ZoneInfo,
     request: HttpRequest,
 ) -> Line:
     span, source = told.span, sources.get(str(one.row.pk))
@@ -185,7 +190,7 @@ def _line(
         title=title_of(said["emitter"], said, side, source),
         who=who_set(one.row, request.user, people),
         priority=priority_line(said["emitter"], said["priority"]),
-        reason=reason_of(one, told.constraints, span.deciders, side),
+        reason=reason_of(one, span, side, zone=zone),
         source=source,
     )
 

@@ -11,20 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flexibility import bars, words
+from flexibility.asking import Side, asked_briefly, digits, moment, side_of
 from flexibility.bars import Measured, Picture
 from flexibility.queries import Span, timeline_of
 from flexibility.resolving import HORIZON
-from flexibility.sentences import (
-    EMITTERS,
-    Side,
-    allowed,
-    asked_briefly,
-    digits,
-    moment,
-    outlook,
-    priority_words,
-    side_of,
-)
+from flexibility.sentences import EMITTERS, allowed, outlook, priority_words
 from flexibility.stretches import thinned
 from gridx.pages.sources import Source, title_of
 from inventory.models import Appliance

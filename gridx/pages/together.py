@@ -13,18 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility import bars, words
+from flexibility.asking import ANY, Side, asked_briefly, digits, kilowatts, moment
 from flexibility.groups.timelines import GroupTimeline, group_timeline
 from flexibility.resolver import OutcomeKind
 from flexibility.resolving import HORIZON
-from flexibility.sentences import (
-    ANY,
-    Side,
-    allowed,
-    asked_briefly,
-    digits,
-    kilowatts,
-    moment,
-)
+from flexibility.sentences import allowed
 from flexibility.stretches import thinned
 from flexibility.summed import Summed
 from flexibility.tallied import OUTCOMES, SharedSpan, Tally, shared_spans

@@ -97,7 +97,10 @@ def test_a_flexibility_tells_state_boundaries_and_set_point(heard, post, now):
         "conflictsWith": [asked["id"]],
         "limitID": None,
         "clusterID": None,
-        "reason": "It gives way to the fleet manager, which weighs more and leaves it no room.",
+        "reason": (
+            "It gives way to the fleet manager (16\N{NO-BREAK SPACE}kW, or as close as allowed,"
+            " until Mon 15 Jun, 16:00), which weighs more and leaves it no room."
+        ),
     }
     [driver] = [one for one in told.values() if one["emitter"]["kind"] == "driver"]
     assert driver["emitter"] == {"kind": "driver", "id": None, "name": "the appliance itself"}
@@ -111,7 +114,8 @@ def test_of_two_that_weigh_the_same_the_newer_is_said_to_be_newer(heard, post, n
     found = read(as_(heard.mara), f"appliances/{heard.evcs.pk}/flexibility")
     told = {one["id"]: one["reason"] for one in found["constraints"]}
     assert told[older["id"]] == (
-        "It gives way to the resident: that weighs the same, but was set later."
+        "It gives way to the resident (exactly 9\N{NO-BREAK SPACE}kW, until Mon 15 Jun, 16:00):"
+        " that weighs the same, but was set later."
     )
 
 

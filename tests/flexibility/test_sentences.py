@@ -6,21 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import translation
 
+from flexibility.asking import Side, asked, asked_briefly, kilowatts, moment, side_of
 from flexibility.queries import Span
 from flexibility.resolver import Boundary, EmitterKind
-from flexibility.sentences import (
-    Side,
-    allowed,
-    asked,
-    asked_briefly,
-    kilowatts,
-    moment,
-    outlook,
-    priority_choices,
-    priority_words,
-    side_of,
-    statement,
-)
+from flexibility.sentences import allowed, outlook, priority_choices, priority_words, statement
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 6, 15, 10, tzinfo=UTC)
@@ -204,3 +193,13 @@ def test_german_sentences_are_german():
         told = says(span(0, 6, limit, deciders={"max_w": "f"}, max_w=11_500), span(6, 48))
     assert "11,5 kW" in told
     assert "Flotten" in told
+
+
+def test_a_second_clause_goes_on_in_the_same_sentence():
+    staff = one("s", "operator", min_w=0, max_w=2_000)
+    deciders = {"min_w": "s", "max_w": "s"}
+    found = span(0, 48, staff, deciders=deciders, min_w=0, max_w=2_000)
+    assert says(found, side=STORES) == (
+        "May charge with at most 2 kW, because staff set it;"
+        " must not discharge, because staff set it."
+    )

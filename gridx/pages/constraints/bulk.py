@@ -22,13 +22,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.fragments import render_page_or_part
 from accounts.models import User
 from accounts.paging import page_of
+from flexibility.asking import ANY, Side, asked, moment, side_of
 from flexibility.bulk.operations import withdraw_each
 from flexibility.bulk.stored import draft_of_json
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.models import BulkAction, BulkItem, Constraint, Series, not_over
 from flexibility.operations import Draft
 from flexibility.resolver import EmitterKind
-from flexibility.sentences import ANY, Side, asked, moment, side_of
 from flexibility.series.sentences import series_words
 from flexibility.standing import members_of
 from flexibility.tasks import work_soon

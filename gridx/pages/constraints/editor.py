@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from flexibility.asking import ANY, GIVE, STORE, Side, moment
 from flexibility.bulk.operations import UnableToActOnAll, set_on_each
 from flexibility.emitters import Emitter, UnableToConstrain, emitters_of
 from flexibility.forms import ConstraintForm, kinds_of
@@ -24,7 +25,6 @@ from flexibility.models import Constraint, Series
 from flexibility.operations import LONGEST_VALIDITY, Draft, drafted, set_constraints
 from flexibility.queries import State, state_of
 from flexibility.resolver import EmitterKind
-from flexibility.sentences import ANY, GIVE, STORE, Side, moment
 from flexibility.series.operations import SeriesDraft, drafted_series, set_series
 from flexibility.series.sentences import series_words
 from flexibility.tasks import work_soon

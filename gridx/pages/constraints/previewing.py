@@ -12,12 +12,13 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from flexibility import bars, words
+from flexibility.asking import Side, asked, kilowatts, moment, side_of
 from flexibility.effects import Effect, Loss, effect_of
 from flexibility.models import Constraint
 from flexibility.queries import Preview, preview
 from flexibility.resolver import Boundary
 from flexibility.resolving import HORIZON
-from flexibility.sentences import Side, allowed, asked, kilowatts, moment, side_of
+from flexibility.sentences import allowed
 from gridx.pages.sources import shares_in, sources_of
 from gridx.pages.timeline import timeline_context
 from inventory.models import Appliance

@@ -14,9 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import Account
+from flexibility.asking import ANY, Side, side_of
 from flexibility.bulk.operations import MOST_APPLIANCES
 from flexibility.operations import Target
-from flexibility.sentences import ANY, Side, side_of
 from flexibility.standing import members_of
 from gridx.pages import appliance as appliance_page
 from gridx.pages.groups import MOST_MEMBERS, zone_of
