@@ -28,7 +28,7 @@ ABOUT_TO_END = timedelta(hours=24)
 # Of a limit, so much is nearly all.
 NEARLY = 0.95
 
-_OVER = "jsonb_path_exists(tallies, '$[*] ? (@.over_w == null || @.over_w > 0)')"
+_OVER = "jsonb_path_exists(tallies, '$[*] ? (@.over_w == null || @.over_w > 0 || @.blind == true)')"
 # What is to be had of a limit now (a dynamic one is not always the same), and what is drawn of it.
 _ROOM = """(
     SELECT min((tally ->> 'limit_w')::float) FROM jsonb_array_elements(tallies) AS tally
@@ -94,7 +94,7 @@ def failing_stations(user: User) -> Concern:
 
 
 def unreachable_limits(user: User, *, now: datetime) -> Concern:
-    """Shared limits that some exceed whatever is done."""
+    """Shared limits that some exceed whatever is done, or of which nobody knows what is left."""
     # Nobody's input is in these statements.
     is_over = RawSQL(_OVER, ())  # noqa: S611
     rows = SharedLimit.objects.visible_to(user).valid(now).annotate(is_over=is_over)

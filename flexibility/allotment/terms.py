@@ -209,7 +209,8 @@ class Tally:
     `allotted_w` is what they are counted with, `over_w` (≥ 0) by how much that is beyond the
     limit; None where a stale member may have any power. `by` are those who cannot be brought down
     and what they have, the largest first. Without any, what is measured beside the members
-    alone is too much.
+    alone is too much. `blind`: nobody knows what the load beside the members leaves, so nothing is
+    given out.
     """
 
     side: Side
@@ -218,6 +219,7 @@ class Tally:
     allotted_w: float | None
     over_w: float | None = 0.0
     by: tuple[tuple[str, float | None], ...] = ()
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,10 @@ class TallySerializer(NamedSerializer):
         source="over_w", allow_null=True, help_text="W; by how much it cannot be reached"
     )
     by = serializers.SerializerMethodField()
+    blind = serializers.BooleanField(
+        help_text="Nothing is given out, for the meter does not show what is left: it is not heard,"
+        " or measures no phases."
+    )
 
     @extend_schema_field(HolderSerializer(many=True))
     def get_by(self, tally: dict) -> list[dict]:

@@ -411,4 +411,5 @@ def _as_json(tally: Tally) -> dict[str, Any]:
         "allotted_w": tally.allotted_w,
         "over_w": tally.over_w,
         "by": [list(each) for each in tally.by],
+        "blind": tally.blind,
     }

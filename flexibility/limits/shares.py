@@ -192,7 +192,11 @@ def _divide(
             kept = _told(one, target, now, may_rise=may_rise)
             found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
             earlier[one.taker.key] += (_as_constraint(one.chain[0], kept.span),)
-        found.tallies.update((key, node.tallies) for key, node in allotment.nodes.items())
+        rules = {rule.key: rule for rule in group}
+        found.tallies.update(
+            (key, tuple(_seen(tally, rules[key], meter) for tally in node.tallies))
+            for key, node in allotment.nodes.items()
+        )
     return found, is_falling
 
 
@@ -270,6 +274,12 @@ def _left(rule: Rule, known: Sequence["_Known"], meter: Measured | None) -> Limi
         max_w=None if left.max_w is None else _stepped(left.max_w),
         phase_max_w=left.phase_max_w and tuple(map(_stepped, left.phase_max_w)),
     )
+
+
+def _seen(tally: Tally, rule: Rule, meter: Measured | None) -> Tally:
+    """The tally, which tells where a meter does not show what is left of a limit."""
+    is_blind = meter is None or (tally.phase is not None and meter.phases_w is None)
+    return replace(tally, blind=True) if rule.dynamic and is_blind else tally
 
 
 def _stepped(room_w: float) -> float:

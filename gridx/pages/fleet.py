@@ -187,7 +187,9 @@ def _failing_station(row: Appliance) -> Item:
 
 def _broken_limit(row: SharedLimit) -> Item:
     over = [tally["over_w"] for tally in row.tallies if tally["over_w"] != 0]
-    if None in over:
+    if any(tally["blind"] for tally in row.tallies):
+        said = _("nothing is given out: its meter is not heard, or measures no phases")
+    elif None in over:
         said = _("nobody knows by how much it is exceeded: a member is not heard")
     else:
         said = _("exceeded by up to %(power)s whatever is done") % {"power": kilowatts(max(over))}

@@ -270,6 +270,8 @@ def _tag(limit: SharedLimit, now: datetime) -> Tag:
         return Tag("", _("not divided yet"))
     if not limit.is_reachable:
         return Tag("bad", _("cannot be kept"))
+    if any(tally["blind"] for tally in limit.tallies):
+        return Tag("bad", _("meter not known"))
     is_used = any(
         tally["allotted_w"] and tally["allotted_w"] >= tally["limit_w"] for tally in limit.tallies
     )
@@ -291,6 +293,9 @@ def _says(limit: SharedLimit, shares: Sequence[Constraint]) -> Iterable[str]:
 
 def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
     values = {"limit": kilowatts(abs(tally["limit_w"])), "phase": tally["phase"]}
+    if tally["blind"]:
+        yield _blind(tally["phase"])
+        return
     if tally["allotted_w"] is not None:
         values["given"] = kilowatts(round(abs(tally["allotted_w"]), -1))
         if tally["phase"]:
@@ -319,6 +324,18 @@ def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
         yield _("It is exceeded by %(over)s, because of %(names)s.") % values
     else:
         yield _("It is exceeded by %(over)s by what is used beside the members.") % values
+
+
+def _blind(phase: int | None) -> str:
+    if phase is None:
+        return _(
+            "The meter at the grid connection sends no news: nobody knows what is left, so nothing"
+            " is given out."
+        )
+    return _(
+        "Of phase %(phase)s the meter at the grid connection measures nothing: nobody knows what is"
+        " left, so nothing is given out."
+    ) % {"phase": phase}
 
 
 def _share_line(

@@ -55,7 +55,15 @@ def test_a_limit_says_who_has_what_of_it_and_why(driven, garage, path, put, now)
     }
     assert (found["reachable"], found["dividedAt"]) == (True, wire(now))
     assert found["tallies"] == [
-        {"side": "max", "phase": None, "limit": 10_000, "allotted": 10_000, "over": 0, "by": []}
+        {
+            "side": "max",
+            "phase": None,
+            "limit": 10_000,
+            "allotted": 10_000,
+            "over": 0,
+            "by": [],
+            "blind": False,
+        }
     ]
     shares = {one["applianceID"]: one for one in found["shares"]}
     assert shares[str(driven.evcs.pk)]["maxPower"] == 10_000

@@ -267,6 +267,23 @@ def test_a_stale_meter_leaves_nothing(garage, cast):
 # Gateways ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("fields", "is_heard", "blind"),
+    [
+        ({"max_w": 20_000}, True, [False]),
+        ({"max_w": 20_000}, False, [True]),
+        ({"phase_max_w": (7_000.0,) * 3}, True, [True] * 3),
+    ],
+)
+def test_where_the_meter_does_not_show_what_is_left_it_is_told(
+    garage, cast, fields, is_heard, blind
+):
+    if is_heard:
+        garage.read(3_000, appliances=[cast.grid_meter])
+    limit = garage.limit(dynamic=True, **fields)
+    assert [tally["blind"] for tally in limit.tallies] == blind
+
+
 def test_rises_wait_until_falls_are_confirmed(garage):
     order = tuple(one.pk for one in garage.stations)
     limit = garage.limit(22_000, strategy=Strategy.SERIES, order=order)
@@ -438,7 +455,7 @@ def test_what_did_not_change_is_not_written(garage, django_assert_num_queries):
     garage.after(10 * SECOND)
     kept = ResolvedBoundary.objects.count()
     revision = GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).revision
-    with django_assert_num_queries(17):
+    with django_assert_num_queries(18):
         balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now + 10 * SECOND)
     assert ResolvedBoundary.objects.count() == kept
     assert GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).revision == revision
