@@ -272,6 +272,12 @@ def delivery_of(
     return Delivery.APPLIED
 
 
+def asking_revision(gateway: UUID) -> int:
+    """The revision of a gateway's newest schedule, where that asks for anything; else 0."""
+    rows = GatewaySchedule.objects.filter(pk=gateway).exclude(body=[])
+    return rows.values_list("revision", flat=True).first() or 0
+
+
 _STATES = {
     State.ACTIVE: lambda now: Q(withdrawn_at=None, valid_at__lte=now) & not_over(now),
     State.SCHEDULED: lambda now: Q(withdrawn_at=None, valid_at__gt=now),

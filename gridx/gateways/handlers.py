@@ -18,6 +18,7 @@ from flexibility.operations import (
     set_driver_limits,
     set_local_wishes,
 )
+from flexibility.queries import asking_revision
 from gridx.gateways.arrivals import Arrival, GatewayRow, Outcome
 from gridx.gateways.faults import Fault
 from gridx.gateways.messages import (
@@ -113,6 +114,7 @@ def apply_hello(received: Received) -> Reaction:
             )
             for one in hello.appliances
         ],
+        schedule=asking_revision(received.gateway.id),
     )
     reaction.answers.append((Channel.HELLO_ANSWER, answer))
     return reaction

@@ -260,10 +260,15 @@ class KnownAppliance(Part):
 
 
 class HelloAnswer(Message):
-    """down/hello: the cloud's clock, and its UUIDs of the appliances."""
+    """down/hello: the cloud's clock, and its UUIDs of the appliances.
+
+    ``schedule``: the newest revision, where that asks for anything. A gateway that keeps to none
+    nevertheless, a minute later, falls back to the fail-safe that it was installed with.
+    """
 
     sent_at: Instant
     appliances: list[KnownAppliance]
+    schedule: Revision = 0
 
 
 class Segment(Part):

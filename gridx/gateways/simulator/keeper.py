@@ -5,7 +5,8 @@
 3. Where a segment asks for a heartbeat and none came for so long, the stricter of schedule and
    fail-safe. The same while a newer schedule that came was broken: what it would have said is
    not known, so the last good one still holds, but not alone; where there was none, the
-   fail-safe that the gateway was installed with.
+   fail-safe that the gateway was installed with. That one also holds where the cloud said that
+   there is a schedule, and none has come for a minute.
 4. A fail-safe that began holds for at least its minimum time. One that only joined for want of a
    heartbeat ends with what asked for that: a dimming is over when the schedule says so.
 """
@@ -21,6 +22,9 @@ from gridx.gateways.codec import MessageRefused, decode_as
 from gridx.gateways.messages import ApplianceSchedule, FailSafe, Schedule, Segment
 from gridx.gateways.plants.span import FREE, Limits
 from gridx.gateways.topics import Channel
+
+# So long a schedule may be on its way.
+MISSING_AFTER_MS = 60_000
 
 
 class Verdict(StrEnum):
@@ -50,6 +54,7 @@ class Keeper:
         self.heartbeat_ms = 0
         self.is_broken = False
         self.refusal: str | None = None
+        self.missing_since: int | None = None
         self.fail_safe_since: dict[str, int] = {}
         # Those whose fail-safe joined for want of a heartbeat, and for nothing else.
         self.unheard: set[str] = set()
@@ -73,8 +78,15 @@ class Keeper:
         self.is_broken, self.refusal = False, None
         if schedule == known:
             return Verdict.KNOWN
-        self.schedule, self.received_ms = schedule, now_ms
+        self.schedule, self.received_ms, self.missing_since = schedule, now_ms, None
         return Verdict.TAKEN
+
+    def expect(self, revision: int, now_ms: int) -> None:
+        """The cloud said which schedule is its newest; 0: it asks for nothing."""
+        if self.schedule is not None or revision == 0:
+            self.missing_since = None
+        elif self.missing_since is None:
+            self.missing_since = now_ms
 
     def hear(self, sent_ms: int, now_ms: int) -> None:
         """A heartbeat came. One that waited at the broker counts from when it was sent."""
@@ -86,7 +98,7 @@ class Keeper:
 
     def asked(self, now_ms: int) -> dict[str, Asked]:
         """By local id, for every appliance that the schedule names."""
-        if self.schedule is None and self.is_broken:
+        if self.schedule is None and (self.is_broken or self._is_missing(now_ms)):
             return {
                 local_id: Asked(_of_fail_safe(fail_safe), is_fail_safe=True)
                 for local_id, fail_safe in self._installed.items()
@@ -101,7 +113,9 @@ class Keeper:
     def next_change_ms(self, after_ms: int) -> int | None:
         """The next instant at which something that is asked may change by itself."""
         if self.schedule is None:
-            return None
+            if self.missing_since is None or self._is_missing(after_ms):
+                return None
+            return self.missing_since + MISSING_AFTER_MS
         coming = (
             at
             for timeline in self.schedule.appliances
@@ -109,6 +123,10 @@ class Keeper:
             if at > after_ms
         )
         return min(coming, default=None)
+
+    def _is_missing(self, now_ms: int) -> bool:
+        since = self.missing_since
+        return since is not None and now_ms >= since + MISSING_AFTER_MS
 
     def _instants(self, timeline: ApplianceSchedule) -> Iterator[int]:
         for segment in timeline.segments:
@@ -169,6 +187,7 @@ class Keeper:
             "heartbeat_ms": self.heartbeat_ms,
             "is_broken": self.is_broken,
             "refusal": self.refusal,
+            "missing_since": self.missing_since,
             "fail_safe_since": self.fail_safe_since,
             "unheard": sorted(self.unheard),
         }
@@ -180,6 +199,7 @@ class Keeper:
         self.heartbeat_ms = state["heartbeat_ms"]
         self.is_broken = state["is_broken"]
         self.refusal = state["refusal"]
+        self.missing_since = state.get("missing_since")
         self.fail_safe_since = dict(state["fail_safe_since"])
         self.unheard = set(state.get("unheard", ()))
 

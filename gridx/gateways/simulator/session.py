@@ -114,6 +114,7 @@ class Session:
         self._control: asyncio.Queue[tuple[Channel, Message]] = asyncio.Queue()
         self._jobs: set[str] = set()
         self.refused: frozenset[str] = frozenset()
+        self.newest_schedule = 0
         if remembered.get("fingerprint") == self._fingerprint:
             self.refused = frozenset(remembered["refused"])
             self._is_known.set()
@@ -263,6 +264,7 @@ class Session:
         self.refused = frozenset(
             found.local_id for found in self._found if answers[found.local_id].appliance is None
         )
+        self.newest_schedule = answer.schedule
         for local_id in self.refused:
             log.warning("%s: %s is refused: %s", self.serial, local_id, answers[local_id].refused)
         self._remember({"fingerprint": self._fingerprint, "refused": sorted(self.refused)})
@@ -280,7 +282,7 @@ class Session:
         elif job.type == "reset":
             self._reset()
         self._tell("job", job=job.id, job_state="done")
-        if job.type == "restart":
+        if job.type != "scan":
             while not self._control.empty():
                 await asyncio.sleep(0.05)
             raise RestartWanted

@@ -164,6 +164,8 @@ class SiteGateway:
     def greet(self) -> None:
         """Say what holds now: the appliances' limits, and what is applied of the schedule."""
         now = self._clock.now()
+        self.keeper.expect(self.session.newest_schedule, now)
+        self._save_keeper()
         limits = [
             found
             for plant in self.site.plants

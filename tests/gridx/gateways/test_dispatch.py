@@ -10,7 +10,7 @@ from accounts import outbox
 from accounts.models import OutboxMessage
 from flexibility.emitters import DIMMING, emitter_of
 from flexibility.models import Constraint, Flexibility, GatewaySchedule
-from flexibility.operations import Draft, set_constraints
+from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from flexibility.queries import Delivery, flexibility_of
 from gridx import clock
 from gridx.gateways import dispatch
@@ -22,6 +22,8 @@ from tests.gridx.gateways.conftest import Box, until
 
 MINUTE = timedelta(minutes=1)
 DRIVER = {"appliance": "evcs", "min_w": 4_140, "max_w": 22_000, "can_pause": True}
+
+HELLO = {"protocol": 1, "model": "Box", "firmware": "1", "sent_at": 0, "appliances": []}
 
 
 @pytest.fixture
@@ -66,6 +68,22 @@ async def test_a_schedule_waits_at_the_broker_and_is_acknowledged(link, site, bo
         await until(lambda: in_database(lambda: delivery(site) is Delivery.APPLIED))
     kept = await in_database(Flexibility.objects.get, pk=site.evcs.pk)
     assert (kept.applied_max_w, kept.applied_revision) == (11_000, 1)
+
+
+async def test_a_hello_is_told_the_newest_schedule_that_asks_for_anything(
+    link, site, box, in_database
+):
+    async with box() as gateway:
+        await gateway.send(Channel.HELLO, HELLO)
+        await gateway.hears(Channel.HELLO_ANSWER)
+        row = await in_database(limit, site, max_w=11_000)
+        await gateway.send(Channel.HELLO, HELLO)
+        await gateway.hears(Channel.HELLO_ANSWER, 2)
+        by = emitter_of(site.fleet)
+        await in_database(withdraw_constraint, constraint=row, by=by, now=clock.now())
+        await gateway.send(Channel.HELLO, HELLO)
+        answers = await gateway.hears(Channel.HELLO_ANSWER, 3)
+    assert [answer.schedule for answer in answers] == [0, 1, 0]
 
 
 async def test_a_gateway_that_says_nothing_times_out_and_its_late_word_mends_that(

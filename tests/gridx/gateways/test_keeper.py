@@ -147,6 +147,25 @@ def test_a_broken_schedule_where_there_was_none_brings_the_fail_safe_of_the_inst
     assert keeper.asked(NOON) == {}
 
 
+def test_a_schedule_that_the_cloud_told_of_and_that_does_not_come_is_missing():
+    keeper = Keeper({"ev": SAFE})
+    keeper.expect(0, NOON)
+    assert (keeper.asked(NOON + MINUTE), keeper.next_change_ms(NOON)) == ({}, None)
+    keeper.expect(3, NOON)
+    keeper.expect(3, NOON + MINUTE // 2)  # said again, it waits no longer
+    assert keeper.asked(NOON + MINUTE - 1) == {}
+    assert keeper.next_change_ms(NOON) == NOON + MINUTE
+    restarted = Keeper({"ev": SAFE})
+    restarted.restore(keeper.state)
+    for one in (keeper, restarted):
+        assert one.asked(NOON + MINUTE) == {"ev": Asked(SAFE_LIMITS, True)}
+        assert one.next_change_ms(NOON + MINUTE) is None
+    keeper.receive(schedule(segment(0, 10, max_w=11_000), revision=3), NOON + 2 * MINUTE)
+    assert asked(keeper, 2) == Asked(Limits(max_w=11_000))
+    keeper.expect(4, NOON + 2 * MINUTE)
+    assert asked(keeper, 5) == Asked(Limits(max_w=11_000))
+
+
 @given(
     ends=st.lists(st.integers(1, 240), min_size=1, max_size=5, unique=True),
     heartbeats=st.lists(st.booleans(), min_size=5, max_size=5),

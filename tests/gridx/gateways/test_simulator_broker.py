@@ -303,6 +303,20 @@ async def test_jobs_are_done_and_reported(server, cloud):
     assert [event.job_state for event in events] == ["received", "done"] * 2
 
 
+async def test_back_from_the_factory_a_gateway_takes_its_schedule_again(server, cloud):
+    running = Running(server, Store())
+    now = running.clock.now()
+    async with running:
+        segment = Segment(start=now, end=now + 900_000, set_point_w=500)
+        await cloud.send(SERIAL, Channel.SCHEDULE, schedule(1, segment))
+        await cloud.wait_for(SERIAL, Channel.ACK)
+        known = len(cloud.of(SERIAL, Channel.ACK))
+        await cloud.send(SERIAL, Channel.JOB, Job(v=1, id=uuid4(), type="reset"))
+        await cloud.wait_for(SERIAL, Channel.HELLO, 2)
+        *_before, ack = await cloud.wait_for(SERIAL, Channel.ACK, known + 1)
+    assert (ack.revision, ack.appliances[0].set_point_w) == (1, 500)
+
+
 async def test_a_gateway_with_a_wrong_secret_stays_out_and_harms_nobody(server, cloud):
     intruder = SiteGateway(
         GatewayEntry(serial=OTHER, secret="wrong", site=HOME),
