@@ -56,6 +56,7 @@ def fill(*, systems: int, days: int, until: datetime, now: datetime) -> Account:
             kind=kind,
             name=kind.value,
             capacity_wh=10_000 if kind is ApplianceKind.BATTERY else None,
+            interval_s=3600,  # so that what was read is still new when it is asked for
         )
         for number, home in enumerate(homes)
         for place, kind in enumerate(KINDS)
