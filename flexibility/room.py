@@ -20,6 +20,10 @@ from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.queries import stale_after
 
 UNPLUGGED = 0
+# Of what it may take; a car that takes less than that limits itself.
+NEARLY = 0.85
+# What is left of a battery's range below that is nothing to promise.
+NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,10 @@ def _ceiling(one: Now) -> tuple[float, str]:
     if is_station and one.reading.plug_state == UNPLUGGED:
         return 0.0, _("No car is plugged in.")
     high_w, reason = _limit(one, "max_w")
+    if is_station and one.reading.power_w < NEARLY * high_w:
+        return 0.0, _("The car itself takes no more.")
     stored_wh, most_wh = _stored_wh(one), one.span.boundary.max_wh
-    is_full = stored_wh is not None and most_wh is not None and stored_wh >= most_wh
+    is_full = stored_wh is not None and most_wh is not None and stored_wh >= most_wh - _slack(one)
     if high_w > 0 and (is_full or (one.reading.soc or 0) >= 1):
         return 0.0, _("It is full.")
     return high_w, reason
@@ -110,7 +116,9 @@ def _floor(one: Now, power_w: float) -> tuple[float, str]:
     if one.span.boundary.can_pause and low_w > 0:
         return 0.0, _("It can only pause.")
     stored_wh, least_wh = _stored_wh(one), one.span.boundary.min_wh
-    is_empty = stored_wh is not None and least_wh is not None and stored_wh <= least_wh
+    is_empty = (
+        stored_wh is not None and least_wh is not None and stored_wh <= least_wh + _slack(one)
+    )
     if low_w < 0 and (is_empty or one.reading.soc == 0):
         return 0.0, _("It is empty.")
     return low_w, reason
@@ -127,6 +135,11 @@ def _decider(one: Now, part: str) -> str:
     decider = one.span.deciders.get(part)
     kinds = (each["emitter"] for each in one.span.inputs if each["id"] == decider)
     return str(words.EMITTERS[next(kinds)])
+
+
+def _slack(one: Now) -> float:
+    least_wh, most_wh = one.span.boundary.min_wh, one.span.boundary.max_wh
+    return 0.0 if least_wh is None or most_wh is None else NEGLIGIBLE * (most_wh - least_wh)
 
 
 def _stored_wh(one: Now) -> float | None:

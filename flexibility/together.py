@@ -11,6 +11,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
+from flexibility.room import NEARLY, NEGLIGIBLE
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance
 from measurements.queries import STALE_AT_LEAST, STALE_INTERVALS
@@ -21,11 +22,14 @@ _SUMS = """
            coalesce(sum(greatest(power_w - least_w, 0)) FILTER (WHERE NOT is_held), 0)
     FROM (
         SELECT appliance.kind, reading.power_w, room.set_point_w IS NOT NULL AS is_held,
-               CASE WHEN appliance.kind = %(station)s AND reading.plug_state = %(unplugged)s THEN 0
+               CASE WHEN appliance.kind = %(station)s AND (
+                        reading.plug_state = %(unplugged)s
+                        OR reading.power_w < %(nearly)s * room.max_w
+                    ) THEN 0
                     WHEN room.max_w > 0 AND (
                         reading.soc >= 1 OR coalesce(
                             reading.energy_wh, reading.soc * appliance.capacity_wh
-                        ) >= room.max_wh
+                        ) >= room.max_wh - slack.wh
                     ) THEN 0
                     ELSE room.max_w END AS most_w,
                CASE WHEN appliance.kind = %(pv)s THEN reading.power_w
@@ -33,7 +37,7 @@ _SUMS = """
                     WHEN room.min_w < 0 AND (
                         reading.soc = 0 OR coalesce(
                             reading.energy_wh, reading.soc * appliance.capacity_wh
-                        ) <= room.min_wh
+                        ) <= room.min_wh + slack.wh
                     ) THEN 0
                     ELSE room.min_w END AS least_w
         FROM inventory_appliance AS appliance
@@ -45,6 +49,9 @@ _SUMS = """
             )
         LEFT JOIN flexibility_flexibility AS room
             ON room.appliance_id = appliance.id AND appliance.kind = ANY(%(controllable)s)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(%(negligible)s * (room.max_wh - room.min_wh), 0) AS wh
+        ) AS slack
         WHERE appliance.id = ANY(%(ids)s)
     ) AS each GROUP BY kind
 """
@@ -80,6 +87,8 @@ def together(appliances: QuerySet[Appliance], *, now: datetime) -> Mapping[Appli
         "station": ApplianceKind.EV_CHARGING_STATION.value,
         "pv": ApplianceKind.PV_INVERTER.value,
         "unplugged": Plug.UNPLUGGED.value,
+        "nearly": NEARLY,
+        "negligible": NEGLIGIBLE,
     }
     with connection.cursor() as cursor:
         cursor.execute(_SUMS, parameters)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from gridx.gateways.messages import NominalLimits
+from gridx.gateways.messages import DriverLimits, NominalLimits
 from gridx.gateways.plants.plant import Plant
 from gridx.gateways.plants.span import FREE, Columns, Ints, Limits, Span
 
@@ -45,6 +46,13 @@ class Battery(Plant):
             min_power_w=-float(self.power_w),
             max_power_w=float(self.power_w),
             capacity_wh=float(self.capacity_wh),
+        )
+
+    def driver_limits(self) -> DriverLimits | None:
+        """As of any plant; it keeps a reserve that nothing takes out of it."""
+        limits = super().driver_limits()
+        return limits and msgspec.structs.replace(
+            limits, min_wh=float(self.floor_wh), max_wh=float(self.ceiling_wh)
         )
 
     def run(self, span: Span, residual_w: Ints, limits: Limits = FREE) -> Columns:

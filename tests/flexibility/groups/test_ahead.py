@@ -90,10 +90,10 @@ def test_where_nobody_has_a_limit_it_is_null(driven, ask):
 
 
 def test_up_and_down_are_told_from_the_present_power(driven, ask, now):
-    reading(driven.evcs, now, power_w=11_000, plug_state=3)
+    reading(driven.evcs, now, power_w=20_000, plug_state=3)
     reading(driven.battery, now, power_w=-1_000, soc=0.5)
     found = ask()
-    assert (found["upPower"], found["downPower"]) == (11_000 + 6_000, 11_000 + 4_000)
+    assert (found["upPower"], found["downPower"]) == (2_000 + 6_000, 20_000 + 4_000)
 
 
 def test_those_without_news_are_counted_and_promise_nothing(driven, ask, now):

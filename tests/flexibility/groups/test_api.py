@@ -371,6 +371,7 @@ def test_a_battery_could_charge_or_discharge_more(driven, room, now):
         ({"soc": 1.0}, (1_000, 4_000, "It is full.", LIMITED)),
         ({"energy_wh": 10_000}, (1_000, 4_000, "It is full.", LIMITED)),
         ({"energy_wh": 0}, (6_000, 0, LIMITED, "It is empty.")),
+        ({"energy_wh": 60}, (6_000, 0, LIMITED, "It is empty.")),
     ],
 )
 def test_what_is_full_takes_no_more_and_what_is_empty_gives_no_more(
@@ -392,7 +393,12 @@ def test_the_sun_gives_no_more_and_may_be_curtailed(driven, room, limit, now):
 
 def test_a_charging_station_may_pause_and_needs_a_car(driven, room, now):
     reading(driven.evcs, now, power_w=11_000, plug_state=3)
-    assert room(driven.evcs) == (11_000, 11_000, LIMITED, "It can only pause.")
+    takes = "The car itself takes no more."
+    assert room(driven.evcs) == (0, 11_000, takes, "It can only pause.")
+    LatestReading.objects.update(power_w=20_000)
+    assert room(driven.evcs) == (2_000, 20_000, LIMITED, "It can only pause.")
+    LatestReading.objects.update(power_w=0, plug_state=3)
+    assert room(driven.evcs) == (0, 0, takes, "It can only pause.")
     LatestReading.objects.update(power_w=0, plug_state=0)
     assert room(driven.evcs) == (0, 0, "No car is plugged in.", "It can only pause.")
 
@@ -410,8 +416,8 @@ def test_what_is_not_known_counts_as_nothing(driven, room, now):
     assert room(driven.battery) == unknown
     reading(driven.battery, now - HOUR, power_w=1_000)
     assert room(driven.battery) == unknown
-    reading(driven.evcs, now, power_w=5_000)
-    assert room(driven.evcs)[:2] == (17_000, 5_000)
+    reading(driven.evcs, now, power_w=20_000)
+    assert room(driven.evcs)[:2] == (2_000, 20_000)
     Gateway.objects.update(contacted_at=now - HOUR)
     assert room(driven.evcs) == unknown
 

