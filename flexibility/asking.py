@@ -60,6 +60,11 @@ def kilowatts(watts: float) -> str:
     return f"{digits(watts)}{NBSP}kW"
 
 
+def kilowatt_hours(watt_hours: float) -> str:
+    """An energy as it is set: "8 kWh"."""
+    return f"{digits(watt_hours)}{NBSP}kWh"
+
+
 def digits(watts: float) -> str:
     """The same without its unit."""
     return _digits(round(watts / 1000, 3) + 0, get_language())
@@ -120,7 +125,7 @@ def asked(one: Mapping[str, Any] | Constraint, side: Side) -> str:
     elif low is not None:
         said.append(_("at least %(power)s") % {"power": kilowatts(low)})
     if pausable:
-        said.append(_("or off"))
+        said += [_("or off")] if said else [_("anything"), _("or off")]
     if point is not None:
         exact = _("%(power)s, or as close as allowed") if closest else _("exactly %(power)s")
         said.append(exact % {"power": kilowatts(point)})
@@ -154,11 +159,9 @@ def _get(one: Mapping[str, Any] | Constraint, name: str) -> Any:
 
 
 def _energy(low: float | None, high: float | None) -> list[str]:
-    def amount(wh: float) -> str:
-        return f"{digits(wh)}{NBSP}kWh"
-
     if low is not None and high is not None:
-        return [_("%(low)s to %(high)s") % {"low": amount(low), "high": amount(high)}]
+        span = {"low": kilowatt_hours(low), "high": kilowatt_hours(high)}
+        return [_("%(low)s to %(high)s") % span]
     if high is not None:
-        return [_("at most %(power)s") % {"power": amount(high)}]
-    return [] if low is None else [_("at least %(power)s") % {"power": amount(low)}]
+        return [_("at most %(power)s") % {"power": kilowatt_hours(high)}]
+    return [] if low is None else [_("at least %(power)s") % {"power": kilowatt_hours(low)}]

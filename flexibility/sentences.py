@@ -15,7 +15,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from flexibility import words
-from flexibility.asking import GIVE, RENEWED, STORE, USE, Side, asked, kilowatts, moment
+from flexibility.asking import (
+    GIVE,
+    RENEWED,
+    STORE,
+    USE,
+    Side,
+    asked,
+    kilowatt_hours,
+    kilowatts,
+    moment,
+)
 from flexibility.bars import sides
 from flexibility.emitters import ceiling, default_priority
 from flexibility.queries import Explained, Span
@@ -77,6 +87,10 @@ _LEAST = {
         gettext_lazy("Must not draw any power"),
         gettext_lazy("May draw at most %(power)s"),
     ),
+}
+_ENERGY = {
+    "max_wh": gettext_lazy("May hold at most %(energy)s"),
+    "min_wh": gettext_lazy("Must hold at least %(energy)s"),
 }
 _POINT = {
     USE: (
@@ -169,16 +183,25 @@ def _is_fallback(span: Span) -> bool:
 
 def _worth_saying(span: Span, side: Side) -> list[str]:
     """The parts of the boundary that somebody decides; what it can do by itself is no news."""
+    energy = _decided(span, "max_wh", "min_wh")
     if span.boundary.set_point_w is not None:
-        return ["set_point_w"]
-    parts = [
-        part
-        for part in (side.part("max_w"), side.part("min_w"))
-        if _emitter(span, part) not in (None, EmitterKind.DRIVER)
-    ]
+        return ["set_point_w", *energy]
+    parts = _decided(span, side.part("max_w"), side.part("min_w"))
     if span.boundary.min_w == span.boundary.max_w == 0:
-        return parts[:1] or ["max_w"]
-    return parts
+        parts = parts[:1] or ["max_w"]
+    elif _is_one_value(span):
+        parts = parts[:1]
+    return parts + energy
+
+
+def _decided(span: Span, *parts: str) -> list[str]:
+    return [part for part in parts if _emitter(span, part) not in (None, EmitterKind.DRIVER)]
+
+
+def _is_one_value(span: Span) -> bool:
+    """Whether one constraint leaves a single power, without calling it a set point."""
+    least, greatest = span.deciders.get("min_w"), span.deciders.get("max_w")
+    return least == greatest and span.boundary.min_w == span.boundary.max_w is not None
 
 
 def _clause(
@@ -190,15 +213,7 @@ def _clause(
     own: Collection[str],
 ) -> str:
     first = spans[0]
-    boundary = first.boundary
-    watts = getattr(boundary, part) * side.sign
-    table = _POINT if part == "set_point_w" else _GREATEST
-    if part == side.part("min_w"):
-        table = _LEAST
-    is_off = part != "set_point_w" and boundary.min_w == boundary.max_w == 0
-    phrases = _POINT if is_off else table
-    phrase = phrases[side.family][0 if watts > 0 else 1 if watts == 0 else 2]
-    said = str(phrase) % {"power": kilowatts(abs(watts))}
+    said = _energy_said(first, part) if part in _ENERGY else _power_said(first, part, side)
     until = _until(spans, part)
     if until is not None:
         said = _("%(what)s until %(when)s") % {
@@ -223,13 +238,29 @@ def _clause(
     return f"{said}, {because}; {wished}"
 
 
+def _power_said(span: Span, part: str, side: Side) -> str:
+    boundary = span.boundary
+    watts = getattr(boundary, part) * side.sign
+    table = _LEAST if part == side.part("min_w") else _GREATEST
+    is_off = boundary.min_w == boundary.max_w == 0
+    if part == "set_point_w" or is_off or _is_one_value(span):
+        table = _POINT
+    phrase = table[side.family][0 if watts > 0 else 1 if watts == 0 else 2]
+    return str(phrase) % {"power": kilowatts(abs(watts))}
+
+
+def _energy_said(span: Span, part: str) -> str:
+    return str(_ENERGY[part]) % {"energy": kilowatt_hours(getattr(span.boundary, part))}
+
+
 def _bent_by(span: Span) -> str | None:
     """The part of the boundary that a set point has bent to; None for one that has not."""
     decider, point = _decider(span, "set_point_w"), span.boundary.set_point_w
     if decider is None or decider.get("set_point_w") in (None, point):
         return None
     parts = ("max_w", "min_w")
-    return next((one for one in parts if getattr(span.boundary, one) == point), None)
+    # Beside what it can do when it runs lies only the pause: so the least power has bent it.
+    return next((one for one in parts if getattr(span.boundary, one) == point), "min_w")
 
 
 def _until(spans: Sequence[Span], part: str) -> datetime | None:

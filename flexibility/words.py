@@ -110,6 +110,8 @@ def reason(
     if kind is OutcomeKind.BINDING:
         if part == "power" and _switches_off(own, span.deciders, inputs):
             return _("It leaves the appliance less than that needs to run: it is off.")
+        if part == "power" and _bends(own, span.deciders, inputs):
+            return _("It decides the set point, as close as is allowed.")
         parts = [
             str(_PARTS[side.part(name)])
             for name, decider in span.deciders.items()
@@ -139,6 +141,28 @@ def _switches_off(
     least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
     is_greatest = deciders.get("max_w") == own["id"]
     return is_greatest and least is not None and least > own["max_w"]
+
+
+def _bends(
+    own: Mapping[str, Any], deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether its set point is not within what others leave."""
+    if deciders.get("set_point_w") != own["id"] or not own.get("closest"):
+        return False
+    point = own["set_point_w"]
+    least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
+    most = inputs.get(deciders.get("max_w", ""), {}).get("max_w")
+    if point == 0 and "no_pause" not in deciders and any(map(_may_pause, inputs.values())):
+        return False
+    return _is_below(point, least) or _is_below(most, point)
+
+
+def _may_pause(one: Mapping[str, Any]) -> bool:
+    return bool(one.get("pausable"))
+
+
+def _is_below(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and one < other
 
 
 def _gives_way(

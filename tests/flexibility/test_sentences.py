@@ -64,7 +64,7 @@ def test_powers_are_written_as_they_are_set(watts, text):
             "4.14 … 22 kW or off",
         ),
         ({"max_wh": 8_000}, "at most 8 kWh", "at most 8 kWh"),
-        ({"pausable": True}, "or off", "anything"),
+        ({"pausable": True}, "anything, or off", "anything"),
     ],
 )
 def test_what_is_asked_is_said_long_and_short(values, long, short):
@@ -202,4 +202,31 @@ def test_a_second_clause_goes_on_in_the_same_sentence():
     assert says(found, side=STORES) == (
         "May charge with at most 2 kW, because staff set it;"
         " must not discharge, because staff set it."
+    )
+
+
+def test_a_single_value_is_said_once():
+    mine = one("r", "local_user", min_w=5_000, max_w=5_000)
+    deciders = {"min_w": "r", "max_w": "r", "no_pause": "r"}
+    found = span(0, 48, DRIVER, mine, deciders=deciders, min_w=5_000, max_w=5_000)
+    assert says(found, own={"r"}) == "Is to use 5 kW, because you set it."
+
+
+def test_a_set_point_below_what_it_can_do_is_bent_to_a_pause_by_its_least_power():
+    mine = one("r", "local_user", set_point_w=1_000, closest=True)
+    deciders = {"min_w": "d", "max_w": "d", "set_point_w": "r"}
+    can = {"min_w": 4_140, "max_w": 22_000, "can_pause": True}
+    found = span(0, 48, DRIVER, mine, deciders=deciders, set_point_w=0, **can)
+    assert says(found, own={"r"}) == (
+        "Is to pause, because it can do no other; 1 kW were asked for."
+    )
+
+
+def test_a_limit_of_the_energy_is_said_too():
+    staff = one("s", "operator", min_wh=1_000, max_wh=5_000)
+    deciders = {"min_wh": "s", "max_wh": "s"}
+    found = span(0, 48, staff, deciders=deciders, min_wh=1_000, max_wh=5_000)
+    assert says(found, side=STORES) == (
+        "May hold at most 5 kWh, because staff set it;"
+        " must hold at least 1 kWh, because staff set it."
     )

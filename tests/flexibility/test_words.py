@@ -174,3 +174,21 @@ def test_a_newer_one_is_newer_also_where_only_its_place_tells(dated):
         dated=dated,
     )
     assert "weighs the same, but was set later" in older
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "others", "text"),
+    [
+        (9_000, [], "It decides the set point."),
+        (0, [], "It decides the set point."),
+        (15_000, [], "It decides the set point, as close as is allowed."),
+        (1_000, [], "It decides the set point, as close as is allowed."),
+        (9_000, [{"max_w": 6_000}], "It decides the set point, as close as is allowed."),
+        (9_000, [{"max_w": 2_000}], "It decides the set point, as close as is allowed."),
+        (0, [{"min_w": 6_000}], "It decides the set point, as close as is allowed."),
+    ],
+)
+def test_of_a_set_point_that_bends_it_is_said_that_it_does(asked_for, others, text):
+    rows = [constraint("operator", **values) for values in others]
+    wish = constraint("local_user", set_point_w=asked_for, closest=True)
+    assert said(constraint("driver", **STATION), *rows, wish)[-1] == text
