@@ -155,6 +155,7 @@ def _said(identity: str, row: Constraint) -> dict[str, Any]:
         "closest": row.closest or None,
         "pausable": row.pausable or None,
         "dims": row.dims or None,
+        "policy": str(row.policy_id) if row.policy_id else None,
         "fallback": row.fallback or None,
         "valid_at": row.valid_at.isoformat(),
         "invalid_at": row.invalid_at.isoformat() if row.invalid_at else None,

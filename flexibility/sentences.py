@@ -172,13 +172,22 @@ def _sentence(clauses: Sequence[str]) -> str:
 
 
 def _as_asked(spans: Sequence[Span]) -> Sequence[Span]:
-    """Until where a policy is to be asked again: what holds if it is not is no news."""
-    return list(takewhile(lambda span: span is spans[0] or not _is_fallback(span), spans))
+    """As far as something else than not being asked again changes what a policy asks for.
+
+    It is asked every few seconds: what holds if it is not is no news.
+    """
+    asking = {one.get("policy") for one in _deciding(spans[0])} - {None}
+
+    def is_news(span: Span) -> bool:
+        alone = {one.get("policy") for one in _deciding(span) if one.get("fallback")}
+        return span.boundary == spans[0].boundary or not alone & asking
+
+    return list(takewhile(is_news, spans))
 
 
-def _is_fallback(span: Span) -> bool:
+def _deciding(span: Span) -> list[Mapping[str, Any]]:
     deciders = set(span.deciders.values())
-    return any(one.get("fallback") and one["id"] in deciders for one in span.inputs)
+    return [one for one in span.inputs if one["id"] in deciders]
 
 
 def _worth_saying(span: Span, side: Side) -> list[str]:
@@ -296,7 +305,7 @@ def _emitter(span: Span, part: str) -> EmitterKind | None:
 
 def outlook(spans: Sequence[Span], side: Side, *, now: datetime, zone: ZoneInfo) -> str:
     """What the timeline shows from now on, in a sentence."""
-    coming = _as_asked([span for span in spans if span.until_at > now])
+    coming = [span for span in spans if span.until_at > now]
     steps = [allowed(one.boundary, side) for one in coming]
     changes = [
         (one.from_at, after)

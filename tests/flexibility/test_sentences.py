@@ -164,6 +164,23 @@ def test_an_appliance_that_only_its_own_limits_switch_off_is_said_to_be_off():
     assert says(off) == "Is to pause, because it can do no other."
 
 
+def test_that_a_policy_might_not_be_asked_again_is_no_news():
+    sun = one("s", "charging_policy", max_w=6_000, policy="p", invalid_at=None)
+    dark = one("f", "charging_policy", max_w=0, policy="p", fallback=True)
+    spans = [
+        span(0, 1, DRIVER, sun, deciders={"max_w": "s", "min_w": "d"}, min_w=4_140, max_w=6_000),
+        span(1, 48, DRIVER, dark, deciders={"max_w": "f", "min_w": "f"}, min_w=0, max_w=0),
+    ]
+    said = statement(spans, TAKES, now=NOON, zone=BERLIN)
+    assert plain(said.says) == "May use at most 6 kW, because of a charging policy."
+    assert said.then == ""
+    other = [
+        spans[0],
+        span(1, 48, DRIVER, dark | {"policy": "q"}, deciders={"max_w": "f"}, max_w=0),
+    ]
+    assert statement(other, TAKES, now=NOON, zone=BERLIN).then != ""
+
+
 def test_the_outlook_tells_the_next_changes():
     spans = [span(hour, hour + 1, max_w=1_000 * (1 + hour)) for hour in range(6)]
     told = plain(outlook(spans, TAKES, now=NOON, zone=BERLIN))
