@@ -163,6 +163,9 @@ class Story:
                     % values
                 )
             return _("It shares a limit with others: its share is %(power)s.") % values
+        if self._is_own(one):
+            said = _("You do not let it charge%(until)s.")
+            return (said if watts <= 0 else _("You allow at most %(power)s%(until)s.")) % values
         if watts <= 0:
             return _STOPS[kind]() % values
         return _LIMITS[kind]() % values

@@ -239,6 +239,15 @@ def test_a_fleet_managers_limit_is_named(home: Home):
     assert "The fleet manager allows at most 5 kW until" in said
 
 
+@pytest.mark.parametrize(
+    ("max_w", "said"),
+    [(5_000, "You allow at most 5 kW until"), (1_000, "You do not let it charge until")],
+)
+def test_ones_own_limit_is_ones_own(home: Home, max_w, said):
+    home.limit(max_w, emitter_of(home.cast.mara))
+    assert said in home.shown()
+
+
 def test_a_grid_operators_dimming_is_named(home: Home):
     home.limit(4_200, Emitter(EmitterKind.GRID_OPERATOR, home.cast.grid_operator))
     home.set(Mode.FORCED)
