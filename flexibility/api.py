@@ -240,7 +240,12 @@ class ConstraintsOf(generics.GenericAPIView):
 
     def post(self, request: Request, *args, **kwargs) -> Response:
         target, now = self.get_target(), clock.now()
-        emitter = caller(request, home=self.home_asked_for(target))
+        home = self.home_asked_for(target)
+        emitter = caller(request, home=home)
+        if home is not None and emitter.kind is not EmitterKind.LOCAL_USER:
+            # What they would set as themselves weighs more than what they asked for.
+            reason = _("Only who lives at the system acts as its resident.")
+            raise ValidationError({"emitter": [reason]})
         drafts = self.read_drafts(target)
         answer = self.try_out if flag(request, "dryRun") else self.set_all
         try:
@@ -280,8 +285,8 @@ class ConstraintsOf(generics.GenericAPIView):
     def home_asked_for(self, target: Target) -> System | None:
         """The system as whose resident the caller asks to act, with all that was sent."""
         sent = self.request.data if self.are_many else [self.request.data]
-        is_asked = not isinstance(target, SystemPool) and all(map(asks_as_resident, sent))
-        return target.system if is_asked else None
+        is_asked = bool(sent) and all(map(asks_as_resident, sent))
+        return target.system if is_asked and not isinstance(target, SystemPool) else None
 
     def naming(self, found: Iterable[DryRun]) -> dict[str, Any]:
         """The context of serializers that tell of dry runs."""
