@@ -80,7 +80,8 @@ class SiteGateway:
         if state := known.get("site", entry.state):
             self.site.restore(state)
         self._applied: tuple[Applied, ...] = ()
-        self._limits_ms = 0
+        # What was read last may be older than the schedule that was remembered (`_limits`).
+        self._limits_ms = self.keeper.received_ms
         self.outbox = Outbox(entry.serial, store, capacity=pace.capacity)
         self.session = Session(
             serial=entry.serial,

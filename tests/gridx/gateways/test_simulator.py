@@ -72,6 +72,31 @@ def test_a_restart_does_not_make_a_gateway_forget_that_it_heard_of_the_platform(
     store.close()
 
 
+def test_a_restart_does_not_free_an_appliance_of_a_schedule_newer_than_the_last_reading(
+    tmp_path: Path,
+):
+    store = Store(tmp_path)
+    before = gateway(store, now_ms=NOON, begins_ms=NOON - 30_000)
+    battery = ApplianceSchedule(
+        local_id="battery",
+        appliance=UUID(int=1),
+        segments=[Segment(start=NOON, end=NOON + 3_600_000, set_point_w=0.0)],
+    )
+    schedule = Schedule(v=1, revision=1, issued_at=NOON, appliances=[battery])
+    before.receive(Channel.SCHEDULE, encode(schedule))
+    store.close()
+    store = Store(tmp_path)
+    after = gateway(
+        store, now_ms=NOON + 60_000, begins_ms=NOON - 30_000, sample_ms=60_000, message_ms=60_000
+    )
+    asyncio.run(after.read(until_ms=NOON + 60_000))
+    powers_w = {
+        part.appliance: part.power_w for message in sent(store) for part in message.appliances
+    }
+    store.close()
+    assert set(powers_w["battery"]) == {0.0}
+
+
 class TestStore:
     def test_state_and_messages_come_back(self, tmp_path: Path):
         store = Store(tmp_path)
