@@ -29,7 +29,11 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit(Standing):
-    """At most `max_w` for the sum of the members; with a `meter`, for what that reads."""
+    """At most `max_w` for the sum of the members; with a `meter`, for what that reads.
+
+    With `phase` (1 to 3) it is for that phase alone. Where it is `net`, the meter says what the
+    site produces beyond its other loads, and that adds to it.
+    """
 
     name: str
     site: int
@@ -37,6 +41,8 @@ class Limit(Standing):
     max_w: float
     fuse: bool = False
     meter: int | None = None
+    net: bool = False
+    phase: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,9 @@ class Outage:
 
 @dataclass
 class Day:
-    """`power_w`: by appliance and instant. All appliances of a site are read at the same instants.
+    """`power_w`: by appliance and instant; `phase_w`: by appliance and phase, and instant.
+
+    All appliances of a site are read at the same instants.
 
     `grace` is how long what is newly set has until it shows in a reading.
     """
@@ -71,6 +79,7 @@ class Day:
     wishes: list[Wish]
     outages: list[Outage] = field(default_factory=list)
     power_w: dict[int, dict[datetime, float]] = field(default_factory=dict)
+    phase_w: dict[tuple[int, int], dict[datetime, float]] = field(default_factory=dict)
     checked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def violations(self) -> list[str]:
@@ -88,17 +97,38 @@ class Day:
             since = self._since(at, limit.site)
             if not limit.spans(since, at):
                 continue
-            total_w = sum(self._power(member, at) for member in limit.members)
-            if limit.meter is not None:
+            total_w = self._sum_w(limit, at)
+            if limit.meter is not None and not limit.net:
                 yield from self._of_connection(limit, since, at, total_w)
                 continue
             owed_w = 0.0 if limit.fuse else _owed_w(limit, wishes, since, at)
-            self.checked["unreachable" if owed_w > limit.max_w else "limit"] += 1
-            self.checked["fuse nearly used"] += limit.fuse and total_w > 0.8 * limit.max_w
-            self.checked["limit nearly used"] += total_w > 0.8 * limit.max_w > 0
-            self.checked["limit below a minimum"] += limit.max_w < self.least_w
-            if total_w > max(limit.max_w, owed_w) + 1:
-                yield f"{at:%d. %H:%M:%S} {limit.name}: {total_w:.0f} W of {limit.max_w:.0f} W"
+            max_w = limit.max_w + (self._produced_w(limit, since, at) if limit.net else 0.0)
+            self.checked["unreachable" if owed_w > max_w else "limit"] += 1
+            self.checked["fuse nearly used"] += limit.fuse and total_w > 0.8 * max_w
+            self.checked["limit nearly used"] += total_w > 0.8 * max_w > 0
+            self.checked["limit below a minimum"] += max_w < self.least_w
+            self.checked["phase"] += limit.phase is not None
+            self.checked["phase nearly used"] += limit.phase is not None and total_w > 0.8 * max_w
+            self.checked["cut off"] += self._is_cut_off(limit.site, at)
+            self.checked["net"] += limit.net
+            self.checked["net nearly used"] += limit.net and total_w > 0.8 * max_w
+            if total_w > max(max_w, owed_w) + 1:
+                yield f"{at:%d. %H:%M:%S} {limit.name}: {total_w:.0f} W of {max_w:.0f} W"
+
+    def _is_cut_off(self, site: int, at: datetime) -> bool:
+        return any(one.site == site and one.start <= at < one.end for one in self.outages)
+
+    def _sum_w(self, limit: Limit, at: datetime) -> float:
+        if limit.phase is None:
+            return sum(self._power(member, at) for member in limit.members)
+        phases = (self.phase_w.get((member, limit.phase), {}) for member in limit.members)
+        return sum(phase.get(at, 0.0) for phase in phases)
+
+    def _produced_w(self, limit: Limit, since: datetime, at: datetime) -> float:
+        """The most in this time that the site produced beyond its other loads."""
+        read = self.power_w.get(limit.meter, {})
+        recent = [one for one in read if since <= one <= at]
+        return max([0.0, *(self._sum_w(limit, one) - read[one] for one in recent)])
 
     def _of_connection(
         self, limit: Limit, since: datetime, at: datetime, total_w: float
@@ -156,4 +186,5 @@ def _owed_w(limit: Limit, wishes: Iterable[Wish], since: datetime, at: datetime)
     for wish in wishes:
         if wish.priority >= limit.priority and wish.touches(since, at):
             owed[wish.station] = max(owed.get(wish.station, 0.0), wish.lower_w)
-    return sum(owed.values())
+    # A station draws from all three phases alike.
+    return sum(owed.values()) / (1 if limit.phase is None else 3)
