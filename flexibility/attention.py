@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 
 from accounts.models import User
@@ -20,11 +20,15 @@ from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Gateway
 from inventory.queries import GATEWAY_STATES
 from measurements.models import LatestReading
+from measurements.queries import STALE_AT_LEAST
 
 COUNTED = 1000
 SHOWN = 5
 # A constraint that ends within this is about to end.
 ABOUT_TO_END = timedelta(hours=24)
+# So long may an appliance take to follow, and so far from its limit a meter may be.
+FOLLOWED_WITHIN = timedelta(minutes=1)
+ACCURACY, ACCURATE_TO_W = 0.02, 100.0
 # Of a limit, so much is nearly all.
 NEARLY = 0.95
 
@@ -99,6 +103,25 @@ def unreachable_limits(user: User, *, now: datetime) -> Concern:
     is_over = RawSQL(_OVER, ())  # noqa: S611
     rows = SharedLimit.objects.visible_to(user).valid(now).annotate(is_over=is_over)
     return _concern(_limits(rows.filter(is_over=True)))
+
+
+def exceeding(user: User, *, now: datetime) -> Concern:
+    """Appliances and grid connections beyond what they may do for a while now (`power_w`)."""
+    fresh = LatestReading.objects.filter(
+        appliance_key=OuterRef("appliance__key"),
+        system_key=OuterRef("appliance__system__key"),
+        power_at__gte=now - STALE_AT_LEAST,
+    )
+    rows = (
+        Flexibility.objects.visible_to(user)
+        .filter(appliance__removed_at=None, resolved_at__lt=now - FOLLOWED_WITHIN)
+        .annotate(power_w=Subquery(fresh.values("power_w")[:1]))
+        .filter(
+            Q(max_w__gte=0, power_w__gt=F("max_w") * (1 + ACCURACY) + ACCURATE_TO_W)
+            | Q(min_w__lte=0, power_w__lt=F("min_w") * (1 + ACCURACY) - ACCURATE_TO_W)
+        )
+    )
+    return _concern(rows.select_related("appliance__system").order_by("appliance__system", "pk"))
 
 
 def limits_nearly_reached(user: User, *, now: datetime) -> Concern:

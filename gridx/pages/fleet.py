@@ -21,7 +21,7 @@ from accounts.models import User
 from flexibility import attention
 from flexibility.asking import ANY, Side, kilowatts, moment
 from flexibility.attention import Concern
-from flexibility.models import Constraint, GatewaySchedule, SharedLimit
+from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit
 from flexibility.together import Together, together
 from gridx import clock
 from gridx.pages.lines import group_url, title_of
@@ -101,6 +101,11 @@ def _matters(user: User, now: datetime) -> list[Matter]:
             *("limits", "bad", "gauge", _("Limits that cannot be kept")),
             concern=attention.unreachable_limits(user, now=now),
             item=_broken_limit,
+        ),
+        _matter(
+            *("exceeding", "bad", "gauge", _("Limits that are not kept")),
+            concern=attention.exceeding(user, now=now),
+            item=_exceeding,
         ),
         _matter(
             *("stations", "bad", "charging-pile", _("Charging stations in error")),
@@ -194,6 +199,20 @@ def _broken_limit(row: SharedLimit) -> Item:
     else:
         said = _("exceeded by up to %(power)s whatever is done") % {"power": kilowatts(max(over))}
     return Item(str(row.target), limit_url(row), row.system.name, said)
+
+
+def _exceeding(row: Flexibility) -> Item:
+    is_above = row.max_w is not None and row.power_w > row.max_w
+    told = {
+        "power": str(power(abs(row.power_w))),
+        "limit": kilowatts(abs(row.max_w if is_above else row.min_w)),
+    }
+    if is_above:
+        said = _("it draws %(power)s, and may draw %(limit)s") % told
+    else:
+        said = _("it gives %(power)s, and may give %(limit)s") % told
+    one = row.appliance
+    return Item(one.name, reverse("appliance", args=[one.pk]), one.system.name, said)
 
 
 def _nearly_reached(row: SharedLimit) -> Item:

@@ -105,6 +105,26 @@ def test_a_limit_that_cannot_be_kept_says_by_how_much(fleet, quiet, garage, at_n
     assert f"/clusters/{garage.pk}/flexibility" in html
 
 
+@pytest.mark.parametrize(
+    ("asked", "power_w", "said"),
+    [
+        ({"max_w": 1_000}, 3_020, "it draws 3.02 kW, and may draw 1 kW"),
+        ({"max_w": 1_000}, 1_050, ""),
+        ({"min_w": -1_000}, -2_000, "it gives 2.00 kW, and may give 1 kW"),
+        ({"min_w": -1_000}, 4_000, ""),
+    ],
+)
+def test_a_connection_beyond_its_limit_needs_somebody(fleet, quiet, at_noon, asked, power_w, said):
+    before = at_noon - HOUR
+    draft = Draft(**asked, invalid_at=at_noon + 48 * HOUR)
+    emitter = emitter_of(quiet.fleet)
+    set_constraints(target=quiet.grid_meter, drafts=[draft], emitter=emitter, now=before)
+    read_now(quiet, at=at_noon, **{quiet.grid_meter.local_id: power_w})
+    html = page(fleet)
+    assert ("Limits that are not kept" in html) == bool(said)
+    assert said in html
+
+
 def test_a_limit_of_which_nearly_all_is_drawn_is_told(fleet, quiet, garage, at_noon):
     draft = LimitDraft(max_w=6_000, invalid_at=at_noon + 48 * HOUR)
     set_limit(cluster=garage, draft=draft, by=emitter_of(quiet.fleet), now=at_noon)
