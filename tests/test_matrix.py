@@ -184,6 +184,7 @@ PAGES = [
     Line("constraints_withdraw", (302, 302, 302, 302, 403, SIGN_IN), "post"),
     Line("bulk_actions", SIGNED_IN),
     Line("bulk_action", SEEN),
+    Line("bulk_undo", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("bulk_withdraw", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("constraint_delivery", SEEN),
     Line("constraint_edit", (200, 403, 404, 404, 403, SIGN_IN)),

@@ -26,13 +26,19 @@ from flexibility.models import BulkAction, BulkItem, Constraint, Series, not_ove
 from flexibility.operations import (
     MOST_STANDING,
     Draft,
+    UnableToRestore,
     drafted,
     record_constraint,
     require_own,
 )
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
-from flexibility.series.operations import SeriesDraft, set_series, withdraw_series
+from flexibility.series.operations import (
+    SeriesDraft,
+    restore_series,
+    set_series,
+    withdraw_series,
+)
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance
 
@@ -46,7 +52,12 @@ SERIES_AT_ONCE = 2
 # A worker that died is waited for so long.
 PATIENCE = Patience(lease=timedelta(seconds=30), first_pause=timedelta(seconds=10))
 
-SET, WITHDRAW = BulkAction.Verb.SET, BulkAction.Verb.WITHDRAW
+# However long workers take, what is to be given back is.
+RESTORED_WITHIN = timedelta(hours=1)
+# So long what was withdrawn from many can be given back to all of them.
+UNDONE_WITHIN = timedelta(minutes=10)
+
+SET, WITHDRAW, RESTORE = BulkAction.Verb
 WAITING, DONE, REFUSED = BulkItem.State.WAITING, BulkItem.State.DONE, BulkItem.State.REFUSED
 
 
@@ -108,6 +119,30 @@ def withdraw_each(
         reason = _("From 1 to %d appliances at once.") % MOST_APPLIANCES
         raise UnableToConstrain("appliances", reason)
     return _begin(WITHDRAW, items, {}, emitter, now)
+
+
+def restore_each(*, withdrawal: BulkAction, emitter: Emitter, now: datetime) -> BulkAction:
+    """Have what was withdrawn from many appliances hold again.
+
+    Raises PermissionDenied for another kind of emitter, and UnableToRestore where it is too late.
+    """
+    if emitter.kind not in (withdrawal.emitter_kind, EmitterKind.OPERATOR):
+        raise PermissionDenied
+    if not may_restore_each(withdrawal, now=now):
+        raise UnableToRestore(_("It was withdrawn too long ago, or is over: set it anew."))
+    items = [
+        BulkItem(
+            appliance_id=one.appliance_id, constraint_id=one.constraint_id, series_id=one.series_id
+        )
+        for one in withdrawal.items.filter(state=DONE).order_by("pk")
+    ]
+    return _begin(RESTORE, items, {}, emitter, now)
+
+
+def may_restore_each(action: BulkAction, *, now: datetime) -> bool:
+    """Whether it withdrew something from many appliances, all of it, and not long ago."""
+    is_over = action.verb == WITHDRAW and action.finished_at is not None
+    return is_over and now - action.created_at < UNDONE_WITHIN
 
 
 def obstacles_of(
@@ -179,8 +214,10 @@ def _do_some(action_id: UUID, now: datetime) -> bool:
         allowed = _in_sight(items, emitter)
         if action.verb == SET:
             _set(allowed, draft_of_json(action.draft), emitter, now)
-        else:
+        elif action.verb == WITHDRAW:
             _withdraw(allowed, emitter, now)
+        else:
+            _restore(allowed, emitter, now)
         BulkItem.objects.bulk_update(items, ["state", "reason", "constraint", "series"])
     return True
 
@@ -238,6 +275,35 @@ def _withdraw(items: Sequence[BulkItem], emitter: Emitter, now: datetime) -> Non
             record_constraint(item.constraint, Verb.CONSTRAINT_WITHDRAWN, emitter.user, now)
         else:
             _refuse(item, _("It was over already."))
+    resolve_systems(systems={item.appliance.system_id for item in items}, now=now)
+
+
+def _restore(items: Sequence[BulkItem], emitter: Emitter, now: datetime) -> None:
+    obstacles = obstacles_of([item.appliance for item in items], emitter.kind, now=now)
+    reasons: Mapping[UUID, str] = {one.appliance.pk: one.reason for one in obstacles}
+    ids = [item.constraint_id for item in items if item.constraint_id]
+    ended = Constraint.objects.filter(not_over(now), pk__in=ids, withdrawn_at__isnull=False)
+    there = set(ended.values_list("pk", flat=True))
+    restored = []
+    for item in items:
+        item.state = DONE
+        if item.appliance_id in reasons:
+            _refuse(item, reasons[item.appliance_id])
+        elif item.series_id:
+            try:
+                restore_series(series=item.series, by=emitter, now=now, within=RESTORED_WITHIN)
+            except (UnableToRestore, UnableToConstrain) as error:
+                _refuse(item, str(error))
+        elif item.constraint_id in there:
+            restored.append(item.constraint)
+        else:
+            _refuse(item, _("It is over, or holds already."))
+    Constraint.objects.filter(pk__in=[row.pk for row in restored]).update(
+        withdrawn_at=None, withdrawn_by=None
+    )
+    for row in restored:
+        row.withdrawn_at = row.withdrawn_by = None
+        record_constraint(row, Verb.CONSTRAINT_RESTORED, emitter.user, now)
     resolve_systems(systems={item.appliance.system_id for item in items}, now=now)
 
 

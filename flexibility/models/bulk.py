@@ -13,7 +13,7 @@ from inventory.models import Appliance
 
 
 class BulkAction(models.Model):
-    """A constraint set on, or withdrawn from, each of many appliances by workers.
+    """A constraint set on, withdrawn from, or given back to each of many appliances by workers.
 
     `draft` is what each of them is asked for, as JSON (`bulk.stored`). `account` is that of who
     began it (staff have none): whoever sees that account sees all that they could choose from.
@@ -22,6 +22,7 @@ class BulkAction(models.Model):
     class Verb(models.TextChoices):
         SET = "set", _("set")
         WITHDRAW = "withdraw", _("withdraw")
+        RESTORE = "restore", _("restore")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)

@@ -142,8 +142,10 @@ def withdraw_series(*, series: Series, by: Emitter, now: datetime) -> Series:
     return series
 
 
-def restore_series(*, series: Series, by: Emitter, now: datetime) -> Series:
-    """Take back that somebody withdrew a series, within a minute.
+def restore_series(
+    *, series: Series, by: Emitter, now: datetime, within: timedelta = RESTORED_WITHIN
+) -> Series:
+    """Take back that somebody withdrew a series, within a minute, or another time.
 
     One that stands is left as it is. Raises PermissionDenied as `withdraw_series` does, and
     UnableToRestore where it is too late.
@@ -154,7 +156,7 @@ def restore_series(*, series: Series, by: Emitter, now: datetime) -> Series:
         row = Series.objects.select_for_update(of=("self",)).get(pk=series.pk)
         if row.withdrawn_at is None:
             return row
-        if not may_restore_series(row, now=now):
+        if not may_restore_series(row, now=now, within=within):
             raise UnableToRestore(_("It was withdrawn too long ago, or is over: set it anew."))
         # Those that were withdrawn with it, and no others.
         Constraint.objects.filter(
@@ -168,9 +170,9 @@ def restore_series(*, series: Series, by: Emitter, now: datetime) -> Series:
     return row
 
 
-def may_restore_series(row: Series, *, now: datetime) -> bool:
+def may_restore_series(row: Series, *, now: datetime, within: timedelta = RESTORED_WITHIN) -> bool:
     """Whether a person withdrew it just now, and it would still occur."""
-    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
+    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < within
     return is_recent and row.withdrawn_by_id is not None and row.until_at > now
 
 

@@ -71,6 +71,7 @@ urlpatterns = [
     path("constraints/bulk", bulk.bulk_actions, name="bulk_actions"),
     path("constraints/bulk/<uuid:action_id>", bulk.bulk_action, name="bulk_action"),
     path("constraints/bulk/<uuid:action_id>/withdraw", bulk.bulk_withdraw, name="bulk_withdraw"),
+    path("constraints/bulk/<uuid:action_id>/undo", bulk.bulk_undo, name="bulk_undo"),
     path("constraints/series/<uuid:series_id>", editor.series_edit, name="series_edit"),
     path(
         "constraints/series/<uuid:series_id>/withdraw",

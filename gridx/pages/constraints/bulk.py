@@ -23,11 +23,11 @@ from accounts.fragments import render_page_or_part
 from accounts.models import User
 from accounts.paging import page_of
 from flexibility.asking import ANY, Side, asked, moment, side_of
-from flexibility.bulk.operations import withdraw_each
+from flexibility.bulk.operations import may_restore_each, restore_each, withdraw_each
 from flexibility.bulk.stored import draft_of_json
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.models import BulkAction, BulkItem, Constraint, Series, not_over
-from flexibility.operations import Draft
+from flexibility.operations import Draft, UnableToRestore
 from flexibility.resolver import EmitterKind
 from flexibility.series.sentences import series_words
 from flexibility.standing import members_of
@@ -136,6 +136,20 @@ def bulk_withdraw(request: HttpRequest, action_id: UUID) -> HttpResponse:
         )
     except UnableToConstrain:
         messages.info(request, _("None of it stands any more."))
+        return redirect("bulk_action", action.pk)
+    work_soon()
+    return redirect("bulk_action", begun.pk)
+
+
+@login_required
+@require_POST
+def bulk_undo(request: HttpRequest, action_id: UUID) -> HttpResponse:
+    """Have what was withdrawn together hold again."""
+    action, now = _visible(request, action_id), clock.now()
+    try:
+        begun = restore_each(withdrawal=action, emitter=emitter_of(request.user), now=now)
+    except UnableToRestore as error:
+        messages.info(request, str(error))
         return redirect("bulk_action", action.pk)
     work_soon()
     return redirect("bulk_action", begun.pk)
@@ -257,6 +271,8 @@ def _context(
         "has_stopped": message is not None and message.failed_at is not None,
         "problem": message.last_error if message is not None else "",
         "refusals": items.filter(state=REFUSED)[:MOST_REFUSED],
+        "is_restored": action.verb == BulkAction.Verb.RESTORE,
+        "may_undo": is_own and may_restore_each(action, now=now),
         "may_withdraw": is_set
         and is_own
         and waiting == 0
@@ -270,8 +286,10 @@ def _context(
 
 def _asked_of_many(action: BulkAction) -> str:
     """What is asked of each, whatever each is: "at most 7 kW"."""
-    if action.verb != BulkAction.Verb.SET:
+    if action.verb == BulkAction.Verb.WITHDRAW:
         return _("Constraints withdrawn")
+    if action.verb == BulkAction.Verb.RESTORE:
+        return _("Constraints that hold again")
     draft = draft_of_json(action.draft)
     asks = draft if isinstance(draft, Draft) else draft.parts[0].asks
     names = ("min_w", "max_w", "set_point_w", "closest", "min_wh", "max_wh")

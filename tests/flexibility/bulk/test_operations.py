@@ -9,13 +9,14 @@ from accounts.models import AuditEntry, OutboxMessage
 from flexibility.bulk import operations
 from flexibility.bulk.operations import (
     UnableToActOnAll,
+    restore_each,
     set_on_each,
     withdraw_each,
     work_due,
 )
 from flexibility.emitters import UnableToConstrain, emitter_of
-from flexibility.models import BulkAction, BulkItem, Constraint, GatewaySchedule
-from flexibility.operations import Draft, set_constraints
+from flexibility.models import BulkAction, BulkItem, Constraint, Flexibility, GatewaySchedule
+from flexibility.operations import Draft, UnableToRestore, set_constraints
 from flexibility.series.operations import Part, SeriesDraft
 from flexibility.series.recurrence import Frame
 from inventory.kinds import ApplianceKind
@@ -24,6 +25,7 @@ from tests.cast import Cast
 
 HOUR = timedelta(hours=1)
 LATER = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -161,6 +163,31 @@ def test_all_of_it_is_withdrawn_as_it_was_set(driven: Cast, stations, now: datet
     assert states(gone) == {"done": 59, "refused": 1}
     assert gone.items.get(state="refused").reason == "It was over already."
     assert not Constraint.objects.filter(max_w=7_000, withdrawn_at=None).exists()
+
+
+def test_what_was_withdrawn_from_all_holds_again_when_that_is_undone(
+    driven: Cast, stations, now: datetime
+):
+    begin(driven, stations, now, max_w=5_500)
+    work(now)
+    emitter = emitter_of(driven.fleet)
+    rows = list(Constraint.objects.filter(max_w=5_500))
+    withdrawal = withdraw_each(constraints=rows, emitter=emitter, now=now)
+    with pytest.raises(UnableToRestore):
+        restore_each(withdrawal=withdrawal, emitter=emitter, now=now)
+    work(now)
+    withdrawal.refresh_from_db()
+    assert not Constraint.objects.filter(max_w=5_500, withdrawn_at=None).exists()
+    with pytest.raises(PermissionDenied):
+        restore_each(withdrawal=withdrawal, emitter=emitter_of(driven.mara), now=now)
+    undone = restore_each(withdrawal=withdrawal, emitter=emitter, now=now + MINUTE)
+    work(now + MINUTE)
+    assert states(undone) == {"done": len(rows)}
+    assert Constraint.objects.filter(max_w=5_500, withdrawn_at=None).count() == len(rows)
+    assert {row.max_w for row in Flexibility.objects.filter(appliance__in=stations)} == {5_500}
+    assert AuditEntry.objects.filter(verb="constraint_restored").count() == len(rows)
+    with pytest.raises(UnableToRestore):
+        restore_each(withdrawal=withdrawal, emitter=emitter, now=now + 11 * MINUTE)
 
 
 def test_nobody_withdraws_what_others_set(driven: Cast, now: datetime):
