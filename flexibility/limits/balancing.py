@@ -7,7 +7,7 @@ is divided beforehand, so that gateways that are cut off by then keep to it, too
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,7 @@ from flexibility.models import (
     not_over,
 )
 from flexibility.resolver import EmitterKind
-from flexibility.standing import as_pure, standing_constraints
+from flexibility.standing import as_pure, concerns, standing_constraints
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, Gateway, System
 from measurements.models import LatestReading
@@ -85,15 +85,61 @@ def try_limit(limit: SharedLimit, *, now: datetime) -> Division:
     return _divided(limits, list(rows), now)[limit.system_id]
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The greatest power of an appliance's share of a limit (ids) before and after, in W."""
+
+    appliance: UUID
+    limit: SharedLimit
+    before_w: float | None
+    after_w: float | None
+
+
+def moved_shares(
+    *,
+    appliances: Collection[Appliance],
+    drafts: Collection[Constraint],
+    without: Collection[UUID] = (),
+    now: datetime,
+) -> list[Moved]:
+    """Whose shares would move if constraints that are not saved stood for each of these appliances.
+
+    And those with the ids `without` no longer did. It is what it comes to in the end, when falls
+    are confirmed and rises are over. Nothing is written.
+    """
+    systems = {one.system_id for one in appliances}
+    limits = list(SharedLimit.objects.valid(now).filter(system__in=systems).order_by("pk"))
+    begun = [row for row in drafts if row.valid_at <= now < row.invalid_at]
+    if not limits or not (begun or without):
+        return []
+    before = _divided(limits, (), now)
+    meant = {one.pk: [row for row in begun if concerns(row, one)] for one in appliances}
+    after = _divided(limits, (), now, drafts=meant, without=without)
+    by_id = {str(limit.pk): limit for limit in limits}
+    return [
+        Moved(UUID(taker), by_id[limit], was.span.max_w, kept.span.max_w)
+        for system, division in after.items()
+        for (limit, taker), kept in division.shares.items()
+        for was in [before[system].shares[limit, taker]]
+        if was.span.max_w != kept.span.max_w
+    ]
+
+
 # What is known -----------------------------------------------------------------------------------
 
 
 def _divided(
-    limits: Sequence[SharedLimit], rows: Sequence[Constraint], now: datetime
+    limits: Sequence[SharedLimit],
+    rows: Sequence[Constraint],
+    now: datetime,
+    *,
+    drafts: Mapping[UUID, Sequence[Constraint]] | None = None,
+    without: Collection[UUID] = (),
 ) -> dict[UUID, Division]:
     """The limits of each system (id), divided.
 
-    One that begins later is divided by what is known now, but with all that stands by then.
+    One that begins later is divided by what is known now, but with all that stands by then. With
+    what is tried out: `drafts` by appliance, and without these constraints.
     """
     systems = {limit.system_id for limit in limits}
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
@@ -114,6 +160,11 @@ def _divided(
         now,
         until_at=max(begins.values()) + _AN_INSTANT,
     )
+    if drafts or without:
+        takers = {
+            system: [_trying(one, drafts or {}, without) for one in some]
+            for system, some in takers.items()
+        }
     found: dict[UUID, Division] = defaultdict(Division)
     for system, at in sorted({(limit.system_id, begins[limit.pk]) for limit in limits}):
         standing = [
@@ -136,6 +187,14 @@ def _divided(
         found[system].shares.update({key: one for key, one in shares if key[0] in beginning})
         found[system].tallies.update({key: one for key, one in tallies if key in beginning})
     return found
+
+
+def _trying(
+    taker: Taker, drafts: Mapping[UUID, Sequence[Constraint]], without: Collection[UUID]
+) -> Taker:
+    gone = set(map(str, without))
+    kept = (one for one in taker.constraints if one.id not in gone)
+    return replace(taker, constraints=(*kept, *map(as_pure, drafts.get(UUID(taker.key), ()))))
 
 
 def _with_shares_of(limits: Collection[str], taker: Taker) -> Taker:

@@ -1,6 +1,6 @@
 """What a constraint would do: a sentence, one appliance drawn, who cannot follow, who loses."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from accounts.models import User
 from flexibility import bars, words
 from flexibility.asking import Side, asked, kilowatts, moment, side_of
 from flexibility.effects import Effect, Loss, effect_of
+from flexibility.limits.balancing import moved_shares
 from flexibility.models import Constraint
 from flexibility.queries import Preview, preview
 from flexibility.resolver import Boundary
@@ -28,6 +29,8 @@ from measurements.formats import NBSP, number
 LEAD = timedelta(hours=1)
 # So many lines of what would change are shown.
 MOST_LINES = 6
+# So many shares that would move are told.
+MOST_MOVES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Tried:
     members: tuple[MemberEffect, ...]
     troubled: tuple[MemberEffect, ...]
     losers: tuple[MemberEffect, ...]
+    moves: tuple[str, ...]
 
 
 def try_out(
@@ -122,7 +126,32 @@ def try_out(
         members=tuple(effects),
         troubled=troubled,
         losers=losers,
+        moves=tuple(_moves(members, drafts, without, now)) if start == now else (),
     )
+
+
+def _moves(
+    members: Sequence[Appliance],
+    drafts: Sequence[Constraint],
+    without: Collection[UUID],
+    now: datetime,
+) -> Iterable[str]:
+    """Whose share of a shared limit would be another one."""
+    moved = moved_shares(appliances=members, drafts=drafts, without=without, now=now)
+    names = Appliance.objects.in_bulk([one.appliance for one in moved[:MOST_MOVES]])
+    for one in moved[:MOST_MOVES]:
+        yield _("%(name)s: at most %(after)s in place of %(before)s (“%(limit)s”)") % {
+            "name": names[one.appliance].name,
+            "after": _share(one.after_w),
+            "before": _share(one.before_w),
+            "limit": one.limit.target,
+        }
+    if len(moved) > MOST_MOVES:
+        yield _("and %(n)d further changes") % {"n": len(moved) - MOST_MOVES}
+
+
+def _share(max_w: float | None) -> str:
+    return _("no limit") if max_w is None else kilowatts(round(max_w, -1))
 
 
 def _start(rows: Sequence[Constraint], now: datetime) -> datetime:

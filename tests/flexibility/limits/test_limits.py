@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from accounts.models import AuditEntry
 from flexibility.allotment import Strategy
 from flexibility.emitters import UnableToConstrain, emitter_of
+from flexibility.limits.balancing import moved_shares
 from flexibility.limits.operations import (
     LimitDraft,
     fuse_emitter_of,
@@ -27,6 +28,7 @@ from flexibility.operations import (
     Applied,
     Draft,
     DriverLimits,
+    drafted,
     record_acknowledgement,
     set_constraints,
     set_driver_limits,
@@ -282,6 +284,28 @@ def test_where_the_meter_does_not_show_what_is_left_it_is_told(
         garage.read(3_000, appliances=[cast.grid_meter])
     limit = garage.limit(dynamic=True, **fields)
     assert [tally["blind"] for tally in limit.tallies] == blind
+
+
+def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, cast):
+    limit = garage.limit(24_000)
+    garage.after(10 * SECOND)
+    draft = Draft(max_w=5_000, invalid_at=garage.now + HOUR)
+    station = garage.stations[0]
+    row = drafted(draft, target=station, emitter=emitter_of(cast.staff), now=garage.now)
+    moved = moved_shares(appliances=[station], drafts=[row], now=garage.now)
+    found = {one.appliance: (one.before_w, one.after_w) for one in moved}
+    assert found == {
+        garage.stations[0].pk: (8_000, 5_000),
+        garage.stations[1].pk: (8_000, 9_500),
+        garage.stations[2].pk: (8_000, 9_500),
+    }
+    assert {one.limit for one in moved} == {limit}
+    assert garage.shares() == [8_000] * 3
+    [row] = set_constraints(
+        target=station, drafts=[draft], emitter=emitter_of(cast.staff), now=garage.now
+    )
+    back = moved_shares(appliances=[station], drafts=[], without=[row.pk], now=garage.now)
+    assert {one.after_w for one in back} == {8_000}
 
 
 def test_rises_wait_until_falls_are_confirmed(garage):

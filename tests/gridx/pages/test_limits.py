@@ -121,6 +121,16 @@ def test_a_limit_that_begins_later_says_when_and_who_is_to_have_what(fleet, yard
     assert "are given out" not in html
 
 
+def test_a_constraint_shows_whose_share_it_would_move(fleet, yard, bound, driven):
+    bound(yard, max_w=12_000)
+    path = reverse("appliance_constrain", args=[driven.evcs.pk])
+    fields = {"greatest": "7", "begin": "now", "end": "4h", "priority": "3000", "preview": "1"}
+    response = fleet.post(path, fields, headers={"HX-Request": "true", "HX-Target": "preview"})
+    html = response.content.decode().replace("\N{NO-BREAK SPACE}", " ")
+    assert "Whose share moves" in html
+    assert "Car: at most 7 kW in place of 12 kW (“Yard”)" in html
+
+
 def test_a_cluster_without_limits_shows_none_to_who_may_not_set_one(client, driven, yard):
     client.force_login(driven.viewer)
     assert 'id="limits"' not in page(client, yard)
