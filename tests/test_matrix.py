@@ -145,6 +145,7 @@ PAGES = [
     # Nothing is chosen.
     Line("cluster_policy", (422, 422, 404, 404, 403, SIGN_IN), "post"),
     # Set by Mara: another kind of emitter does not end it.
+    Line("charging_policy_restore", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     Line("charging_policy_end", (302, 403, 404, 404, 403, SIGN_IN), "post"),
     # Inventory
     Line("inventory", SIGNED_IN),

@@ -11,7 +11,7 @@ from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy
-from flexibility.operations import LONGEST_VALIDITY
+from flexibility.operations import LONGEST_VALIDITY, RESTORED_WITHIN, UnableToRestore
 from flexibility.policies import charging
 from flexibility.policies.asking import apply_policies
 from flexibility.policies.departures import Plan, plan_departure
@@ -166,6 +166,38 @@ def _check(draft: PolicyDraft, now: datetime) -> None:
     for name, at in (("departs_at", draft.departs_at), ("invalid_at", draft.invalid_at)):
         if at is not None and at > now + LONGEST_VALIDITY:
             raise UnableToConstrain(name, _("At most %d days ahead.") % LONGEST_VALIDITY.days)
+
+
+def restore_policy(*, policy: ChargingPolicy, by: Emitter, now: datetime) -> ChargingPolicy:
+    """Take back that somebody ended a policy, within a minute.
+
+    One that stands is left as it is. Raises PermissionDenied as `withdraw_policy` does, and
+    UnableToRestore where it is too late.
+    """
+    if not may_end(policy, by):
+        raise PermissionDenied
+    with transaction.atomic():
+        systems = hold_target(policy.target)
+        row = ChargingPolicy.objects.select_for_update(of=("self",)).get(pk=policy.pk)
+        if row.withdrawn_at is None:
+            return row
+        if not may_restore_policy(row, now=now):
+            raise UnableToRestore(_("It was withdrawn too long ago, or is over: set it anew."))
+        standing = ChargingPolicy.objects.filter(withdrawn_at=None, **fields_of(policy.target))
+        if any(_is_of(one, by.kind) for one in standing.select_related("emitter")):
+            raise UnableToRestore(_("Another one has taken its place."))
+        row.withdrawn_at = row.withdrawn_by = None
+        row.save(update_fields=["withdrawn_at", "withdrawn_by"])
+        _record(row, Verb.CONSTRAINT_RESTORED, by.user, now)
+        for system in systems:
+            apply_policies(system=system, now=now)
+    return row
+
+
+def may_restore_policy(row: ChargingPolicy, *, now: datetime) -> bool:
+    """Whether a person ended it just now, and it would still hold."""
+    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
+    return is_recent and (row.invalid_at is None or row.invalid_at > now)
 
 
 def may_end(policy: ChargingPolicy, by: Emitter) -> bool:

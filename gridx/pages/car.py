@@ -41,6 +41,7 @@ from gridx.pages.charging_words import (
     charge_now,
     charge_now_rows,
     policy_lines,
+    undo_of_policy,
     whose,
 )
 from gridx.pages.lines import undo_of
@@ -168,7 +169,9 @@ def _page(
                 "charge_form": charge_form or ChargeNowForm(zone=zone, now=now),
             }
         undone = uuid_or_none(request.GET.get("undo"))
-        context["undo"] = undo_of(undone, user=user, now=now)
+        context["undo"] = undo_of(undone, user=user, now=now) or undo_of_policy(
+            undone, user=user, now=now
+        )
         context["zone"] = zone.key
         response = render_page_or_part(
             request, "pages/car.html", "pages/_car_live.html", context, target="car-now"

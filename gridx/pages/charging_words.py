@@ -15,13 +15,14 @@ from django.utils.translation import pgettext
 from accounts.models import User
 from flexibility.emitters import Emitter
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, SharedLimit
-from flexibility.policies.operations import may_end
+from flexibility.policies.operations import may_end, may_restore_policy
 from flexibility.policies.sentences import because, does, energy, set_by
 from flexibility.policies.terms import Mode, Reason, Station, Why
 from flexibility.queries import Now, Span
 from flexibility.resolver import EmitterKind, OutcomeKind
 from flexibility.sentences import kilowatts, moment
 from gridx.pages.acting import may_withdraw
+from gridx.pages.appliance import emitter_or_none
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System
 from measurements.ribbons import REST_W
@@ -319,6 +320,21 @@ def _why_it_waits(
     if first.priority > policy.priority:
         return _("Waits: “%(mode)s” of %(who)s weighs more.") % who
     return _("Waits: “%(mode)s” of %(who)s is newer.") % who
+
+
+def undo_of_policy(ended: UUID | None, *, user: User, now: datetime) -> dict[str, Any] | None:
+    """A policy that was ended just now, where the user may have it go on."""
+    rows = ChargingPolicy.objects.visible_to(user).select_related("emitter")
+    row = rows.filter(pk=ended).first() if ended else None
+    emitter = emitter_or_none(user)
+    if row is None or emitter is None or not may_end(row, emitter):
+        return None
+    if not may_restore_policy(row, now=now):
+        return None
+    return {
+        "what": row.get_mode_display(),
+        "url": reverse("charging_policy_restore", args=[row.pk]),
+    }
 
 
 def whose(policy: ChargingPolicy, user: User) -> str:

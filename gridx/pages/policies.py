@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -17,16 +18,18 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from flexibility.emitters import Emitter, UnableToConstrain, emitter_of
 from flexibility.models import ChargingPolicy
+from flexibility.operations import UnableToRestore
 from flexibility.policies.forms import GroupPolicyForm
-from flexibility.policies.operations import may_end, set_policy, withdraw_policy
+from flexibility.policies.operations import may_end, restore_policy, set_policy, withdraw_policy
 from flexibility.policies.sentences import does, set_by
 from flexibility.policies.site import station_of
 from flexibility.policies.standing import policies_on, stations_of
 from flexibility.policies.terms import Mode
 from flexibility.sentences import moment
 from gridx import clock
+from gridx.pages.appliance import uuid_or_none
 from gridx.pages.car import ICONS
-from gridx.pages.charging_words import policy_url
+from gridx.pages.charging_words import policy_url, undo_of_policy
 from gridx.pages.groups import visible_cluster
 from gridx.pages.lines import group_url
 from inventory.models import Cluster, System
@@ -67,14 +70,34 @@ def system_policy(request: HttpRequest, system_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def policy_end(request: HttpRequest, policy_id: UUID) -> HttpResponse:
-    """End a policy of a station, a cluster or a system at once."""
+    """End a policy of a station, a cluster or a system at once; for a while that can be undone."""
+    policy = _found(request, policy_id)
+    withdraw_policy(policy=policy, by=emitter_of(request.user), now=clock.now())
+    return redirect(f"{policy_url(policy.target)}?undo={policy.pk}")
+
+
+@login_required
+@require_POST
+def policy_restore(request: HttpRequest, policy_id: UUID) -> HttpResponse:
+    """Have a policy go on that was ended just now."""
+    policy = _found(request, policy_id)
+    told: dict[str, Any] = {"is_restored": True}
+    try:
+        restore_policy(policy=policy, by=emitter_of(request.user), now=clock.now())
+    except UnableToRestore as error:
+        told = {"problem": str(error)}
+    if request.htmx:
+        return render(request, "pages/_undo.html", told)
+    if problem := told.get("problem"):
+        messages.error(request, problem)
+    return redirect(policy_url(policy.target))
+
+
+def _found(request: HttpRequest, policy_id: UUID) -> ChargingPolicy:
     visible = ChargingPolicy.objects.visible_to(request.user).select_related(
         "appliance", "cluster", "system"
     )
-    policy = get_object_or_404(visible, pk=policy_id)
-    withdraw_policy(policy=policy, by=emitter_of(request.user), now=clock.now())
-    messages.success(request, _("Ended: %(mode)s.") % {"mode": policy.get_mode_display()})
-    return redirect(policy_url(policy.target))
+    return get_object_or_404(visible, pk=policy_id)
 
 
 def _edit(request: HttpRequest, target: Cluster | System) -> HttpResponse:
@@ -123,6 +146,9 @@ def _edit(request: HttpRequest, target: Cluster | System) -> HttpResponse:
                 _line(policy, number_, emitter, now, system.zone)
                 for number_, policy in enumerate(policies)
             ],
+            "undo": undo_of_policy(
+                uuid_or_none(request.GET.get("undo")), user=request.user, now=now
+            ),
             "zone": system.zone.key,
         }
         status = 422 if form.is_bound else 200

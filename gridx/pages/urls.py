@@ -108,4 +108,9 @@ urlpatterns = [
     ),
     path("systems/<uuid:system_id>/charging-policy", policies.system_policy, name="system_policy"),
     path("charging-policies/<uuid:policy_id>/end", policies.policy_end, name="charging_policy_end"),
+    path(
+        "charging-policies/<uuid:policy_id>/restore",
+        policies.policy_restore,
+        name="charging_policy_restore",
+    ),
 ]

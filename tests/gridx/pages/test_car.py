@@ -274,8 +274,11 @@ def test_a_policy_can_be_ended(home: Home):
     policy = home.set(Mode.SURPLUS)
     assert "End it" in home.shown()
     response = home.client().post(f"/charging-policies/{policy.pk}/end")
-    assert response.url == home.url
+    assert response.url == f"{home.url}?undo={policy.pk}"
     assert "sun only set by" not in home.shown()
+    assert "Withdrawn: sun only." in words(home.client().get(response.url))
+    home.client().post(f"/charging-policies/{policy.pk}/restore")
+    assert "sun only set by" in home.shown()
 
 
 def test_a_share_of_a_limit_is_named_with_its_cluster(home: Home):
@@ -346,7 +349,9 @@ def test_a_fleet_manager_sets_and_ends_the_policy_of_a_cluster(home: Home):
     said = words(client.get(url))
     assert "minimum and sun set by you priority 3,000 until" in said
     assert "Charges with the least, 4.14 kW: the sun gives only 0 kW." in home.shown()
-    assert client.post(f"/charging-policies/{policy.pk}/end").url == url
+    ended = client.post(f"/charging-policies/{policy.pk}/end")
+    assert ended.url == f"{url}?undo={policy.pk}"
+    assert "Withdrawn:" in client.get(ended.url).content.decode()
     assert "In force" not in words(client.get(url))
 
 
