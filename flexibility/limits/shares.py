@@ -343,9 +343,12 @@ def _known(
 
 
 def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:
-    """Whether it outweighs any of these limits, which are of one priority."""
+    """Whether it outweighs any of these limits, which are of one priority.
+
+    Set at the very same time, its id decides, which a share does not have yet: then it may.
+    """
     oldest = min(rule.created_at for rule in chain)
-    return (one.priority, one.created_at) > (chain[0].priority, oldest)
+    return (one.priority, one.created_at) >= (chain[0].priority, oldest)
 
 
 def _is_unsure(taker: Taker, kept: Kept | None, now: datetime) -> bool:

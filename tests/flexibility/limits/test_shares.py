@@ -66,7 +66,15 @@ def test_a_stronger_set_point_is_kept_to():
     assert maxima(found, "a") == {"1": 9_000, "2": 5_000}
 
 
-@pytest.mark.parametrize(("at", "minimum"), [(NOW, 5_250), (NOW + timedelta(hours=1), 6_000)])
+@pytest.mark.parametrize(
+    ("at", "minimum"),
+    [
+        (NOW - timedelta(microseconds=1), 5_250),
+        # Which of the two wins its id decides: the share is not to count on it.
+        (NOW, 6_000),
+        (NOW + timedelta(hours=1), 6_000),
+    ],
+)
 def test_of_the_same_priority_the_newer_is_the_stronger(at, minimum):
     order = constraint("order", 3_000, at, min_w=6_000)
     found = divide([rule("a", max_w=10_500)], [station("1", order), station("2")])
