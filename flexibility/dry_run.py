@@ -45,7 +45,7 @@ def try_constraints(
     with transaction.atomic():
         rows = set_constraints(target=target, drafts=drafts, emitter=emitter, now=now)
         transaction.set_rollback(True)
-    previews = preview(appliances=appliances, drafts=rows, now=now)
+    previews = list(preview(appliances=appliances, drafts=rows, now=now))
     spans = [span for one in previews for span in (*one.before, *one.after)]
     zones = [one.appliance.system.zone for one in previews for _span in (*one.before, *one.after)]
     explained = iter(explain(spans, zones=zones, drafts=rows))

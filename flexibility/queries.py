@@ -1,6 +1,6 @@
 """What is asked of appliances, what remains of it, and why: reads for pages and the API."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -206,24 +206,23 @@ def preview(
     now: datetime,
     until_at: datetime | None = None,
     without: Iterable[UUID] = (),
-) -> list[Preview]:
-    """What drafts (`operations.drafted`) would do to each appliance; `without` these (ids)."""
+) -> Iterator[Preview]:
+    """What drafts (`operations.drafted`) would do to each appliance; `without` these (ids).
+
+    One by one: of hundreds, all spans at once would be a burden to the garbage collector.
+    """
     until_at = until_at or now + HORIZON
     gone = {*without, *(draft.pk for draft in drafts)}
     standing = standing_constraints(appliances, from_at=now, until_at=until_at)
-    found = []
     for one in appliances:
-        rows = standing[one.pk]
+        rows = standing.pop(one.pk)
         meant = [draft for draft in drafts if draft.appliance_id or concerns(draft, one)]
         changed = [*(row for row in rows if row.pk not in gone), *meant]
-        found.append(
-            Preview(
-                one,
-                spans_of(rows, from_at=now, until_at=until_at),
-                spans_of(changed, from_at=now, until_at=until_at),
-            )
+        yield Preview(
+            one,
+            spans_of(rows, from_at=now, until_at=until_at),
+            spans_of(changed, from_at=now, until_at=until_at),
         )
-    return found
 
 
 def constraints_on(target, *, states: Iterable[State], now: datetime) -> QuerySet[Constraint]:

@@ -45,7 +45,10 @@ CHANNEL = "flexibility"
 _BOUNDARY = ("min_w", "max_w", "set_point_w", "can_pause", "min_wh", "max_wh")
 _DECIDED = tuple(one.name for one in fields(Deciders))
 _RESOLVED = (*_BOUNDARY, "deciders", "inputs")
-_STAGED = {OutcomeKind.SCHEDULED, OutcomeKind.EXPIRED, OutcomeKind.WITHDRAWN}
+# Of hundreds of timelines these are asked for a million times: an enumeration's own ways are slow.
+_SCHEDULED, _EXPIRED = OutcomeKind.SCHEDULED, OutcomeKind.EXPIRED
+_WITHDRAWN = OutcomeKind.WITHDRAWN
+_WORDS = {kind: kind.value for kind in OutcomeKind}
 _FAIL_SAFE_KINDS = {
     ApplianceKind.EV_CHARGING_STATION,
     ApplianceKind.HEAT_PUMP,
@@ -129,10 +132,14 @@ def resolved_values_of(resolution: Resolution, rows: Iterable[Told]) -> dict[str
     boundary, deciders, inputs = resolution.boundary, resolution.deciders, []
     for identity, said in rows:
         both = resolution.outcomes[identity]
-        parts = {"power": both.power, "energy": both.energy}
-        if any(one is not None and one.kind not in _STAGED for one in parts.values()):
-            outcomes = {part: _outcome(one) for part, one in parts.items() if one is not None}
-            inputs.append({**said, **outcomes})
+        power, energy = both.power, both.energy
+        if not (_is_staged(power) and _is_staged(energy)):
+            had_a_say = dict(said)
+            if power is not None:
+                had_a_say["power"] = _outcome(power)
+            if energy is not None:
+                had_a_say["energy"] = _outcome(energy)
+            inputs.append(had_a_say)
     named = {part: getattr(deciders, part) for part in _DECIDED}
     return {
         **{name: getattr(boundary, name) for name in _BOUNDARY},
@@ -176,8 +183,16 @@ def share_said(row: Constraint) -> dict[str, Any]:
     }
 
 
+def _is_staged(outcome: Outcome | None) -> bool:
+    """Whether it had no say, or is not of this part at all."""
+    if outcome is None:
+        return True
+    kind = outcome.kind
+    return kind is _SCHEDULED or kind is _EXPIRED or kind is _WITHDRAWN
+
+
 def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {"outcome": outcome.kind.value, "conflicts_with": list(outcome.conflicts_with)}
+    return {"outcome": _WORDS[outcome.kind], "conflicts_with": list(outcome.conflicts_with)}
 
 
 # What holds now ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -93,19 +94,17 @@ def try_out(
     start = _start(rows, now)
     drafts = [row for row in rows if row.valid_at < start + HORIZON and row.invalid_at > start]
     new = {str(one.pk) for one in drafts}
-    previews = {
-        one.appliance.pk: one
-        for one in preview(appliances=members, drafts=drafts, now=start, without=without)
-    }
-    effects = [
-        _member_effect(one, effect_of(found.before, found.after, new=new), now, zone)
-        for one in members
-        for found in [previews[one.pk]]
-    ]
+    effects: list[MemberEffect] = []
+    found, matters = None, _Matter.NOTHING
+    for one in preview(appliances=members, drafts=drafts, now=start, without=without):
+        effect = effect_of(one.before, one.after, new=new)
+        effects.append(_member_effect(one.appliance, effect, now, zone))
+        this = _Matter.WANTED if str(one.appliance.pk) == wanted else _matter(effects[-1], drafts)
+        if found is None or this > matters:
+            found, matters = one, this
+    shown = found.appliance
     troubled = tuple(one for one in effects if one.state != "follows") if drafts else ()
     losers = tuple(one for one in effects if one.losses)
-    shown = _shown(wanted, members, [*troubled, *losers])
-    found = previews[shown.pk]
     return Tried(
         summary=_summary(effects) if drafts else "",
         tone="warning" if troubled else "success",
@@ -160,14 +159,19 @@ def _start(rows: Sequence[Constraint], now: datetime) -> datetime:
     return now if first < now + HORIZON else first - LEAD
 
 
-def _shown(
-    wanted: str, members: Sequence[Appliance], interesting: Sequence[MemberEffect]
-) -> Appliance:
-    """Which of them is drawn: the one that is asked for, else the first that matters."""
-    chosen = next((one for one in members if str(one.pk) == wanted), None)
-    if chosen is not None:
-        return chosen
-    return interesting[0].appliance if interesting else members[0]
+class _Matter(IntEnum):
+    """How much it matters to draw an appliance: the one that is asked for comes first."""
+
+    NOTHING = 0
+    LOSES = 1
+    TROUBLED = 2
+    WANTED = 3
+
+
+def _matter(one: MemberEffect, drafts: Collection[Constraint]) -> _Matter:
+    if drafts and one.state != "follows":
+        return _Matter.TROUBLED
+    return _Matter.LOSES if one.losses else _Matter.NOTHING
 
 
 def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo) -> MemberEffect:
