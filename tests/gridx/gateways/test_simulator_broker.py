@@ -307,6 +307,8 @@ async def test_back_from_the_factory_a_gateway_takes_its_schedule_again(server, 
     running = Running(server, Store())
     now = running.clock.now()
     async with running:
+        # Once it listens: the broker may lose what is retained while somebody subscribes.
+        await cloud.wait_for(SERIAL, Channel.HELLO)
         segment = Segment(start=now, end=now + 900_000, set_point_w=500)
         await cloud.send(SERIAL, Channel.SCHEDULE, schedule(1, segment))
         await cloud.wait_for(SERIAL, Channel.ACK)
