@@ -124,7 +124,8 @@ def _move_in_a_thread(account_id, parent_id, begun, outcome):
             begun.wait(timeout=60)
             account = Account.objects.get(pk=account_id)
             account.parent_id = parent_id
-            account.save()
+            # As `move_account` does: writing the key too would lock the row against its children.
+            account.save(update_fields=["parent"])
         outcome.append("moved")
     except (IntegrityError, OperationalError) as error:
         outcome.append(type(error).__name__)
