@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 
+from flexibility.dimming.operations import extend_dimmings
 from flexibility.isolated import isolated
 from flexibility.limits.balancing import due_limits, next_due
 from flexibility.models import Flexibility, GatewaySchedule, SystemMark
@@ -70,10 +71,15 @@ def _resolve_marked(failed: set[UUID], now: datetime) -> bool:
         cursor.execute(_CLAIM_MARKS, [list(failed), AT_ONCE])
         systems = {system_id for (system_id,) in cursor.fetchall()}
         if systems:
-            now_failed = _resolve(systems, now)
+            now_failed = isolated(lambda some: _take_in(some, now), systems)
             SystemMark.objects.bulk_create(SystemMark(system_id=one) for one in now_failed)
             failed |= now_failed
     return bool(systems)
+
+
+def _take_in(systems: Collection[UUID], now: datetime) -> None:
+    extend_dimmings(systems=systems, now=now)
+    resolve_systems(systems=systems, now=now)
 
 
 def _passing(now: datetime) -> Collection[UUID]:

@@ -5,7 +5,7 @@ constraints of the grid operator; where it is one sum, a shared limit of the who
 each has its share as of any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
@@ -96,6 +96,41 @@ def end_dimming(*, found: Dimming, emitter: Emitter, now: datetime) -> Dimming:
             _record(found, Verb.CONSTRAINT_WITHDRAWN, emitter, now)
             resolve_systems(systems=[found.system_id], now=now)
     return found
+
+
+def extend_dimmings(*, systems: Collection[UUID], now: datetime) -> None:
+    """Dim what came to these systems since a dimming of theirs was asked for.
+
+    Where it is one sum, all share what was guaranteed then: the grid operator counts on that.
+    """
+    with transaction.atomic():
+        held = hold_systems(systems)
+        standing = Dimming.objects.filter(system__in=held, withdrawn_at=None, invalid_at__gt=now)
+        for found in standing.select_related("system", "emitter").order_by("pk"):
+            consumers = _consumers(found.system)
+            if found.mode == DimmingMode.EMS:
+                _extend_limit(found, sum_limit(consumers, rules=settings.DIMMING_RULES), now)
+            else:
+                limits = direct_limits(consumers, rules=settings.DIMMING_RULES)
+                _extend_constraints(found, limits, now)
+
+
+def _extend_limit(found: Dimming, limit: SumLimit | None, now: datetime) -> None:
+    row = SharedLimit.objects.get(dimming=found)
+    new = [] if limit is None else [UUID(key) for key in limit.keys if UUID(key) not in row.members]
+    if new:
+        row.members = [*row.members, *new]
+        row.due_at = now
+        row.save(update_fields=["members", "due_at"])
+
+
+def _extend_constraints(found: Dimming, limits: Sequence[Limit], now: datetime) -> None:
+    emitter = Emitter(EmitterKind.GRID_OPERATOR, found.emitter)
+    dimmed = set(Constraint.objects.filter(dimming=found).values_list("appliance", flat=True))
+    new = [row for row in _as_constraints(found, limits, emitter) if row.appliance_id not in dimmed]
+    for row in new:
+        row.created_at, row.valid_at = now, max(found.valid_at, now)
+    Constraint.objects.bulk_create(new)
 
 
 def _consumers(system: System) -> list[Consumer]:

@@ -22,10 +22,11 @@ AT_ONCE = 20
 
 @dataclass(frozen=True)
 class Part:
-    """What is limited together, and to what (W): one appliance, or several to one sum."""
+    """What is limited to what (W), and since when: one appliance, or several to one sum."""
 
     appliances: tuple[Appliance, ...]
     limit_w: float
+    started_at: datetime
     is_sum: bool
 
     @property
@@ -50,10 +51,11 @@ def parts_of(found: Dimming) -> list[Part]:
     limit = SharedLimit.objects.filter(dimming=found).first()
     if limit is not None:
         members = Appliance.objects.filter(pk__in=limit.members).order_by("key")
-        return [Part(tuple(members), limit.max_w, is_sum=True)]
+        return [Part(tuple(members), limit.max_w, limit.valid_at, is_sum=True)]
     rows = Constraint.objects.filter(dimming=found).select_related("appliance")
     return [
-        Part((row.appliance,), row.max_w, is_sum=False) for row in rows.order_by("appliance__key")
+        Part((row.appliance,), row.max_w, row.valid_at, is_sum=False)
+        for row in rows.order_by("appliance__key")
     ]
 
 
@@ -117,10 +119,12 @@ def _proved(found: Dimming, now: datetime) -> list[Proved]:
         return []
     proved = []
     for part in parts_of(found):
+        if part.started_at >= ended_at:
+            continue
         one = evidence(
             samples_of(found, part, now=now),
             part.limit_w,
-            started_at=found.valid_at,
+            started_at=part.started_at,
             ended_at=ended_at,
         )
         proved.append(

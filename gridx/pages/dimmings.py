@@ -230,7 +230,7 @@ def _proof(found: Dimming, part: Part, proved: Proved | None, now: datetime) -> 
         picture = draw(
             samples_of(found, part, now=now),
             part.limit_w,
-            started_at=found.valid_at,
+            started_at=part.started_at,
             ended_at=ended_at,
             zone=found.system.zone,
             power=digits,

@@ -9,8 +9,17 @@ from accounts.models import AuditEntry
 from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.dimming.proof import keep_proofs, proof_of
 from flexibility.emitters import DIMMING, UnableToConstrain, emitter_of
-from flexibility.models import Constraint, Dimming, DimmingProof, Flexibility, GatewaySchedule
+from flexibility.models import (
+    Constraint,
+    Dimming,
+    DimmingProof,
+    Flexibility,
+    GatewaySchedule,
+)
 from flexibility.operations import Draft, set_constraints, withdraw_constraint
+from flexibility.sweeping import sweep
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import Reading
@@ -60,6 +69,26 @@ def test_what_may_draw_more_keeps_4200_w_and_the_rest_is_left_alone(driven, dim)
     assert part["segments"][0]["heartbeat_s"] == 120
     [entry] = AuditEntry.objects.filter(verb="constrained")
     assert (entry.by, entry.target_id) == (driven.grid_operator, driven.lindenweg.pk)
+
+
+def test_what_comes_during_a_dimming_is_dimmed_from_then_on(driven, dim, now):
+    found = dim(hours=2)
+    late = Appliance.objects.create(
+        system=driven.lindenweg,
+        gateway=driven.gateway,
+        local_id="evcs-2",
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        name="Second charging station",
+        max_power_w=11_000,
+    )
+    sweep(now=now + HOUR)
+    assert Flexibility.objects.get(pk=late.pk).max_w == 4_200
+    added = Constraint.objects.get(dimming=found, appliance=late)
+    assert (added.valid_at, added.invalid_at) == (now + HOUR, found.invalid_at)
+    assert Constraint.objects.filter(dimming=found, appliance=driven.evcs).count() == 1
+    assert len(proof_of(found, now=now + HOUR)) == 2
+    [*_others, second] = proof_of(found, now=now + 1.5 * HOUR)
+    assert (second.appliance, second.limit_w) == (late, 4_200)
 
 
 def test_nobody_below_a_grid_operator_lifts_it(driven, dim, now):

@@ -10,6 +10,7 @@ from flexibility.emitters import DIMMING, UnableToConstrain, emitter_of
 from flexibility.models import Constraint, DimmingProof, Flexibility, GatewaySchedule, SharedLimit
 from flexibility.operations import Applied, Draft, record_acknowledgement, set_constraints
 from flexibility.resolving import balance_systems
+from flexibility.sweeping import sweep
 from inventory.kinds import ApplianceKind, DimmingMode
 from inventory.models import Appliance, System
 from tests.household import read_now
@@ -97,6 +98,24 @@ def test_what_is_in_no_cluster_and_what_is_in_one_share_it(dim, driven, now):
     Appliance.objects.filter(pk=driven.evcs.pk).update(cluster=garage)
     dim()
     assert allowed_w(driven)["evcs"] + allowed_w(driven)["battery"] <= GUARANTEED_W
+
+
+def test_what_comes_meanwhile_shares_what_was_guaranteed(dim, driven, now):
+    found = dim()
+    late = Appliance.objects.create(
+        system=driven.lindenweg,
+        gateway=driven.gateway,
+        local_id="evcs-2",
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        name="Second charging station",
+        max_power_w=11_000,
+    )
+    sweep(now=now + SECOND)
+    limit = SharedLimit.objects.get(dimming=found)
+    assert (limit.members[-1], limit.max_w) == (late.pk, GUARANTEED_W)
+    assert sum(allowed_w(driven)[local_id] for local_id in ("evcs", "evcs-2", "battery")) <= (
+        GUARANTEED_W
+    )
 
 
 def test_its_shares_ask_for_a_heartbeat_as_any_dimming(dim, driven):
