@@ -12,9 +12,13 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What somebody set, from `valid_at` until before `until` (W; a higher priority wins)."""
+    """What somebody set, from `valid_at` until before `until` (W).
+
+    A higher priority wins; of the same, what was set later.
+    """
 
     priority: int
+    created_at: datetime
     valid_at: datetime
     until: datetime
 
@@ -143,7 +147,7 @@ class Day:
     def _of_station(self, site: int, station: int) -> Iterable[str]:
         wishes = sorted(
             (wish for wish in self.wishes if wish.station == station),
-            key=lambda wish: (wish.priority, wish.valid_at),
+            key=lambda wish: (wish.priority, wish.created_at),
             reverse=True,
         )
         instants = self._instants([station])

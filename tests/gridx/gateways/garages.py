@@ -192,22 +192,24 @@ print(done, flush=True)
 """
 LIMITS = """
     SELECT cluster_id, members, system.name, priority, max_w, phase_max_w, dynamic, net,
-        emitter_kind, valid_at,
+        emitter_kind, shared.created_at, valid_at,
         least(coalesce(invalid_at, 'infinity'), coalesce(withdrawn_at, 'infinity'), %s)
     FROM flexibility_sharedlimit AS shared
     JOIN inventory_system AS system ON system.id = shared.system_id
 """
 WISHES = """
-    SELECT key, priority, min_w, max_w, set_point_w, valid_at,
+    SELECT key, priority, min_w, max_w, set_point_w, constrained.created_at, valid_at,
         least(invalid_at, coalesce(withdrawn_at, 'infinity'))
-    FROM flexibility_constraint JOIN inventory_appliance AS appliance ON appliance.id = appliance_id
+    FROM flexibility_constraint AS constrained JOIN inventory_appliance AS appliance
+    ON appliance.id = appliance_id
     WHERE emitter_kind NOT IN ('driver', 'cluster_limit', 'charging_policy')
 """
 # What a policy asks for follows the sun; that of one which is off never does.
 POLICIES = """
-    SELECT key, priority, NULL, NULL, CASE mode WHEN 'off' THEN 0 ELSE %s END, valid_at,
+    SELECT key, priority, NULL, NULL, CASE mode WHEN 'off' THEN 0 ELSE %s END,
+        policy.created_at, valid_at,
         least(coalesce(invalid_at, 'infinity'), coalesce(withdrawn_at, 'infinity'), %s)
-    FROM flexibility_chargingpolicy JOIN inventory_appliance AS appliance
+    FROM flexibility_chargingpolicy AS policy JOIN inventory_appliance AS appliance
     ON appliance.id = appliance_id
 """
 APPLIANCES = """
@@ -317,8 +319,9 @@ class Garages:
                 fuse=kind == "fuse",
                 meter=meters[SERIALS.index(system)] if dynamic or net else None,
                 net=net,
-                valid_at=span[0],
-                until=span[1],
+                created_at=span[0],
+                valid_at=span[1],
+                until=span[2],
             )
             limits += [limit] if max_w is not None else []
             limits += [
@@ -331,10 +334,11 @@ class Garages:
                 priority=priority,
                 lower_w=(min_w or 0.0) if set_point_w is None else set_point_w,
                 upper_w=max_w if set_point_w is None else set_point_w,
+                created_at=created_at,
                 valid_at=valid_at,
                 until=until,
             )
-            for key, priority, min_w, max_w, set_point_w, valid_at, until in [
+            for key, priority, min_w, max_w, set_point_w, created_at, valid_at, until in [
                 *rows(WISHES),
                 *rows(POLICIES, MOST_W, now + timedelta(days=1)),
             ]

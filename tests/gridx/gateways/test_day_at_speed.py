@@ -99,7 +99,7 @@ def test_a_day_of_a_hundred_stations_breaks_no_limit(garages: Garages):
 # The checker itself -----------------------------------------------------------------------------
 
 NINE = datetime(2026, 6, 3, 9, 0, tzinfo=UTC)
-LONG = {"valid_at": NINE, "until": NINE + timedelta(hours=2)}
+LONG = {"created_at": NINE, "valid_at": NINE, "until": NINE + timedelta(hours=2)}
 HALF = Limit(name="half", site=0, members=frozenset({1, 2}), max_w=15_000, priority=3_000, **LONG)
 CAP = Wish(station=1, upper_w=5_000, priority=3_000, **LONG)
 
@@ -141,6 +141,14 @@ def test_the_checker_sees_a_station_above_the_strongest_that_it_was_told():
     weak = replace(CAP, upper_w=22_000, priority=2_000)
     assert len(day_of(*FULL, wishes=[CAP, weak]).violations()) == 5
     assert not day_of(*FULL, wishes=[replace(weak, priority=9_000), CAP]).violations()
+
+
+def test_the_checker_takes_of_two_that_weigh_the_same_the_one_that_was_set_later():
+    planned = replace(CAP, created_at=NINE - timedelta(minutes=9))
+    latest = replace(CAP, upper_w=22_000, valid_at=NINE - timedelta(minutes=5))
+    assert not day_of(*FULL, wishes=[planned, latest]).violations()
+    latest = replace(latest, created_at=planned.created_at - timedelta(minutes=1))
+    assert day_of(*FULL, wishes=[planned, latest]).violations()
 
 
 def test_the_checker_sees_a_station_that_runs_below_its_minimum_but_not_one_whose_car_gets_full():
