@@ -6,8 +6,9 @@ changes nothing. Power and energy are resolved separately, by the same rule. Pow
 into the appliance; energies in Wh; None is no statement.
 
 What makes power richer than an interval: a set point is the range of one value, so whatever would
-contradict it later is discarded; one that is `closest` bends to the nearest value instead; and a
-pausable appliance has a hole, its feasible set is {0} ∪ [min, max].
+contradict it later is discarded; one that is `closest` bends to the nearest value instead, and so
+does a range that `bends`, where no set point stands; and a pausable appliance has a hole, its
+feasible set is {0} ∪ [min, max].
 
 Source: design document “Flexibility and constraints”; `manage.py explain` resolves cases by hand.
 """
@@ -51,6 +52,9 @@ class ContradictoryConstraint(ValueError):
 class Constraint:
     """A range and/or a set point, for as long as it is valid: [`valid_at`, `invalid_at`).
 
+    A range that `bends` leaves what is nearest to it where stronger ones leave nothing of it. So do
+    shares of limits: who is owed more than its share of a limit has that, and no more.
+
     Raises ContradictoryConstraint where it could never be kept to.
     """
 
@@ -62,6 +66,7 @@ class Constraint:
     max_w: float | None = None
     set_point_w: float | None = None
     closest: bool = False
+    bends: bool = False
     pausable: bool = False
     min_wh: float | None = None
     max_wh: float | None = None
@@ -366,6 +371,9 @@ def _narrow_power(
             at_least = own_low if own_low > low else low
             at_most = own_high if own_high < high else high
             fits = at_least <= at_most or (has_hole and holds_zero)
+            if not fits and rule.constraint.bends:
+                range_low = range_high = _nearest_to((own_low, own_high), low, high, has_hole)
+                fits = True
         if not fits:
             if point is not None:
                 outcomes[number] = against_point
@@ -440,6 +448,15 @@ def _nearest(asked: float, low: float, high: float, has_hole: bool) -> float:
     if has_hole and abs(asked) <= abs(asked - nearest):
         return 0
     return nearest
+
+
+def _nearest_to(own: tuple[float, float], low: float, high: float, has_hole: bool) -> float:
+    """The value of {0} ∪ [low, high] nearest to a range beside it; of two the one nearer 0."""
+    own_low, own_high = own
+    if low > high:
+        return 0
+    nearest, apart = (low, low - own_high) if own_high < low else (high, own_low - high)
+    return 0 if has_hole and max(own_low, -own_high) <= apart else nearest
 
 
 def _found(rules: list[_Rule], outcomes: list[Outcome | None], deciders: tuple) -> _Found:

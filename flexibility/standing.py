@@ -60,6 +60,7 @@ def as_pure(row: Constraint) -> resolver.Constraint:
         valid_at=row.valid_at,
         invalid_at=row.invalid_at,
         withdrawn_at=row.withdrawn_at,
+        bends=row.limit_id is not None,
         **{name: getattr(row, name) for name in _VALUES},
     )
 

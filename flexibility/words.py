@@ -117,6 +117,8 @@ def reason(
             for name, decider in span.deciders.items()
             if decider == identity and (name in _ENERGY) == (part == "energy")
         ]
+        if part == "power" and _is_left_out(own, span.deciders, inputs):
+            return _("It decides %(what)s, as close as is allowed.") % {"what": listed(parts)}
         return _("It decides %(what)s.") % {"what": listed(parts)}
     if kind is OutcomeKind.DISCARDED:
         against = [inputs[other] for other in outcome["conflicts_with"] if other in inputs]
@@ -140,7 +142,18 @@ def _switches_off(
     """Whether it leaves of what may run or pause nothing but the pause."""
     least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
     is_greatest = deciders.get("max_w") == own["id"]
-    return is_greatest and least is not None and least > own["max_w"]
+    return is_greatest and _is_below(own["max_w"], least) and _can_pause(deciders, inputs)
+
+
+def _is_left_out(
+    own: Mapping[str, Any], deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether others leave nothing of its range, so that it decides by what is nearest."""
+    least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
+    most = inputs.get(deciders.get("max_w", ""), {}).get("max_w")
+    return own["emitter"] == EmitterKind.CLUSTER_LIMIT and (
+        _is_below(own.get("max_w"), least) or _is_below(most, own.get("min_w"))
+    )
 
 
 def _bends(
@@ -152,13 +165,14 @@ def _bends(
     point = own["set_point_w"]
     least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
     most = inputs.get(deciders.get("max_w", ""), {}).get("max_w")
-    if point == 0 and "no_pause" not in deciders and any(map(_may_pause, inputs.values())):
+    if point == 0 and _can_pause(deciders, inputs):
         return False
     return _is_below(point, least) or _is_below(most, point)
 
 
-def _may_pause(one: Mapping[str, Any]) -> bool:
-    return bool(one.get("pausable"))
+def _can_pause(deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]) -> bool:
+    is_pausable = any(one.get("pausable") for one in inputs.values())
+    return is_pausable and "no_pause" not in deciders
 
 
 def _is_below(one: float | None, other: float | None) -> bool:

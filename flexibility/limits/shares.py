@@ -481,6 +481,7 @@ def _as_constraint(rule: Rule, span: Span) -> Constraint:
         created_at=rule.created_at,
         min_w=span.min_w,
         max_w=span.max_w,
+        bends=True,
     )
 
 

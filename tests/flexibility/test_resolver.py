@@ -127,6 +127,21 @@ def test_closest_takes_the_nearest_value_and_of_two_the_one_nearer_0(asked, give
     assert resolve([STATION, wish], at=NOON).boundary.set_point_w == given
 
 
+def test_a_range_that_bends_leaves_the_least_that_a_stronger_one_asks_for():
+    runs = driver(min_w=4_140, max_w=22_080, pausable=True)
+    order = fleet("order", 9, min_w=4_641, max_w=11_334)
+    share = fleet("share", 3, max_w=0, bends=True)
+    found = resolve([runs, order, share], at=NOON)
+    assert (found.boundary.min_w, found.boundary.max_w) == (4_641, 4_641)
+    assert (found.deciders.min_w, found.deciders.max_w) == ("order", "share")
+    assert not found.boundary.can_pause
+    # Where it may pause it does, and where a set point stands there is nothing to bend.
+    paused = resolve([runs, share], at=NOON).boundary
+    assert (paused.min_w, paused.max_w) == (0, 0)
+    point = fleet("point", 9, set_point_w=9_000)
+    assert resolve([runs, point, share], at=NOON).outcomes["share"].power.kind == "discarded"
+
+
 def test_closest_bends_within_its_own_range():
     wish = fleet("wish", 5, min_w=5_000, max_w=8_000, set_point_w=8_000, closest=True)
     found = resolve([STATION, fleet("limit", 9, max_w=6_000), wish], at=NOON)
@@ -222,6 +237,7 @@ def constraints(draw):
                 max_w=high,
                 set_point_w=point if inside else None,
                 closest=draw(st.booleans()),
+                bends=draw(st.booleans()),
                 min_wh=least,
                 max_wh=most,
                 valid_at=valid_at,
@@ -266,6 +282,8 @@ def by_sets(given, at):
         own = of_range(one) | ({0.0} if one.pausable else set())
         if one.set_point_w is not None and not one.closest:
             own = {float(one.set_point_w)}
+        if not stands & own and one.bends and not has_point:
+            own = {min(stands, key=lambda value: (_apart(value, own), abs(value)))}
         if not stands & own:
             discarded.add(one.id)
             continue
@@ -274,6 +292,10 @@ def by_sets(given, at):
             has_point = True
             stands = {min(stands, key=lambda value: (abs(value - one.set_point_w), abs(value)))}
     return stands, has_point, discarded
+
+
+def _apart(value, own) -> float:
+    return min(abs(value - each) for each in own)
 
 
 @given(constraints(), moments)

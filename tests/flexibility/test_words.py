@@ -137,6 +137,14 @@ def test_a_limit_below_what_a_station_needs_is_said_to_switch_it_off():
     assert driver == "It decides the least power."
 
 
+def test_of_a_share_below_what_a_stronger_one_demands_it_is_said_that_it_comes_near():
+    order = constraint("operator", min_w=6_000)
+    _driver, _order, told = said(
+        constraint("driver", **STATION), order, share(SharedLimit(), max_w=3_000)
+    )
+    assert told == "It decides the greatest power, as close as is allowed."
+
+
 def test_a_closest_set_point_behind_another_one_is_not_said_to_be_kept_to():
     _staff, mine = said(
         constraint("operator", set_point_w=6_000),

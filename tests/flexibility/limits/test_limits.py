@@ -286,6 +286,17 @@ def test_where_the_meter_does_not_show_what_is_left_it_is_told(
     assert [tally["blind"] for tally in limit.tallies] == blind
 
 
+def test_the_schedule_keeps_a_member_that_is_owed_more_later_to_what_it_is_owed(garage):
+    garage.limit(0)
+    garage.constrain(0, min_w=6_000, valid_at=garage.now + HOUR)
+    [part] = [
+        one
+        for one in GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).body
+        if one["local_id"] == garage.stations[0].local_id
+    ]
+    assert [(one["min_w"], one["max_w"]) for one in part["segments"][:2]] == [(0, 0), (6e3, 6e3)]
+
+
 def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, cast):
     limit = garage.limit(24_000)
     garage.after(10 * SECOND)
