@@ -12,7 +12,18 @@ from tests import benchmarks
 from tests.benchmarks.ground import benchmark_ground
 
 # What the benchmarks share.
-_COMMON = {"__main__", "filled", "ground", "site", "timing", "workload"}
+_COMMON = {
+    "__main__",
+    "broker",
+    "filled",
+    "fleet",
+    "ground",
+    "memory",
+    "senders",
+    "site",
+    "timing",
+    "workload",
+}
 
 
 def summaries() -> dict[str, str]:
@@ -31,7 +42,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; none lists them")
     parser.add_argument("--scale", type=float, default=1.0, help="how much data; 1 takes ~30 s")
     parser.add_argument("--days", type=float, help="how much, in days of readings; 30 are scale 1")
+    parser.add_argument("--minutes", type=float, help="how long `link` watches its memory")
     options = parser.parse_args(arguments)
+    further = {} if options.minutes is None else {"minutes": options.minutes}
     scale = options.scale if options.days is None else options.days / 30
     known = summaries()
     if unknown := set(options.names) - known.keys():
@@ -41,8 +54,9 @@ def main(arguments: list[str]) -> int:
             print(f"{name:12} {summary}")
         return 0
     for name in options.names:
+        extra = further if name == "link" else {}
         with benchmark_ground():
-            figures = import_module(f"tests.benchmarks.{name}").measure(scale=scale)
+            figures = import_module(f"tests.benchmarks.{name}").measure(scale=scale, **extra)
         print(json.dumps({"benchmark": name, "scale": round(scale, 3), **figures}, indent=2))
     return 0
 

@@ -15,7 +15,7 @@ from gridx import clock
 from inventory.models import Appliance
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.preview import fill
-from tests.benchmarks.site import processes, visitor, website
+from tests.benchmarks.site import SCHEDULER, processes, visitor, website
 
 EXPIRIES = 40
 BAR_MS = 1_500
@@ -46,7 +46,7 @@ def measure(*, scale: float) -> dict:
     ends = [begins + number * _APART for number in range(1, count + 1)]
     # The tightest bound of discharging ends first, so that each end changes what is possible.
     powers_w = [1_000 + number * 10 for number in range(count)]
-    with website() as url, processes(scheduler=["run_scheduler"]):
+    with website() as url, processes({"scheduler": SCHEDULER}):
         drafts = [
             Draft(min_w=-power_w, priority=9_000, invalid_at=end)
             for power_w, end in zip(powers_w, ends, strict=True)

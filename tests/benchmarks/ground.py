@@ -1,6 +1,8 @@
 """Where benchmarks run: the embedded servers, in a data directory and a database of their own."""
 
 import os
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,3 +41,14 @@ def server_settings() -> dict[str, str]:
             cursor.execute(f"SHOW {setting}")
             (shown[setting],) = cursor.fetchone()
     return shown
+
+
+def syncs_per_s(seconds: float) -> int:
+    """How often a second the disk of the data directory takes a small write and syncs it."""
+    count, until = 0, time.monotonic() + seconds
+    with tempfile.TemporaryFile(dir=os.environ["GRIDX_DATA_DIR"], buffering=0) as file:
+        while time.monotonic() < until:
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+            count += 1
+    return round(count / seconds)

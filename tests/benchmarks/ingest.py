@@ -79,6 +79,18 @@ def measure(*, scale: float) -> dict:
     }
 
 
+def bare_readings_per_s(count: int = 20) -> float:
+    """What the bare statements alone store, in so many transactions of 5,000 readings."""
+    rows = [_STAGING.binary_rows(_columns(batch)) for batch in batches(count)]
+    with _bare_connection() as bare:
+        begun = perf_counter()
+        for one in rows:
+            _store_bare(bare, one)
+        took_s = perf_counter() - begun
+        bare.execute("DROP TABLE bare_reading")
+    return count * BATCH / took_s
+
+
 def _bare_connection() -> psycopg.Connection:
     where = connection.settings_dict
     bare = psycopg.connect(
@@ -110,14 +122,18 @@ def _round_in_turns(
         begun = perf_counter()
         store_readings(batch=batch, now=now_after(number + 1))
         turn = perf_counter()
-        with bare.cursor() as cursor:
-            with cursor.copy(_COPY) as copy:
-                copy.write(rows[number])
-            cursor.execute(_INSERT)
-        bare.commit()
+        _store_bare(bare, rows[number])
         stored_s += turn - begun
         bare_s += perf_counter() - turn
     return stored_s, bare_s
+
+
+def _store_bare(bare: psycopg.Connection, rows: bytes) -> None:
+    with bare.cursor() as cursor:
+        with cursor.copy(_COPY) as copy:
+            copy.write(rows)
+        cursor.execute(_INSERT)
+    bare.commit()
 
 
 def _columns(batch: Batch) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
@@ -21,13 +21,20 @@ from gridx.services.processes import NotReady, Process, Supervisor
 from tests.benchmarks.ground import ROOT
 from tests.browser.conftest import CHROMIUMS, FLAGS
 
+LINK = ["manage.py", "run_link"]
+SCHEDULER = ["manage.py", "run_scheduler"]
+WORKER = ["-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"]
+WORKER += ["--schedule", os.devnull, "--without-gossip", "--without-mingle"]
+
 
 @contextmanager
-def processes(**commands: list[str]) -> Iterator[None]:
-    """Commands of `manage.py` by a name each, as long as it lasts."""
+def processes(
+    commands: Mapping[str, list[str]], environ: Mapping[str, str] | None = None
+) -> Iterator[Supervisor]:
+    """Python's arguments by a name each, as long as it lasts; `environ` comes on top."""
     with tempfile.TemporaryDirectory() as folder, Supervisor(Path(folder)) as supervisor:
-        supervisor.start(*(_process(name, ["manage.py", *argv]) for name, argv in commands.items()))
-        yield
+        supervisor.start(*(_process(name, argv, environ) for name, argv in commands.items()))
+        yield supervisor
 
 
 @contextmanager
@@ -68,8 +75,10 @@ def visitor(url: str, user: User) -> Iterator[Page]:
         browser.close()
 
 
-def _process(name: str, argv: list[str], **fields) -> Process:
+def _process(
+    name: str, argv: list[str], environ: Mapping[str, str] | None = None, **fields
+) -> Process:
     at = connection.settings_dict
     address = f"{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
-    environment = {**os.environ, "DATABASE_URL": f"postgresql://{address}"}
+    environment = {**os.environ, "DATABASE_URL": f"postgresql://{address}", **(environ or {})}
     return Process(name=name, argv=[sys.executable, *argv], env=environment, cwd=ROOT, **fields)
