@@ -153,7 +153,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def interval_values(columns: dict[str, np.ndarray], interval_s: int) -> dict[str, np.ndarray]:
+def interval_values(
+    columns: dict[str, np.ndarray], interval_s: np.ndarray
+) -> dict[str, np.ndarray]:
     """What an interval's quantities (see `INTERVAL_QUANTITIES`) are as columns of a batch.
 
     Mean powers become energies of the interval; a missing one stays missing. A power with a sign
@@ -178,7 +180,7 @@ def interval_values(columns: dict[str, np.ndarray], interval_s: int) -> dict[str
         [np.isnan(values[name]) for name in energies if name in values] or [True]
     )
     if np.any(known):
-        values["interval_s"] = np.where(known, float(interval_s), np.nan)
+        values["interval_s"] = np.where(known, interval_s, np.nan)
     return values
 
 

@@ -1,6 +1,6 @@
 """The lines of a recording become readings of a system's appliances."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -57,13 +57,18 @@ class Transcriber:
     def transcribe(self, piece: Piece) -> Transcript:
         """The readings of these lines, in their order for each appliance."""
         faults: dict[int, str] = {}
-        if self._layout.mappings:
-            whose = [""] * len(piece.lines)
-            spoken = self._wide(piece, faults)
-        else:
-            whose = piece.texts(APPLIANCE_COLUMN)
-            spoken = self._long(piece, whose, faults)
+        is_wide = bool(self._layout.mappings)
+        whose = [""] * len(piece.lines) if is_wide else piece.texts(APPLIANCE_COLUMN)
         at_ms = self._read_instants(piece, whose, faults)
+        lengths_s = None
+        if self._layout.interval_s is not None:
+            lengths_s = _lengths_s(at_ms, whose, faults, self._layout)
+            if self._layout.label_end:
+                at_ms = at_ms - 1000 * lengths_s
+        if is_wide:
+            spoken = self._wide(piece, lengths_s, faults)
+        else:
+            spoken = self._long(piece, whose, lengths_s, faults)
         readable = np.ones(len(piece.lines), dtype=bool)
         readable[list(faults)] = False
         batches, rows = [], []
@@ -102,7 +107,7 @@ class Transcriber:
         return found[0]
 
     def _wide(
-        self, piece: Piece, faults: dict[int, str]
+        self, piece: Piece, lengths_s: np.ndarray | None, faults: dict[int, str]
     ) -> list[tuple[int, dict[str, np.ndarray]]]:
         """Each appliance's quantities; columns of the same quantity are added."""
         sums: dict[int, dict[str, np.ndarray]] = {}
@@ -111,10 +116,14 @@ class Transcriber:
             of_appliance = sums.setdefault(self.find(mapping.appliance).key, {})
             # Where one of them was not read, neither is the sum: NaN makes it so.
             of_appliance[mapping.quantity] = of_appliance.get(mapping.quantity, 0.0) + column
-        return [(key, self._values(columns)) for key, columns in sums.items()]
+        return [(key, _values(columns, lengths_s)) for key, columns in sums.items()]
 
     def _long(
-        self, piece: Piece, whose: list[str], faults: dict[int, str]
+        self,
+        piece: Piece,
+        whose: list[str],
+        lengths_s: np.ndarray | None,
+        faults: dict[int, str],
     ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
         keys: dict[str, int] = {}
         unknown: dict[str, str] = {}
@@ -128,12 +137,7 @@ class Transcriber:
                 faults.setdefault(row, unknown[name])
         columns = {name: _numbers(piece, name, faults) for name in self._quantities}
         appliance_key = np.array([keys[name] for name in whose], dtype=np.int32)
-        return [(appliance_key, self._values(columns))]
-
-    def _values(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self._layout.interval_s is None:
-            return columns
-        return interval_values(columns, self._layout.interval_s)
+        return [(appliance_key, _values(columns, lengths_s))]
 
     def _read_instants(self, piece: Piece, whose: list[str], faults: dict[int, str]) -> np.ndarray:
         at_ms = np.zeros(len(piece.lines), dtype=np.int64)
@@ -142,7 +146,34 @@ class Transcriber:
                 at_ms[row] = self._instants.read(cell, whose[row])
             except ValueError as error:
                 faults.setdefault(row, str(error))
-        return at_ms - 1000 * self._layout.interval_s if self._layout.label_end else at_ms
+        return at_ms
+
+
+def _lengths_s(
+    at_ms: np.ndarray, whose: list[str], faults: Collection[int], layout: Layout
+) -> np.ndarray:
+    """How long the interval of each line is: at most as far as to the appliance's next instant.
+
+    Some exports go over to shorter intervals by and by. With `label_end` it begins at the one
+    before. Beyond the first and the last of the lines, nothing is known but the neighbour's.
+    """
+    lengths_s = np.full(len(at_ms), layout.interval_s, dtype=np.int64)
+    rows_of: dict[str, list[int]] = {}
+    for row, name in enumerate(whose):
+        if row not in faults:
+            rows_of.setdefault(name, []).append(row)
+    for rows in rows_of.values():
+        instants = np.unique(at_ms[rows])
+        if len(instants) > 1:
+            apart_s = np.maximum(np.diff(instants) // 1000, 1)
+            at_edge = (0, apart_s[0]) if layout.label_end else (len(apart_s), apart_s[-1])
+            apart_s = np.insert(apart_s, *at_edge)[np.searchsorted(instants, at_ms[rows])]
+            lengths_s[rows] = np.minimum(lengths_s[rows], apart_s)
+    return lengths_s
+
+
+def _values(columns: dict[str, np.ndarray], lengths_s: np.ndarray | None) -> dict[str, np.ndarray]:
+    return columns if lengths_s is None else interval_values(columns, lengths_s)
 
 
 def _check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:

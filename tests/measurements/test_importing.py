@@ -153,6 +153,34 @@ def test_a_mean_with_a_sign_is_an_energy_of_one_direction(load):
     ]
 
 
+@pytest.mark.parametrize(
+    ("label", "spans"),
+    [
+        ("start", [("10:00", 600, 8.0), ("10:10", 60, 3.0), ("10:11", 60, 4.0)]),
+        ("end", [("09:50", 600, 8.0), ("10:00", 600, 3.0), ("10:10", 60, 4.0)]),
+    ],
+)
+def test_an_interval_is_no_longer_than_to_the_next_instant(load, label, spans):
+    load(
+        "at,e\n2020-05-01T10:00Z,8\n2020-05-01T10:10Z,3\n2020-05-01T10:11Z,4\n",
+        mappings=["e=grid:import_energy_wh"],
+        interval_s=600,
+        label_end=label == "end",
+    )
+    assert stored("at", "interval_s", "import_energy_wh") == [
+        (at(f"2020-05-01T{start}Z"), length_s, energy_wh) for start, length_s, energy_wh in spans
+    ]
+
+
+def test_a_mean_power_counts_for_as_long_as_its_interval(load):
+    load(
+        "at,appliance,imported_w\n2020-05-01T10:00Z,grid,600\n2020-05-01T10:01Z,Battery,60\n"
+        "2020-05-01T10:05Z,grid,60\n",
+        interval_s=600,
+    )
+    assert set(stored("interval_s", "import_energy_wh")) == {(300, 50.0), (600, 10.0), (300, 5.0)}
+
+
 def test_an_interval_of_energies_marks_every_slot_that_it_covers(load, cast):
     load("at,e\n2020-05-01T10:00:00Z,400\n", mappings=["e=grid:import_energy_wh"], interval_s=3600)
     starts = DirtySlot.objects.order_by("start").values_list("start", flat=True)

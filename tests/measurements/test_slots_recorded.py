@@ -159,3 +159,132 @@ def test_a_dutch_month_of_two_tariffs_and_a_night_without_readings(load, recorde
     week = history(system, "2024-02-05", "2024-02-12", Resolution.WEEK).total
     for resolution in (Resolution.QUARTER, Resolution.HOUR, Resolution.DAY):
         assert history(system, "2024-02-05", "2024-02-12", resolution).total == week
+
+
+def of_tariffs(quantity: str) -> list[str]:
+    """Maps two tariffs of each direction to a counter or an energy of it."""
+    return [
+        f"--map={direction}_t{tariff}_wh=Meter:{quantity.format(direction)}"
+        for direction in ("import", "export")
+        for tariff in (1, 2)
+    ]
+
+
+GRID, ROOF = "--create=Meter:grid_meter", "--create=Roof:pv_inverter"
+HOUSE, BATTERY = "--create=House:household_meter", "--create=Battery:battery"
+ENERGIES = [f"--map={way}_wh=Meter:{way}_energy_wh" for way in ("import", "export")]
+
+
+@pytest.mark.parametrize(
+    ("path", "zone", "options", "kwh"),
+    [
+        # 343 hours are missing: the counters tell what went through meanwhile.
+        (
+            "nl_home_p1mon/p1_hourly_2021-03_2022-06.csv.xz",
+            "Europe/Amsterdam",
+            [GRID, *of_tariffs("{}ed_wh")],
+            {"import": 5_854.477, "export": 4_560.292},
+        ),
+        # Its exporter counted the night hour of 27 October twice: right were 749 Wh less, which
+        # nothing in the file tells. They are of two hours, and both are kept.
+        (
+            "nl_home_zonneplan_epex/house_hourly_2024.csv.xz",
+            "Europe/Amsterdam",
+            ["--interval=1h", GRID, *ENERGIES],
+            {"import": 5_201.686, "export": 2_239.591},
+        ),
+        # Power adds up to 178.6 kWh of sun, over a hole of seven hours; the lifetime counter, which
+        # went on meanwhile, to 171.9. Those of the day fall to 0 each night and are left out.
+        (
+            "uk_home_givenergy/inverter_2025-06-01_06.csv.xz",
+            "Europe/London",
+            [
+                *(GRID, ROOF, BATTERY),
+                "--map=grid_w=Meter:power_w",
+                "--map=total_import_wh=Meter:imported_wh",
+                "--map=total_export_wh=Meter:exported_wh",
+                "--map=pv_w=Roof:power_w:-1",
+                "--map=total_pv_wh=Roof:exported_wh",
+                "--map=battery_w=Battery:power_w:-1",
+                "--map=soc_pct=Battery:soc:0.01",
+            ],
+            {"pv": 171.9, "import": 0.7, "export": 108.5},
+        ),
+        # Without a word from the inverter at night, nothing is known of the night: not even 0.
+        (
+            "fr_home_emhass/house_30min_2024-02_2025-02.csv.xz",
+            "Europe/Paris",
+            [
+                *("--interval=30m", HOUSE, ROOF),
+                "--map=load_w=House:imported_w",
+                "--map=pv_w=Roof:exported_w",
+            ],
+            {"pv": 5_203.468, "consumption": 7_674.271},
+        ),
+        # States of a power, whenever it changed.
+        (
+            "fr_home_emhass/ha_history_events_2022-10-19.csv.xz",
+            "Europe/Paris",
+            [HOUSE, "--map=load_w=House:power_w"],
+            {"consumption": 16.229},
+        ),
+        # The first quarter says “No consumption”: it is missing.
+        (
+            "be_home_fluvius/house_15min_2023-10_2023-12.csv.xz",
+            "Europe/Brussels",
+            ["--interval=15m", GRID, *ENERGIES],
+            {"import": 1_462.321, "export": 124.93},
+        ),
+        # The counter falls by 6 Wh once, and stands until that is passed again.
+        (
+            "eu_meter_exports/nl_ha_counter_import_t1_2025.csv.xz",
+            "Europe/Amsterdam",
+            [GRID, "--map=import_wh=Meter:imported_wh"],
+            {"import": 3_310.383},
+        ),
+        # Its last day is of single minutes, not of ten.
+        *(
+            (
+                f"eu_meter_exports/shelly_em3_phase{phase}_10min_2024-2025.csv.xz",
+                "Europe/Amsterdam",
+                ["--interval=10m", GRID, *ENERGIES],
+                {"import": imported, "export": 0},
+            )
+            for phase, imported in (("a", 1_770.332), ("b", 1_510.347), ("c", 2_107.1))
+        ),
+        # Of 277 quarters the utility says that it estimated them; it has no other figure.
+        (
+            "eu_meter_exports/pt_eredes_load_15min_2024-09_2025-09.csv.xz",
+            "Europe/Lisbon",
+            ["--interval=15m", HOUSE, "--map=load_w=House:imported_w"],
+            {"consumption": 12_632.109},
+        ),
+        # 30 hours are missing, and energies of intervals tell nothing of them.
+        (
+            "eu_meter_exports/nl_dsmrreader_house_hourly_2024.csv.xz",
+            "Europe/Amsterdam",
+            ["--interval=1h", GRID, *of_tariffs("{}_energy_wh")],
+            {"import": 3_743.131, "export": 2_128.383},
+        ),
+        # No power at night; the lifetime counter stands.
+        (
+            "eu_meter_exports/sma_pv_5min_2025-07.csv.xz",
+            "Europe/Amsterdam",
+            [ROOF, "--map=pv_total_wh=Roof:exported_wh", "--map=pv_w=Roof:power_w:-1"],
+            {"pv": 600.502},
+        ),
+        (
+            "eu_meter_exports/solaredge_pv_hourly_2024-06_2025-06.csv.xz",
+            "Europe/Berlin",
+            ["--interval=1h", ROOF, "--map=pv_wh=Roof:export_energy_wh"],
+            {"pv": 9_849.051},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and ".csv" in value else "",
+)
+def test_every_recorded_meter_comes_to_its_documented_total(load, path, zone, options, kwh):
+    system = load(path, zone, *options)
+    for resolution in (Resolution.YEAR, Resolution.DAY):
+        total = history(system, "2021-01-01", "2026-01-01", resolution).total
+        found = {name: total[f"{name}_mwh"] / 1e6 for name in kwh}
+        assert found == pytest.approx(kwh, rel=1e-5, abs=1e-3)
