@@ -20,18 +20,19 @@ from measurements.amounts import Amounts, Floats, Ints
 from measurements.figures import SUMMED, Figures, Part, rates_of, system_figures
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import (
-    APPLIANCE_TABLES,
     DEVICE_COLUMNS,
     START,
-    SYSTEM_TABLES,
     Measured,
     Past,
+    appliance_table,
     bounds_of,
     device_of,
     empty_past,
+    of_whole_hours,
     past_of,
+    system_table,
 )
-from measurements.models import ApplianceSlot, SystemSlot
+from measurements.models import ApplianceSlot, SystemDay, SystemHour, SystemMonth, SystemSlot
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.queries import Live, live_of_appliances, live_of_systems, newest_readings
 from measurements.resolutions import Resolution, periods
@@ -73,9 +74,9 @@ def past_of_cluster(
     appliances = [Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in found]
     if not spans or not appliances:
         return empty_past(spans)
-    # Without a meter nothing depends on what else flowed in the slot: days add up as well.
+    # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
     is_metered = any(_role(one) in (Role.GRID, Role.HOUSE) for one in appliances)
-    table = ApplianceSlot if is_metered else APPLIANCE_TABLES[resolution]
+    table = ApplianceSlot if is_metered else appliance_table(resolution, spans)
     rows = fetch(
         _members_query(table),
         {
@@ -181,7 +182,8 @@ def past_of_pool(
 ) -> PoolPast:
     """What flowed in all systems of a pool, span by span, in the pool's time zone.
 
-    Systems of that time zone are summed from their days and months, others from their slots.
+    Systems of that time zone are summed from their days and months, others from their hours where
+    the pool's spans are made of those, else from their slots.
     `columns` are those of the energies that are wanted.
     """
     spans = periods(from_at, until_at, resolution, pool.zone)
@@ -190,8 +192,13 @@ def past_of_pool(
         return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, len(members))
     near = [key for key, zone in members if zone == pool.time_zone]
     far = [key for key, zone in members if zone != pool.time_zone]
+    is_fine = resolution is Resolution.QUARTER or not of_whole_hours(spans)
+    tables = {
+        "near": system_table(resolution, spans) if near else None,
+        "far": (SystemSlot if is_fine else SystemHour) if far else None,
+    }
     ((sent, seen_in_all),) = fetch(
-        _pool_query(resolution, tuple(columns), near=bool(near), far=bool(far)),
+        _pool_query(resolution, tuple(columns), **tables),
         {
             "near": near,
             "far": far,
@@ -228,24 +235,37 @@ _SEEN = """(
 _SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
 
 
+# What is one row a span already.
+_ROW_OF = {
+    Resolution.QUARTER: SystemSlot,
+    Resolution.HOUR: SystemHour,
+    Resolution.DAY: SystemDay,
+    Resolution.MONTH: SystemMonth,
+}
+
+
 @cache
-def _pool_query(resolution: Resolution, columns: tuple[str, ...], *, near: bool, far: bool) -> str:
-    """The sums of systems in the pool's time zone (near) and in others (far), if there are any."""
+def _pool_query(
+    resolution: Resolution,
+    columns: tuple[str, ...],
+    *,
+    near: type[Model] | None,
+    far: type[Model] | None,
+) -> str:
+    """The sums of systems in the pool's time zone (near) and in others (far), from these tables;
+    None where there are no such systems."""
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in columns)
     as_it_is = {"columns": f"start, seen_s, {', '.join(columns)}", "grouped": ""}
     by_span = {
         "columns": f"{_SPAN} AS start, sum(seen_s) AS seen_s, {sums}",
         "grouped": "GROUP BY system_key, 1",
     }
-    parts = []
-    if near:
-        table = SYSTEM_TABLES[resolution]._meta.db_table
-        is_row = resolution in (Resolution.QUARTER, Resolution.DAY, Resolution.MONTH)
-        parts.append({"keys": "near", "table": table} | (as_it_is if is_row else by_span))
-    if far:
-        table = SystemSlot._meta.db_table
-        is_row = resolution is Resolution.QUARTER
-        parts.append({"keys": "far", "table": table} | (as_it_is if is_row else by_span))
+    parts = [
+        {"keys": keys, "table": table._meta.db_table}
+        | (as_it_is if _ROW_OF.get(resolution) is table else by_span)
+        for keys, table in (("near", near), ("far", far))
+        if table is not None
+    ]
     return _POOL.format(
         numbers=numbers([START, "seen", *columns], order="start"),
         seen=" + ".join(_SEEN.format(**part) for part in parts),

@@ -20,27 +20,51 @@ from measurements.amounts import Bools, Floats, Ints
 from measurements.figures import COLUMNS, Figures, last_floats, sum_figures
 from measurements.models import (
     ApplianceDay,
+    ApplianceHour,
     ApplianceSlot,
     SystemDay,
+    SystemHour,
     SystemMonth,
     SystemSlot,
 )
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.resolutions import Resolution, Span, periods
 
-# Which table holds the rows that a resolution's figures are the sum of.
-SYSTEM_TABLES: dict[Resolution, type[Model]] = {
+# Which table holds the rows that a resolution's figures are the sum of. Its hours are those of UTC.
+_SYSTEM_TABLES: dict[Resolution, type[Model]] = {
     Resolution.QUARTER: SystemSlot,
-    Resolution.HOUR: SystemSlot,
+    Resolution.HOUR: SystemHour,
     Resolution.DAY: SystemDay,
     Resolution.WEEK: SystemDay,
     Resolution.MONTH: SystemMonth,
     Resolution.YEAR: SystemMonth,
 }
-APPLIANCE_TABLES: dict[Resolution, type[Model]] = {
-    resolution: ApplianceSlot if table is SystemSlot else ApplianceDay
-    for resolution, table in SYSTEM_TABLES.items()
+_OF_APPLIANCES: dict[type[Model], type[Model]] = {
+    SystemSlot: ApplianceSlot,
+    SystemHour: ApplianceHour,
+    SystemDay: ApplianceDay,
+    SystemMonth: ApplianceDay,
 }
+
+
+def system_table(resolution: Resolution, spans: Sequence[Span]) -> type[Model]:
+    """Which table holds the rows of systems that the figures of these spans are the sum of.
+
+    Hours of a clock that is not whole hours from UTC are made of slots.
+    """
+    if resolution is Resolution.HOUR and not of_whole_hours(spans):
+        return SystemSlot
+    return _SYSTEM_TABLES[resolution]
+
+
+def appliance_table(resolution: Resolution, spans: Sequence[Span]) -> type[Model]:
+    """The same for the rows of appliances."""
+    return _OF_APPLIANCES[system_table(resolution, spans)]
+
+
+def of_whole_hours(spans: Sequence[Span]) -> bool:
+    """Whether consecutive spans, at least one, are all made of whole hours of UTC."""
+    return not (bounds_of(spans) % 3600).any() and spans[-1].until_at.timestamp() % 3600 == 0
 
 
 class Measured(NamedTuple):
@@ -100,7 +124,7 @@ def past_of_system(
     if not spans:
         return empty_past(spans)
     (*_of_system, sent), *of_appliances = fetch(
-        _history(resolution, tuple(columns), with_appliances=bool(kinds)),
+        _history(system_table(resolution, spans), tuple(columns), with_appliances=bool(kinds)),
         {
             "system": system.key,
             "kinds": list(kinds),
@@ -183,16 +207,16 @@ UNION ALL (
 
 
 @cache
-def _history(resolution: Resolution, columns: tuple[str, ...], *, with_appliances: bool) -> str:
+def _history(table: type[Model], columns: tuple[str, ...], *, with_appliances: bool) -> str:
     query = _HISTORY.format(
         figures=numbers([START, *columns], order="start"),
-        table=SYSTEM_TABLES[resolution]._meta.db_table,
+        table=table._meta.db_table,
     )
     if not with_appliances:
         return query
     return query + _APPLIANCES.format(
         figures=numbers([START, *DEVICE_COLUMNS], order="start"),
-        table=APPLIANCE_TABLES[resolution]._meta.db_table,
+        table=_OF_APPLIANCES[table]._meta.db_table,
     )
 
 

@@ -169,6 +169,19 @@ class ApplianceSlot(ApplianceFigures):
         verbose_name_plural = _("slots of appliances")
 
 
+class ApplianceHour(ApplianceFigures):
+    """An hour of UTC of one appliance: the sum of its slots."""
+
+    pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")
+    system_key = models.IntegerField()
+    appliance_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("hour of an appliance")
+        verbose_name_plural = _("hours of appliances")
+
+
 class ApplianceDay(ApplianceFigures):
     """A local day of one appliance: the sum of its slots."""
 
@@ -243,6 +256,18 @@ class SystemSlot(Figures):
     class Meta:
         verbose_name = _("slot of a system")
         verbose_name_plural = _("slots of systems")
+
+
+class SystemHour(Figures):
+    """An hour of UTC of a system: the sum of its slots."""
+
+    pk = models.CompositePrimaryKey("system_key", "start")
+    system_key = models.IntegerField()
+    start = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("hour of a system")
+        verbose_name_plural = _("hours of systems")
 
 
 class SystemDay(Figures):

@@ -1,4 +1,4 @@
-"""One round of computing: claim, compute, carry to days and months."""
+"""One round of computing: claim, compute, carry to hours, days and months."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,19 @@ from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
-from measurements.resolutions import Resolution, Span, from_ms, periods
+from measurements.resolutions import SLOT_MS, Resolution, Span, from_ms, periods
 from measurements.slots.appliances import TooManyReadings, compute_appliances
 from measurements.slots.claims import claim_slots
 from measurements.slots.inventory import load_zones
 from measurements.slots.members import load_membership
-from measurements.slots.rollups import APPLIANCE_DAYS, SYSTEM_DAYS, SYSTEM_MONTHS, roll_up
+from measurements.slots.rollups import (
+    APPLIANCE_DAYS,
+    APPLIANCE_HOURS,
+    SYSTEM_DAYS,
+    SYSTEM_HOURS,
+    SYSTEM_MONTHS,
+    roll_up,
+)
 from measurements.slots.systems import Stretch, compute_systems, joined
 
 # So much at a time that a round takes about a second, however long the queue is.
@@ -21,6 +28,8 @@ ROWS_AT_MOST = 20_000
 # How many slots of an appliance are computed at a time, and with how many readings at most. Where
 # it is read more often than it says, they are fewer, so that a round fits in little memory.
 _SLOTS_AT_ONCE = ((960, 250_000), (96, 250_000), (4, None))
+
+_HOUR_MS = 4 * SLOT_MS
 
 
 @dataclass(frozen=True)
@@ -75,13 +84,29 @@ def _compute(
     )
     # Slots that are final are summed up again all the same.
     changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in (*dirty, *runs))
+    roll_up(APPLIANCE_HOURS, _hours_of(changed))
     roll_up(APPLIANCE_DAYS, _periods_of(changed, Resolution.DAY, zones))
     membership = load_membership(zones)
     changed += [Stretch(*span) for span in membership.differences(before)]
     computed, system_slots = compute_systems(changed, membership)
+    roll_up(SYSTEM_HOURS, _hours_of(computed))
     roll_up(SYSTEM_DAYS, _periods_of(computed, Resolution.DAY, zones))
     roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
     return Computed(claim.rows, appliance_slots, system_slots)
+
+
+def _hours_of(stretches: Sequence[Stretch]) -> list[tuple[int, Span]]:
+    """The stretches, which lie more than an hour apart, widened to whole hours of UTC."""
+    return [
+        (
+            each.system_key,
+            Span(
+                from_ms(each.from_ms - each.from_ms % _HOUR_MS),
+                from_ms(each.until_ms + -each.until_ms % _HOUR_MS),
+            ),
+        )
+        for each in stretches
+    ]
 
 
 def _periods_of(

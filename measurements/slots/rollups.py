@@ -1,7 +1,9 @@
-"""Days and months: sums of slots, made in the database in one statement each.
+"""Hours, days and months: sums of slots, made in the database in one statement each.
 
-A day is the sum of its slots. A month is the sum of its days, which is the same to the last mWh
-because energies are integers. `measurements.figures.sum_figures` is the same sum in memory.
+Hours are those of UTC, whatever a system's time zone: most zones' local hours are just these, and
+another zone makes none of them wrong. Days and months are local ones. An hour and a day are sums of
+slots. A month is the sum of its days, which is the same to the last mWh because energies are
+integers. `measurements.figures.sum_figures` is the same sum in memory.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,12 +18,17 @@ from measurements.resolutions import Span
 
 @dataclass(frozen=True)
 class Rollup:
-    """How one table's rows become one row of a coarser one."""
+    """How one table's rows become those of a coarser one.
+
+    `begins` is SQL of when the coarser row begins that a row belongs to: by default with the span
+    that is rolled up, which becomes one row then.
+    """
 
     source: str
     target: str
     keys: tuple[str, ...]
     columns: Mapping[str, str]
+    begins: str = "from_at"
 
 
 def _last(name: str) -> str:
@@ -49,6 +56,17 @@ _APPLIANCE = (
     | {"seen_s": "sum(seen_s)", "flags": "bit_or(flags)"}
 )
 
+_HOUR = "date_bin('1 hour', start, 'epoch')"
+SYSTEM_HOURS = Rollup(
+    "measurements_systemslot", "measurements_systemhour", ("system_key",), _FIGURES, _HOUR
+)
+APPLIANCE_HOURS = Rollup(
+    "measurements_applianceslot",
+    "measurements_appliancehour",
+    ("system_key", "appliance_key"),
+    _APPLIANCE,
+    _HOUR,
+)
 SYSTEM_DAYS = Rollup("measurements_systemslot", "measurements_systemday", ("system_key",), _FIGURES)
 SYSTEM_MONTHS = Rollup(
     "measurements_systemday", "measurements_systemmonth", ("system_key",), _FIGURES
@@ -62,7 +80,10 @@ APPLIANCE_DAYS = Rollup(
 
 
 def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> None:
-    """Make the coarser rows of these spans, each of a system given by its key, anew."""
+    """Make the coarser rows of these spans, each of a system given by its key, anew.
+
+    The spans are whole ones of the coarser rows, and do not overlap.
+    """
     wanted = list(spans)
     if not wanted:
         return
@@ -77,34 +98,38 @@ def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> None:
         )
 
 
-_ROLLUPS = {rollup.target: rollup for rollup in (SYSTEM_DAYS, SYSTEM_MONTHS, APPLIANCE_DAYS)}
+_ROLLUPS = {
+    rollup.target: rollup
+    for rollup in (SYSTEM_HOURS, SYSTEM_DAYS, SYSTEM_MONTHS, APPLIANCE_HOURS, APPLIANCE_DAYS)
+}
 
 
 @cache
 def _statement(target: str) -> str:
     rollup = _ROLLUPS[target]
     keys, names = ", ".join(rollup.keys), ", ".join(rollup.columns)
+    sums = ", ".join(f"{sql} AS {name}" for name, sql in rollup.columns.items())
     same = " AND ".join(f"summed.{key} = target.{key}" for key in rollup.keys)
     return f"""
     WITH wanted AS (
         SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
             AS given (key, from_at, until_at)
     ), summed AS (
-        SELECT sums.*, from_at
+        SELECT sums.*
         FROM wanted CROSS JOIN LATERAL (
-            SELECT {keys}, {", ".join(f"{sql} AS {name}" for name, sql in rollup.columns.items())}
+            SELECT {keys}, {rollup.begins} AS begins, {sums}
             FROM {rollup.source}
             WHERE system_key = wanted.key AND start >= from_at AND start < until_at
-            GROUP BY {keys}
+            GROUP BY {keys}, {rollup.begins}
         ) AS sums
     ), gone AS (
         DELETE FROM {rollup.target} AS target USING wanted
         WHERE target.system_key = wanted.key
             AND target.start >= wanted.from_at AND target.start < wanted.until_at
-            AND NOT EXISTS (SELECT FROM summed WHERE target.start = summed.from_at AND {same})
+            AND NOT EXISTS (SELECT FROM summed WHERE target.start = summed.begins AND {same})
     )
     INSERT INTO {rollup.target} AS target ({keys}, start, {names})
-    SELECT {keys}, from_at, {names} FROM summed
+    SELECT {keys}, begins, {names} FROM summed
     ON CONFLICT ({keys}, start) DO UPDATE
     SET {", ".join(f"{name} = EXCLUDED.{name}" for name in rollup.columns)}
     WHERE ({", ".join(f"target.{name}" for name in rollup.columns)})

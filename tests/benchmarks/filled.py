@@ -1,4 +1,4 @@
-"""Homes with years of slots, days and months, made by the database itself."""
+"""Homes with years of slots, hours, days and months, made by the database itself."""
 
 from datetime import datetime
 
@@ -9,9 +9,11 @@ from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, System, SystemPool
 from measurements.models import (
     ApplianceDay,
+    ApplianceHour,
     ApplianceSlot,
     LatestReading,
     SystemDay,
+    SystemHour,
     SystemMonth,
     SystemSlot,
 )
@@ -34,7 +36,15 @@ _MADE_UP = {
     "BigIntegerField": "(random() * 500000)::bigint",
     "FloatField": "random()",
 }
-_TABLES = (SystemSlot, ApplianceSlot, SystemDay, ApplianceDay, SystemMonth)
+_TABLES = (
+    SystemSlot,
+    ApplianceSlot,
+    SystemHour,
+    ApplianceHour,
+    SystemDay,
+    ApplianceDay,
+    SystemMonth,
+)
 
 
 def fill(*, systems: int, days: int, until: datetime, now: datetime) -> Account:
@@ -85,6 +95,8 @@ def _fill_tables(systems: int, days: int, until: datetime) -> None:
     spans = {
         SystemSlot: ("15 min", f"{days} days"),
         ApplianceSlot: ("15 min", f"{days} days"),
+        SystemHour: ("1 hour", f"{days} days"),
+        ApplianceHour: ("1 hour", f"{days} days"),
         SystemDay: ("1 day", f"{DAYS} days"),
         ApplianceDay: ("1 day", f"{DAYS} days"),
         SystemMonth: ("1 month", f"{MONTHS} months"),
@@ -93,14 +105,14 @@ def _fill_tables(systems: int, days: int, until: datetime) -> None:
         for table in _TABLES:
             name = table._meta.db_table
             keys = {"system_key": "system_key"}
-            of_appliance = table in (ApplianceSlot, ApplianceDay)
+            of_appliance = table in (ApplianceSlot, ApplianceHour, ApplianceDay)
             if of_appliance:
                 keys["appliance_key"] = f"(system_key - 1) * {len(KINDS)} + number"
             cursor.execute(f"TRUNCATE {name}")
             cursor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {name}_pkey")
             step, back = spans[table]
-            # Days and months are those of the zone's clock, slots those of UTC. One instant after
-            # the other, as they are computed, and so one page holds a row of each system.
+            # Days and months are those of the zone's clock, slots and hours those of UTC. One
+            # instant after the other, as they are computed, so a page holds a row of each system.
             cursor.execute(
                 f"{_insert(table, keys)} FROM (SELECT moment AT TIME ZONE %(zone)s AS start"
                 " FROM generate_series(%(until)s::timestamptz AT TIME ZONE %(zone)s"
@@ -110,7 +122,7 @@ def _fill_tables(systems: int, days: int, until: datetime) -> None:
                 " AS system_key"
                 + (f", generate_series(1, {len(KINDS)}) AS number" if of_appliance else ""),
                 {
-                    "zone": "UTC" if step == "15 min" else ZONE,
+                    "zone": "UTC" if step in ("15 min", "1 hour") else ZONE,
                     "until": until,
                     "back": back,
                     "step": step,

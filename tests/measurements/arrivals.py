@@ -16,8 +16,10 @@ from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import (
     ApplianceDay,
+    ApplianceHour,
     ApplianceSlot,
     SystemDay,
+    SystemHour,
     SystemMonth,
     SystemSlot,
 )
@@ -113,11 +115,22 @@ def store_and_compute(site: Site, events: list[Event], *, history: bool) -> None
     compute_until_clean(now=NOW)
 
 
+_TABLES = (
+    ApplianceSlot,
+    ApplianceHour,
+    ApplianceDay,
+    SystemSlot,
+    SystemHour,
+    SystemDay,
+    SystemMonth,
+)
+
+
 def rows_of(site: Site) -> dict[str, dict]:
     """Everything that was computed for a site, by table, without its keys."""
     numbers = {key: number for number, key in enumerate(site.keys)}
     found: dict[str, dict] = {}
-    for model in (ApplianceSlot, ApplianceDay, SystemSlot, SystemDay, SystemMonth):
+    for model in _TABLES:
         rows = model.objects.filter(system_key=site.system.key).order_by("start").values()
         found[model.__name__] = table = {}
         for row in rows:

@@ -6,7 +6,8 @@ from rest_framework.test import APIClient
 from gridx import clock
 from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
 from measurements.queries import history_of_system
-from measurements.resolutions import Resolution
+from measurements.resolutions import Resolution, Span
+from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
 
 DAY = datetime(2026, 6, 14, 22, tzinfo=UTC)  # midnight in Berlin
 QUARTER = timedelta(minutes=15)
@@ -56,6 +57,9 @@ def morning(cast) -> None:
         )
         for n in range(24)
     )
+    of_morning = [(cast.lindenweg.key, Span(DAY, DAY + 24 * QUARTER))]
+    roll_up(SYSTEM_HOURS, of_morning)
+    roll_up(APPLIANCE_HOURS, of_morning)
 
 
 def stamp(at: datetime) -> str:

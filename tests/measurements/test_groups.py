@@ -15,8 +15,9 @@ from measurements.groups import past_of_cluster, past_of_pool
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
 from measurements.models import ApplianceDay, ApplianceSlot, LatestReading, SystemDay, SystemSlot
-from measurements.resolutions import Resolution
+from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
+from measurements.slots.rollups import APPLIANCE_HOURS, roll_up
 from tests.measurements.arrivals import Device, Site, make_site
 
 pytestmark = pytest.mark.django_db
@@ -273,6 +274,7 @@ def test_the_history_of_a_cluster_sums_its_appliances_slot_by_slot(cast, admin, 
             import_mwh=energy,
             seen_s=900,
         )
+    roll_up(APPLIANCE_HOURS, [(cast.lindenweg.key, Span(midnight, midnight + 8 * SLOT))])
     body = admin.get(f"/api/clusters/{depot.pk}/historical", DAY).json()
     first, second, third = body["data"][:3]
     assert first["evChargingStation"] == {"charge": 1750}
@@ -295,7 +297,7 @@ def test_a_cluster_of_a_whole_system_has_what_the_system_has():
         assert clustered.known.tolist() == alone.known.tolist()
 
 
-def test_without_a_meter_a_clusters_days_are_the_sums_of_its_slots():
+def test_without_a_meter_a_clusters_hours_and_days_are_the_sums_of_its_slots():
     kinds = (ApplianceKind.EV_CHARGING_STATION, ApplianceKind.BATTERY, ApplianceKind.HEATER)
     site = measured_site("Europe/Berlin", 6, kinds)
     cluster = Cluster.objects.create(system=site.system, name="Cellar")
@@ -303,7 +305,7 @@ def test_without_a_meter_a_clusters_days_are_the_sums_of_its_slots():
     quarters = past_of_cluster(
         cluster=cluster, from_at=SINCE, until_at=UNTIL, resolution=Resolution.QUARTER
     )
-    for resolution in (Resolution.DAY, Resolution.WEEK, Resolution.MONTH):
+    for resolution in list(Resolution)[1:]:
         coarse = past_of_cluster(
             cluster=cluster, from_at=SINCE, until_at=UNTIL, resolution=resolution
         )

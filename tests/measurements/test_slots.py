@@ -135,9 +135,13 @@ def check_against_pure_functions(seed, zone):
     }
     slots = by_hand.system_slots(devices, made)
     assert stored["SystemSlot"] == {(start,): row for start, row in slots.items()}
-    for table, form in (("SystemDay", "%Y-%m-%d"), ("SystemMonth", "%Y-%m")):
+    for table, clock, form in (
+        ("SystemHour", "UTC", "%Y-%m-%dT%H"),
+        ("SystemDay", zone, "%Y-%m-%d"),
+        ("SystemMonth", zone, "%Y-%m"),
+    ):
         rows = [row for _start, row in sorted(stored[table].items())]
-        assert rows == by_hand.sums_of(slots, ZoneInfo(zone), form)
+        assert rows == by_hand.sums_of(slots, ZoneInfo(clock), form)
 
 
 def test_a_counter_that_only_history_tells_of_is_found():
@@ -160,27 +164,33 @@ def test_a_counter_that_only_history_tells_of_is_found():
     ]
 
 
-def test_days_of_appliances_are_the_sums_of_their_slots():
+@pytest.mark.parametrize(
+    ("table", "resolution", "clock"),
+    [
+        ("ApplianceHour", Resolution.HOUR, "UTC"),
+        ("ApplianceDay", Resolution.DAY, "Australia/Lord_Howe"),
+    ],
+)
+def test_hours_and_days_of_appliances_are_the_sums_of_their_slots(table, resolution, clock):
     devices = draw_devices(np.random.default_rng(7))
     site = make_site(devices, "Australia/Lord_Howe")
     store_and_compute(site, events_of(devices), history=False)
     rows = rows_of(site)
-    slots_of_days = defaultdict(list)
+    slots_of = defaultdict(list)
     for (number, start), slot in sorted(rows["ApplianceSlot"].items()):
-        day = period_start(start, Resolution.DAY, site.system.zone)
-        slots_of_days[number, day].append(slot)
-    assert rows["ApplianceDay"].keys() == slots_of_days.keys()
-    for where, slots in slots_of_days.items():
-        day = rows["ApplianceDay"][where]
+        slots_of[number, period_start(start, resolution, ZoneInfo(clock))].append(slot)
+    assert rows[table].keys() == slots_of.keys()
+    for where, slots in slots_of.items():
+        row = rows[table][where]
         for name in ("import_mwh", "export_mwh", "seen_s"):
             known = [slot[name] for slot in slots if slot[name] is not None]
-            assert day[name] == (sum(known) if known else None)
+            assert row[name] == (sum(known) if known else None)
         for name in ("soc", "stored_wh", "imported_wh", "exported_wh", "temperature_c"):
             known = [slot[name] for slot in slots if slot[name] is not None]
-            assert day[name] == (known[-1] if known else None)
-        assert day["flags"] == reduce(or_, (slot["flags"] for slot in slots))
+            assert row[name] == (known[-1] if known else None)
+        assert row["flags"] == reduce(or_, (slot["flags"] for slot in slots))
         lows = [slot["min_w"] for slot in slots if slot["min_w"] is not None]
-        assert day["min_w"] == min(lows, default=None)
+        assert row["min_w"] == min(lows, default=None)
 
 
 def test_an_interval_that_turns_out_shorter_takes_its_slots_and_days_along():
@@ -195,6 +205,8 @@ def test_an_interval_that_turns_out_shorter_takes_its_slots_and_days_along():
     assert [slot["import_mwh"] for slot in rows["SystemSlot"].values()] == [100_000]
     assert [day["import_mwh"] for day in rows["SystemDay"].values()] == [100_000]
     assert [day["import_mwh"] for day in rows["ApplianceDay"].values()] == [100_000]
+    for table in ("SystemHour", "ApplianceHour"):
+        assert [hour["import_mwh"] for hour in rows[table].values()] == [100_000]
 
 
 def test_an_appliance_is_expected_from_its_first_reading_on_however_late_that_arrives():
