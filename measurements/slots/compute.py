@@ -22,9 +22,10 @@ from measurements.slots.rollups import (
 )
 from measurements.slots.systems import Stretch, compute_systems, joined
 
-# So much at a time that a round takes about a second, however long the queue is.
+# So much at a time that a round takes less than a second and little memory, however long the queue
+# is.
 SYSTEMS_AT_MOST = 50
-ROWS_AT_MOST = 20_000
+ROWS_AT_MOST = 10_000
 # How many slots of an appliance are computed at a time, and with how many readings at most. Where
 # it is read more often than it says, they are fewer, so that a round fits in little memory.
 _SLOTS_AT_ONCE = ((960, 250_000), (96, 250_000), (4, None))
