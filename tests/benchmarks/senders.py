@@ -88,6 +88,32 @@ def senders(*, mqtt_url: str, sign_ins: Sequence[SignIn], start_ms: int) -> Iter
         process.kill()
 
 
+class OneSender:
+    """A gateway in this process, which says one thing at a time."""
+
+    def __init__(self, sign_in: SignIn) -> None:
+        self.gateway = _Gateway(sign_in, 0)
+
+    def publish(self, *, power_w: float) -> None:
+        """What its first appliance reads now; returns once that is acknowledged."""
+        part = ApplianceReadings(
+            appliance=LOCAL_IDS[0], at=[int(time.time() * 1000)], power_w=[power_w]
+        )
+        self.gateway.prepare_message([part])
+        self.gateway.send(1)
+        while self.gateway.waiting:
+            self.gateway.take_answers()
+
+
+@contextmanager
+def one_sender(*, mqtt_url: str, sign_in: SignIn) -> Iterator[OneSender]:
+    """It, signed in."""
+    at, sender = urlsplit(mqtt_url), OneSender(sign_in)
+    sender.gateway.sign_in(at.hostname, at.port)
+    with sender.gateway.socket:
+        yield sender
+
+
 def _answer(pipe: Connection) -> object:
     """What the process answers; raises what went wrong there."""
     answer = pipe.recv()
@@ -148,11 +174,8 @@ class _Gateway:
         """Make the next message."""
         ats = [self._next_ms + MINUTE_MS * number for number in range(minutes)]
         counts = [at // MINUTE_MS % 1_000_000 for at in ats]
-        message = Readings(
-            v=VERSION,
-            seq=self._seq,
-            sent_at=int(time.time() * 1000),
-            appliances=[
+        self.prepare_message(
+            [
                 ApplianceReadings(
                     appliance=local_id,
                     at=ats,
@@ -162,13 +185,18 @@ class _Gateway:
                     soc=[count % 800 / 1000 + 0.1 for count in counts],
                 )
                 for place, local_id in enumerate(LOCAL_IDS)
-            ],
+            ]
+        )
+        self._next_ms += minutes * MINUTE_MS
+
+    def prepare_message(self, parts: list[ApplianceReadings]) -> None:
+        message = Readings(
+            v=VERSION, seq=self._seq, sent_at=int(time.time() * 1000), appliances=parts
         )
         packet_id = struct.pack(">H", self._seq % 65_535 + 1)
         topic = _text(mqtt_topic(self._sign_in.serial, Channel.READINGS))
         self.prepared.append(_packet(_PUBLISH_QOS_1, topic + packet_id + encode(message)))
         self._seq += 1
-        self._next_ms += minutes * MINUTE_MS
 
     def send(self, most: int) -> int:
         """Send up to so many within the window; returns how many."""
