@@ -163,11 +163,14 @@ def appliance_slots(
     """
     if from_ms >= until_ms or from_ms % SLOT_MS or until_ms % SLOT_MS:
         raise ValueError(f"Not a span of whole slots: {from_ms} to {until_ms}")
-    return _Slots(readings, from_ms, until_ms, nominal, carry).result()
+    return Computation(readings, from_ms, until_ms, nominal, carry).result()
 
 
-class _Slots:
-    """One computation: readings cut into pieces, what each source says of them, summed by slot."""
+class Computation:
+    """One computation: readings cut into pieces, what each source says of them, summed by slot.
+
+    The arguments are those of `appliance_slots`. `measurements.tracing` tells how it came about.
+    """
 
     def __init__(self, readings, from_ms, until_ms, nominal, carry) -> None:
         self.readings, self.nominal, self.carry = readings, nominal, carry
@@ -286,23 +289,34 @@ class _Slots:
             ),
         )
 
+    def told_by(self, direction: int) -> dict[str, Bools]:
+        """By source the pieces that it is taken for: each piece by the best that tells of it."""
+        counter, power = self.counters[direction], self.power
+        told: dict[str, Bools] = {}
+        covered = np.zeros(len(self.pieces.at), np.bool_)
+        if counter is not None:
+            told["counter"] = covered = counter.covered
+        if self.intervals is not None:
+            told["interval"] = self.intervals.covered[direction] & ~covered
+            covered = covered | told["interval"]
+        if power is not None:
+            told["power"] = power.covered & ~covered
+        return told
+
     def _direction(self, direction: int) -> tuple[Amounts, Bools]:
         """The energy of one direction, and the pieces that anything tells of."""
-        pieces, counter = self.pieces, self.counters[direction]
+        pieces, told = self.pieces, self.told_by(direction)
         mwh = np.zeros(len(pieces.first), np.int64)
+        if "counter" in told:
+            mwh = mwh + self.counters[direction].mwh
+        if "interval" in told:
+            mwh = mwh + pieces.sum(np.where(told["interval"], self.intervals.mwh[direction], 0))
+        if "power" in told and told["power"].any():
+            area = pieces.sum_floats(np.where(told["power"], self.power.area(direction), 0.0))
+            mwh = mwh + np.floor(area / W_MS_PER_MWH + 0.5).astype(np.int64)
         covered = np.zeros(len(pieces.at), np.bool_)
-        if counter is not None:
-            mwh, covered = mwh + counter.mwh, counter.covered
-        if self.intervals is not None:
-            rest = self.intervals.covered[direction] & ~covered
-            mwh = mwh + pieces.sum(np.where(rest, self.intervals.mwh[direction], 0))
-            covered = covered | rest
-        if self.power is not None:
-            rest = self.power.covered & ~covered
-            if rest.any():
-                area = pieces.sum_floats(np.where(rest, self.power.area(direction), 0.0))
-                mwh = mwh + np.floor(area / W_MS_PER_MWH + 0.5).astype(np.int64)
-                covered = covered | rest
+        for pieces_told in told.values():
+            covered = covered | pieces_told
         return Amounts(mwh, pieces.any(covered)), covered
 
     def _seen(self) -> Bools:

@@ -43,7 +43,8 @@ def extract(cursor, query: str, parameters: Sequence = ()) -> Iterator[list[np.n
     ValueError. Nothing else can be done on the connection until the last row has been taken or
     the generator is closed: close it (`contextlib.closing`) in case something else goes wrong.
     """
-    with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)", parameters) as copy:
+    # Of Django's wrapper the cursor itself: the wrapper that logs queries takes no parameters here.
+    with cursor.cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT BINARY)", parameters) as copy:
         first = True
         for message in copy:
             row = memoryview(message)[_HEADER_SIZE if first else 0 :]

@@ -48,6 +48,11 @@ def kilowatt_hours(mwh: int, decimals: int = 2) -> str:
     return number(mwh / MWH_PER_KWH, decimals)
 
 
+def watt_hours(mwh: int) -> str:
+    """An energy given in mWh as a number of Wh, exact: for those who add up."""
+    return number(mwh / 1000, 3)
+
+
 def percentage(ratio: float) -> Quantity:
     """A ratio (0–1) in per cent: whole, but 0 % and 100 % only for nothing and all.
 

@@ -145,19 +145,28 @@ class CounterSource:
         )
 
 
-def _at_bounds(bounds: Ints, levels: Levels) -> tuple[Ints, Floats, Bools]:
-    """Slot by slot: mWh counted, the counter at the end, whether a settled reading lies in it."""
+def counted_at(at_ms: Ints, levels: Levels) -> tuple[Ints, Floats]:
+    """At each instant (rising) the mWh counted since the first settled reading, and the level (Wh).
+
+    Between two settled readings both are linear; before the first and after the last they stand.
+    """
     at, gain = levels.at_ms, levels.gain_mwh
-    seg = np.searchsorted(at, bounds, "right") - 1
+    seg = np.searchsorted(at, at_ms, "right") - 1
     here, there = np.maximum(seg, 0), np.minimum(seg + 1, len(at) - 1)
     pause = np.maximum(at[there] - at[here], 1)
-    share = np.clip((bounds - at[here]) / pause, 0.0, 1.0)
+    share = np.clip((at_ms - at[here]) / pause, 0.0, 1.0)
     part = np.floor(share * gain[there] + 0.5).astype(np.int64)
     part[(seg < 0) | (here == there)] = 0
     counted = np.cumsum(gain)[here] + part
     level = to_mwh(levels.level_wh)[here] + np.where(levels.kind[there] == TAKEN, part, 0)
-    before = np.searchsorted(at, bounds, "left")
-    return np.diff(counted), level[1:] / 1000, before[1:] > before[:-1]
+    return counted, level / 1000
+
+
+def _at_bounds(bounds: Ints, levels: Levels) -> tuple[Ints, Floats, Bools]:
+    """Slot by slot: mWh counted, the counter at the end, whether a settled reading lies in it."""
+    counted, level = counted_at(bounds, levels)
+    before = np.searchsorted(levels.at_ms, bounds, "left")
+    return np.diff(counted), level[1:], before[1:] > before[:-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from measurements.charts import Quality
 from measurements.formats import percent, power
+from measurements.models import Flag
 from measurements.ribbons import Statement
 
 SERIES: dict[str, str | Promise] = {
@@ -39,6 +40,33 @@ QUALITY: dict[str, str | Promise] = {
     "estimated": gettext_lazy("estimated"),
     "missing": gettext_lazy("missing"),
 }
+# What the figures of a system are called where each stands for itself.
+FIGURES: dict[str, str | Promise] = {
+    "pv": gettext_lazy("Solar production"),
+    "consumption": gettext_lazy("Total consumption"),
+    "import": gettext_lazy("From the grid"),
+    "export": gettext_lazy("Into the grid"),
+    "charge": gettext_lazy("Into the battery"),
+    "discharge": gettext_lazy("From the battery"),
+    "household": gettext_lazy("Household"),
+    "ev": gettext_lazy("Car charging"),
+    "heat_pump": gettext_lazy("Heat pump"),
+    "heater": gettext_lazy("Heater"),
+    "pv_to_load": gettext_lazy("Sun used at once"),
+    "battery_to_load": gettext_lazy("Battery used"),
+    "grid_to_load": gettext_lazy("Grid used at once"),
+    "pv_to_battery": gettext_lazy("Sun into the battery"),
+    "pv_to_grid": gettext_lazy("Sun into the grid"),
+    "grid_to_battery": gettext_lazy("Grid into the battery"),
+    "battery_to_grid": gettext_lazy("Battery into the grid"),
+    "residual": gettext_lazy("Residual"),
+    "house": gettext_lazy("Household meter"),
+}
+
+
+def flags_in_words(flags: int) -> str:
+    """What there is to know about a figure: "estimated, arrived late"; empty where nothing is."""
+    return ", ".join(str(flag.label) for flag in Flag if flags & flag)
 
 
 def flow_sentence(statement: Statement, *, is_home: bool) -> str:

@@ -46,6 +46,7 @@ from gridx.pages.routing import websocket_urlpatterns
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from inventory.operations import assign_system
+from measurements.resolutions import slot_start
 from tests.cast import Cast, make_cast
 
 SIGN_IN = "sign-in"
@@ -124,6 +125,12 @@ PAGES = [
     # Systems, with their measurements
     Line("system", SEEN),
     Line("history_file", SEEN),
+    Line("figure", SEEN),
+    Line("figure", SEEN, query="?resolution=week"),
+    Line("figure_slot", SEEN),
+    Line("appliance_energy", SEEN),
+    Line("readings", SEEN),
+    Line("readings", (404,) * 5 + (SIGN_IN,), about={"appliance_id": "other_meter"}),
     Line("fleet", SIGNED_IN),
     Line("appliance_past", SEEN),
     Line("appliance_past", (422, 422, 404, 404, 422, SIGN_IN), query="?at=yesterday"),
@@ -471,6 +478,8 @@ def things(cast: Cast, now) -> dict:
         "system_id": cast.lindenweg.pk,
         "gateway_id": cast.gateway.pk,
         "appliance_id": cast.pv.pk,
+        "name": "consumption",
+        "start": slot_start(clock.now() - timedelta(hours=1)),
         "cluster_id": cluster.pk,
         "constraint_id": limit.pk,
         "action_id": action.pk,

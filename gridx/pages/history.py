@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Max, Min
 from django.utils.translation import gettext as _
@@ -46,11 +47,15 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the table: its heading, a cell a column, and how well it was seen."""
+    """A row of the table: its heading, a cell a column, and how well it was seen.
+
+    `asked` is what an address has to ask for to show this span by itself; empty for a slot.
+    """
 
     heading: str
     cells: tuple[charts.Cell, ...]
     quality: str
+    asked: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,8 @@ class MixPart:
 class Tile:
     """One figure: `raw` is it exactly (mWh, or a ratio of 0–1), `quantity` as people read it.
 
-    `notes` stand below it, each whole on one line.
+    `notes` stand below it, each whole on one line. `figure` is what it is called where it is told
+    how it came about; empty where it is no energy.
     """
 
     key: str
@@ -77,6 +83,7 @@ class Tile:
     quantity: Quantity
     notes: tuple[str, ...] = ()
     mix: tuple[MixPart, ...] = ()
+    figure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +215,18 @@ def _lines(
             dates.span_name(shown, row.span),
             tuple(cells.get(one.key) or _cell(one, figure, hours) for one in columns),
             row.quality,
+            _asked(shown, row.span),
         )
+
+
+def _asked(shown: Shown, span: Span) -> str:
+    day = span.from_at.astimezone(shown.zone).date().isoformat()
+    match shown.zoom:
+        case Zoom.DAY:
+            return ""
+        case Zoom.YEAR:
+            return urlencode({"resolution": Zoom.MONTH.value, "date": day})
+    return urlencode({"date": day})
 
 
 def _cell(series: charts.Series, figure: Any | None, hours: float) -> charts.Cell:
@@ -257,6 +275,7 @@ def _tiles(total: Any | None, quality: charts.Quality, shown: Shown, live: Live)
             "grid",
             total.import_mwh,
             *_exported(total),
+            figure="import",
         )
     battery = _battery(total, shown, live)
     if battery is not None:
@@ -272,7 +291,9 @@ def _energy_tile(
 def _produced(total: Any) -> Tile:
     rate = total.self_consumption_rate
     notes = [] if rate is None else [_("%(share)s of it used here") % {"share": percent(rate)}]
-    return _energy_tile("produced", _("Produced"), "solar-panel-2", "sun", total.pv_mwh, *notes)
+    return _energy_tile(
+        "produced", _("Produced"), "solar-panel-2", "sun", total.pv_mwh, *notes, figure="pv"
+    )
 
 
 def _used(total: Any) -> Tile:
@@ -284,6 +305,7 @@ def _used(total: Any) -> Tile:
         total.consumption_mwh,
         *origin_parts(total),
         mix=tuple(_mix(origin_shares(total))),
+        figure="consumption",
     )
 
 
@@ -333,7 +355,13 @@ def _battery(total: Any, shown: Shown, live: Live) -> Tile | None:
     if total.charge_mwh is not None:
         notes.append(_("%(energy)s stored") % {"energy": energy(total.charge_mwh)})
     return _energy_tile(
-        "battery", _("From the battery"), "battery-3", "battery", total.discharge_mwh, *notes
+        "battery",
+        _("From the battery"),
+        "battery-3",
+        "battery",
+        total.discharge_mwh,
+        *notes,
+        figure="discharge",
     )
 
 

@@ -132,6 +132,7 @@ def _period_context(
         asked = {"resolution": zoom.value} | ({"date": day.isoformat()} if day else {})
         return f"{request.path}?{urlencode(asked)}"
 
+    asked = urlencode({"resolution": period.zoom.value, "date": period.day.isoformat()})
     asked_day = None if period.is_current and period.day == period.today else period.day
     return {
         "system": system,
@@ -141,6 +142,7 @@ def _period_context(
             "shown": period,
             "url": url(period.zoom, asked_day),
             "base_url": request.path,
+            "asked": asked,
             "choices": [
                 {"label": label, "url": url(zoom, asked_day), "current": zoom is period.zoom}
                 for zoom, label in _zoom_names().items()
@@ -151,8 +153,7 @@ def _period_context(
             "first_date": days[0] if days else None,
             "last_date": period.today,
             "nearest": _nearest(period, days, url),
-            "file_url": f"{reverse('history_file', args=[system.pk])}"
-            f"?{urlencode({'resolution': period.zoom.value, 'date': period.day.isoformat()})}",
+            "file_url": f"{reverse('history_file', args=[system.pk])}?{asked}",
             "notices": [_notice_words()[notice] for notice in period.notices],
         },
     }

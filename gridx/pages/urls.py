@@ -1,6 +1,6 @@
 """The pages that show several apps at once."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
 from gridx.pages import (
     appliance,
@@ -8,20 +8,42 @@ from gridx.pages import (
     dimmings,
     dissolving,
     fairness,
+    figures,
     fleet,
     groups,
     home,
     limiting,
     past,
     policies,
+    readings,
 )
 from gridx.pages.constraints import bulk, editor, withdrawing
+from gridx.pages.converters import FigureConverter, SlotConverter
+
+register_converter(SlotConverter, "slot")
+register_converter(FigureConverter, "figure")
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("fleet", fleet.fleet, name="fleet"),
     path("systems/<uuid:system_id>", home.system, name="system"),
     path("systems/<uuid:system_id>/history.csv", home.history_file, name="history_file"),
+    path("systems/<uuid:system_id>/figures/<figure:name>", figures.figure, name="figure"),
+    path(
+        "systems/<uuid:system_id>/figures/<figure:name>/<slot:start>",
+        figures.figure_slot,
+        name="figure_slot",
+    ),
+    path(
+        "systems/<uuid:system_id>/appliances/<uuid:appliance_id>/energy",
+        readings.appliance_energy,
+        name="appliance_energy",
+    ),
+    path(
+        "systems/<uuid:system_id>/appliances/<uuid:appliance_id>/readings/<slot:start>",
+        readings.readings,
+        name="readings",
+    ),
     path("appliances/<uuid:appliance_id>", appliance.appliance, name="appliance"),
     path("appliances/<uuid:appliance_id>/past", past.appliance_past, name="appliance_past"),
     path(

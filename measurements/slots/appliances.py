@@ -11,7 +11,7 @@ from django.db import connection
 from measurements import staging
 from measurements.amounts import Floats
 from measurements.carry import CARRY_SIZE, unpack_carry
-from measurements.energy import LATE_S, ApplianceSlots, Readings, appliance_slots
+from measurements.energy import LATE_S, ApplianceSlots, Computation, Readings, appliance_slots
 from measurements.extraction import extract
 from measurements.slots.claims import Run
 from measurements.slots.inventory import load_nominals
@@ -98,6 +98,16 @@ def compute_appliances(
         _mark_what_follows(cursor, computed, now=now)
         written = _write(cursor, computed)
     return [each.run for each in computed], written
+
+
+def computation_of(run: Run) -> Computation:
+    """How the slots of a run follow from the readings that there are; nothing is stored."""
+    nominal = load_nominals({run.of})[run.of]
+    pieces = [Piece(run)]
+    [context] = contexts = contexts_of(pieces)
+    with connection.cursor() as cursor, closing(_read(cursor, pieces, contexts, None)) as given:
+        [(_piece, _context, readings)] = given
+    return Computation(readings, run.from_ms, run.until_ms, nominal, context.carry)
 
 
 def _carry_before(run: Run, context: Context, computed: Sequence[_Computed]) -> Floats | None:

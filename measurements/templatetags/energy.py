@@ -31,6 +31,18 @@ def kwh(mwh: int | None, decimals: int = 2) -> str:
 
 
 @register.filter
+def wh(mwh: int | None) -> str:
+    """mWh as an exact number of Wh; a dash where there is no statement."""
+    return "–" if mwh is None else formats.watt_hours(mwh)
+
+
+@register.filter
+def figure_name(name: str) -> str | Promise:
+    """What a figure of a system is called."""
+    return words.FIGURES[name]
+
+
+@register.filter
 def percent(ratio: float | None) -> str:
     """A ratio of 0–1 in per cent; a dash where there is no statement."""
     return "–" if ratio is None else formats.percent(ratio)

@@ -1,0 +1,103 @@
+"""How figures came about, in words and addresses."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from gridx.pages.shown import Shown, Zoom
+from inventory.models import Appliance, System
+from measurements.derivation import Formula, Rule, Term
+from measurements.formats import MINUS
+from measurements.words import FIGURES
+
+
+def figure_url(system: System, name: str, period: Shown, *, day=None, zoom=None) -> str:
+    """The address of how a figure of the period came about, or of another day or zoom."""
+    asked = {"date": (day or period.day).isoformat()}
+    if (zoom or period.zoom) is not Zoom.DAY:
+        asked = {"resolution": (zoom or period.zoom).value} | asked
+    return f"{reverse('figure', args=[system.pk, name])}?{urlencode(asked)}"
+
+
+def figure_slot_url(system: System, name: str, start: datetime) -> str:
+    return reverse("figure_slot", args=[system.pk, name, start])
+
+
+def readings_url(system: System, appliance: Appliance, start: datetime) -> str:
+    """The address of the readings of one slot of an appliance in the system."""
+    return reverse("readings", args=[system.pk, appliance.pk, start])
+
+
+def appliance_name(appliance: Appliance, system: System) -> str:
+    """Its name; of one that is somewhere else by now only what it is, since its name is theirs."""
+    if appliance.system_id == system.pk:
+        return appliance.name
+    return appliance.get_kind_display()
+
+
+def signs(terms: Sequence[Term]) -> list[str]:
+    """The sign before each term of a sum; none before a first one that is added."""
+    return [
+        "" if not number and term.sign > 0 else "+" if term.sign > 0 else MINUS
+        for number, term in enumerate(terms)
+    ]
+
+
+def formula_words(name: str, formula: Formula) -> str:
+    """ "Total consumption = solar production + …"; empty where appliances measure it."""
+    if not formula.terms:
+        return ""
+    words = f"{FIGURES[name]} = {_sum_words(formula.terms)}"
+    if formula.least is not None:
+        words = _("%(sum)s, but not less than 0") % {"sum": words}
+    if formula.most:
+        words = _("%(sum)s, but not more than %(most)s") % {
+            "sum": words,
+            "most": _sum_words(formula.most),
+        }
+    return words
+
+
+def _sum_words(terms: Sequence[Term]) -> str:
+    parts = [
+        f"{sign} {FIGURES[term.name]}".strip()
+        for sign, term in zip(signs(terms), terms, strict=True)
+    ]
+    return " ".join(parts)
+
+
+def rule_sentence(formula: Formula, names: Sequence[str] = ()) -> str:
+    """By which rule a figure came about; `names` are those of the appliances that measured it."""
+    match formula.rule:
+        case Rule.MEASURED if len(names) == 1:
+            return _("Measured by %(name)s.") % {"name": names[0]}
+        case Rule.MEASURED:
+            return _("The sum of what was measured by %(names)s.") % {"names": ", ".join(names)}
+        case Rule.BY_HOUSE:
+            return _(
+                "The meter at the grid was not read: this follows from the household's meter, as "
+                "what the other appliances leave over for the grid."
+            )
+        case Rule.BALANCE:
+            return _(
+                "What came in, less what went out. The residual is 0 or negative: what was used, "
+                "stored or fed in beyond what any source gave, because clocks differ or a part "
+                "was not read."
+            )
+        case Rule.CONSUMERS:
+            return _(
+                "There is no meter of the grid or the household here: this is what the known "
+                "consumers used."
+            )
+        case Rule.REST:
+            return _("A total, less its other parts.")
+        case Rule.SPLIT:
+            return _(
+                "Where the energy of each source went is worked out slot by slot: the battery "
+                "feeds in only what the sun does not, and charges from the grid only what the "
+                "sun does not give."
+            )
+    raise ValueError(f"No words for {formula.rule}")

@@ -1,0 +1,447 @@
+"""How a figure of a system came about: its days, a day's slots, and who measured in a slot."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET
+
+from gridx import clock
+from gridx.pages import dates
+from gridx.pages.figure_words import (
+    appliance_name,
+    figure_slot_url,
+    figure_url,
+    formula_words,
+    readings_url,
+    rule_sentence,
+    signs,
+)
+from gridx.pages.history import read_history
+from gridx.pages.shown import Shown, Zoom, shown
+from inventory.kinds import Role
+from inventory.models import System
+from measurements import charts
+from measurements.derivation import (
+    MEASURED,
+    NAMES,
+    Formula,
+    PartOf,
+    Rule,
+    Term,
+    derived_mwh,
+    formula_of,
+    house_mwh,
+)
+from measurements.evidence import Measured, is_any_final, measured_in
+from measurements.models import Flag
+from measurements.queries import Period, Row, history_of_system
+from measurements.resolutions import SLOT, SLOT_S, Resolution, Span
+from measurements.words import FIGURES, flags_in_words
+
+# With more appliances than these a table would be too wide: each slot's page lists them all.
+_COLUMNS_AT_MOST = 5
+_METERS = frozenset({Role.GRID, Role.HOUSE})
+_IN_BALANCE = frozenset(Role) - {Role.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One slot of a figure: as stored (mWh), and as it follows from the others by `formula`."""
+
+    span: Span
+    figures: Mapping[str, int | None]
+    formula: Formula | None
+    mwh: int | None
+    derived_mwh: int | None
+    seen: float | None
+    flags: int
+
+    @property
+    def adds_up(self) -> bool:
+        return self.mwh == self.derived_mwh
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A term of a sum, or what one appliance measured (mWh), and where that comes from."""
+
+    mwh: int | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the table: its terms, its figure (mWh), how well it was seen (0–1), flags."""
+
+    heading: str
+    url: str
+    cells: tuple[Cell, ...]
+    mwh: int | None
+    seen: float | None
+    flags: str
+    adds_up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What stands in a column, and the sign that it is added with."""
+
+    sign: str
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What an appliance measured in a slot."""
+
+    name: str
+    kind: str
+    url: str
+    import_mwh: int | None
+    export_mwh: int | None
+    seen: float
+    flags: str
+
+
+# Pages -------------------------------------------------------------------------------------------
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def figure(request: HttpRequest, system_id: UUID, name: str) -> HttpResponse:
+    """A figure of the period that the address says, and what it is the sum of."""
+    system, now = visible_system(request, system_id), clock.now()
+    period = shown(
+        resolution=request.GET.get("resolution"),
+        day=request.GET.get("date"),
+        zone=system.zone,
+        now=now,
+    )
+    is_day = period.zoom is Zoom.DAY
+    context = _of_day(system, name, period) if is_day else _of_period(system, name, period, now)
+    total = context["total"]
+    context |= {
+        "system": system,
+        "name": name,
+        "period": period,
+        "title": dates.title_of(period),
+        "when": dates.when_of(period),
+        "zone": system.zone.key,
+        "home_url": _home_url(request, system, period),
+        "is_final": is_any_final(system=system, span=period.span),
+        "span_label": dates.spans_name(period),
+        "choices": [
+            (label, figure_url(system, name, period, zoom=zoom), zoom is period.zoom)
+            for zoom, label in _zoom_names()
+        ],
+        "previous": period.previous and figure_url(system, name, period, day=period.previous),
+        "next": period.next and figure_url(system, name, period, day=period.next),
+        "mwh": total and total[f"{name}_mwh"],
+        "others": [
+            (other, total[f"{other}_mwh"], figure_url(system, other, period))
+            for other in NAMES
+            if total and other != name and total[f"{other}_mwh"] is not None
+        ],
+    }
+    return render(request, "pages/figure.html", context)
+
+
+@login_required
+@never_cache
+@require_GET
+def figure_slot(request: HttpRequest, system_id: UUID, name: str, start: datetime) -> HttpResponse:
+    """One slot of a figure: its sum in numbers, and the appliances that it goes back to."""
+    system, span = visible_system(request, system_id), Span(start, start + SLOT)
+    measured = measured_in(system=system, span=span, roles=_IN_BALANCE)
+    [slot] = _slots(system, span)
+    told = _told(name, slot, measured)
+    period = day_of(system, start)
+    used = _used(name, told.formula, measured) if told.formula else measured
+    terms, most = (told.formula.terms, told.formula.most) if told.formula else ((), ())
+    context = {
+        "system": system,
+        "name": name,
+        "told": told,
+        "day_title": dates.day_name(period.first_day),
+        "day_url": figure_url(system, name, period),
+        "when": dates.span_name(period, span),
+        "zone": system.zone.key,
+        "is_final": is_any_final(system=system, span=span),
+        "sentence": told.formula
+        and rule_sentence(told.formula, [appliance_name(one.appliance, system) for one in used]),
+        "formula": told.formula and formula_words(name, told.formula),
+        "terms": _summands(system, told, terms),
+        "most": _summands(system, told, most),
+        "shares": [_share(system, one, start) for one in used],
+        "flags": flags_in_words(told.flags),
+        "previous": figure_slot_url(system, name, start - SLOT),
+        "next": figure_slot_url(system, name, start + SLOT),
+    }
+    return render(request, "pages/figure_slot.html", context)
+
+
+def _summands(system: System, told: Told, terms: Sequence[Term]) -> list[tuple]:
+    """Sign, name, value (mWh) and address of each term of a sum."""
+    start = told.span.from_at
+    return [
+        (sign, term.name, told.figures.get(term.name), _term_url(system, term, start))
+        for sign, term in zip(signs(terms), terms, strict=True)
+    ]
+
+
+def visible_system(request: HttpRequest, system_id: UUID) -> System:
+    visible = System.objects.visible_to(request.user).select_related("gateway")
+    return get_object_or_404(visible, pk=system_id)
+
+
+def day_of(system: System, at: datetime) -> Shown:
+    """The local day in which an instant lies. Raises Http404 where that is yet to come."""
+    day = at.astimezone(system.zone).date()
+    period = shown(resolution=None, day=day.isoformat(), zone=system.zone, now=clock.now())
+    if period.day != day:
+        raise Http404
+    return period
+
+
+def _home_url(request: HttpRequest, system: System, period: Shown) -> str:
+    asked = f"?resolution={period.zoom}&date={period.day.isoformat()}"
+    return reverse("system", args=[system.pk]) + asked
+
+
+def _zoom_names() -> list[tuple[Zoom, str]]:
+    return [
+        (Zoom.DAY, _("Day")),
+        (Zoom.WEEK, _("Week")),
+        (Zoom.MONTH, _("Month")),
+        (Zoom.YEAR, _("Year")),
+    ]
+
+
+# A day: its slots --------------------------------------------------------------------------------
+
+
+def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
+    roles = {MEASURED[name][0]} if name in MEASURED else set()
+    roles |= _METERS if name in ("import", "export") else set()
+    measured = measured_in(system=system, span=period.span, roles=roles)
+    slots = [_told(name, slot, measured) for slot in _slots(system, period.span)]
+    day = history_of_system(
+        system=system,
+        from_at=period.span.from_at,
+        until_at=period.span.until_at,
+        resolution=Resolution.DAY,
+    )
+    formulas = list(dict.fromkeys(slot.formula for slot in slots if slot.formula is not None))
+    terms = list(dict.fromkeys(term for one in formulas for term in one.terms))
+    is_measured = any(one.rule is Rule.MEASURED for one in formulas)
+    own = _used(name, Formula(Rule.MEASURED), measured) if is_measured else []
+    columns = own if 1 < len(own) <= _COLUMNS_AT_MOST else []
+    names = [appliance_name(one.appliance, system) for one in own]
+    known = [slot for slot in slots if slot.mwh is not None]
+    summed = sum(slot.mwh for slot in known)
+    return {
+        "total": day.total,
+        "sentences": [rule_sentence(one, names) for one in formulas],
+        "formulas": [words for one in formulas if (words := formula_words(name, one))],
+        "appliances": [
+            (appliance_name(one.appliance, system), appliance_day_url(system, one, period))
+            for one in own
+        ],
+        "columns": [
+            *(
+                Column("+" if number else "", appliance_name(one.appliance, system), "")
+                for number, one in enumerate(columns)
+            ),
+            *(
+                Column(sign, str(FIGURES[term.name]), _term_day_url(system, term, period))
+                for sign, term in zip(signs(terms), terms, strict=True)
+            ),
+        ],
+        "lines": [
+            _line(system, name, slot, period, columns, terms) for slot in slots if _has_begun(slot)
+        ],
+        "sums": [
+            *(
+                _sum(one.slots[at] and _energy(one, name, at) for at in one.slots)
+                for one in columns
+            ),
+            *(_sum(slot.figures.get(term.name) for slot in known) for term in terms),
+        ],
+        "summed": summed if known else None,
+        "slots_known": len(known),
+        "slots_all": len(slots),
+        "unlike": sum(not slot.adds_up for slot in slots),
+        "late": sum(bool(slot.flags & Flag.RECOVERED) for slot in slots),
+        "estimated": sum(bool(slot.flags & Flag.ESTIMATED) for slot in slots),
+    }
+
+
+def _has_begun(slot: Told) -> bool:
+    return slot.span.from_at < clock.now()
+
+
+def _slots(system: System, span: Span) -> Sequence[Period]:
+    return history_of_system(
+        system=system,
+        from_at=span.from_at,
+        until_at=span.until_at,
+        resolution=Resolution.QUARTER,
+    ).periods
+
+
+def _told(name: str, slot: Period, measured: Sequence[Measured]) -> Told:
+    span = Span(slot.start, slot.until)
+    if slot.figures is None:
+        return Told(span, {}, None, None, None, None, 0)
+    parts = [one.part(slot.start) for one in measured]
+    figures = _by_name(slot.figures, parts)
+    mwh = figures[name]
+    formula = None if mwh is None else formula_of(name, figures, parts)
+    seen, flags = slot.figures["seen_s"], slot.figures["flags"]
+    expected = slot.figures["expected_s"]
+    if formula is not None and formula.rule is Rule.MEASURED:
+        own = _used(name, formula, measured)
+        rows = [row for one in own if (row := one.slots.get(slot.start)) is not None]
+        seen, expected = sum(row.seen_s for row in rows), SLOT_S * len(own)
+        flags = 0
+        for row in rows:
+            flags |= row.flags
+    elapsed = min(1.0, (clock.now() - span.from_at) / SLOT)
+    return Told(
+        span,
+        figures,
+        formula,
+        mwh,
+        derived_mwh(name, figures, parts),
+        min(1.0, seen / (expected * elapsed)) if expected and elapsed > 0 else None,
+        flags,
+    )
+
+
+def _by_name(figures: Row, parts: Sequence[PartOf]) -> dict[str, int | None]:
+    """The energies by the names of `measurements.derivation`."""
+    return {name: figures[f"{name}_mwh"] for name in (*NAMES, "residual")} | {
+        "house": house_mwh(parts)
+    }
+
+
+def _used(name: str, formula: Formula, measured: Sequence[Measured]) -> list[Measured]:
+    """Those of the measured appliances that a figure goes back to."""
+    if formula.rule is Rule.MEASURED:
+        return [one for one in measured if one.role is MEASURED[name][0]]
+    return list(measured)
+
+
+def _energy(one: Measured, name: str, start: datetime) -> int | None:
+    slot = one.slots.get(start)
+    return None if slot is None else getattr(slot, MEASURED[name][1])
+
+
+def _line(
+    system: System,
+    name: str,
+    slot: Told,
+    period: Shown,
+    columns: Sequence[Measured],
+    terms: Sequence[Term],
+) -> Line:
+    start = slot.span.from_at
+    own = slot.formula.terms if slot.formula else ()
+    cells = [
+        *(
+            Cell(_energy(one, name, start), readings_url(system, one.appliance, start))
+            for one in columns
+        ),
+        *(
+            Cell(slot.figures.get(term.name), _term_url(system, term, start))
+            if term in own
+            else Cell(None, "")
+            for term in terms
+        ),
+    ]
+    return Line(
+        dates.span_name(period, slot.span),
+        figure_slot_url(system, name, start) if slot.mwh is not None else "",
+        tuple(cells),
+        slot.mwh,
+        slot.seen,
+        flags_in_words(slot.flags),
+        slot.adds_up,
+    )
+
+
+def _sum(values) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _term_url(system: System, term: Term, start: datetime) -> str:
+    return figure_slot_url(system, term.name, start) if term.name in NAMES else ""
+
+
+def _term_day_url(system: System, term: Term, period: Shown) -> str:
+    return figure_url(system, term.name, period) if term.name in NAMES else ""
+
+
+def appliance_day_url(system: System, one: Measured, period: Shown) -> str:
+    address = reverse("appliance_energy", args=[system.pk, one.appliance.pk])
+    return f"{address}?date={period.day.isoformat()}"
+
+
+def _share(system: System, one: Measured, start: datetime) -> Share:
+    slot = one.slots.get(start)
+    return Share(
+        appliance_name(one.appliance, system),
+        one.appliance.get_kind_display(),
+        readings_url(system, one.appliance, start),
+        slot and slot.import_mwh,
+        slot and slot.export_mwh,
+        slot.seen_s / SLOT_S if slot else 0.0,
+        flags_in_words(slot.flags) if slot else "",
+    )
+
+
+# A week, month or year: its days or months -------------------------------------------------------
+
+
+def _of_period(system: System, name: str, period: Shown, now: datetime) -> dict[str, Any]:
+    history = read_history(system, period, now=now)
+    zoom = Zoom.MONTH if period.zoom is Zoom.YEAR else Zoom.DAY
+    lines = []
+    for part in history.periods:
+        if part.start >= now:
+            continue
+        day = part.start.astimezone(system.zone).date()
+        figures, span = part.figures, Span(part.start, part.until)
+        lines.append(
+            Line(
+                dates.span_name(period, span),
+                figure_url(system, name, period, day=day, zoom=zoom) if figures else "",
+                (),
+                figures and figures[f"{name}_mwh"],
+                charts.seen_share(span, SimpleNamespace(**figures), now=now) if figures else 0.0,
+                flags_in_words(figures["flags"]) if figures else "",
+            )
+        )
+    return {
+        "total": history.total,
+        "lines": lines,
+        "summed": _sum(line.mwh for line in lines),
+        "sentences": [
+            _("The sum of its months.") if zoom is Zoom.MONTH else _("The sum of its days.")
+        ],
+    }

@@ -1,0 +1,161 @@
+"""What figures came from: slots of appliances and their readings, where those are still there."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q, QuerySet
+
+from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.models import Appliance, System
+from measurements.derivation import PartOf
+from measurements.energy import LATE_S
+from measurements.finality import final_spans
+from measurements.models import ApplianceDay, ApplianceSlot, DirtySlot, FinalSpan, Reading
+from measurements.resolutions import SLOT, SLOT_MS, Span, from_ms, slot_end, to_ms
+from measurements.slots.appliances import computation_of
+from measurements.slots.claims import Run
+from measurements.tracing import Trace, trace_of
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """An appliance that was measured in a system, and its slots of a span by their start."""
+
+    appliance: Appliance
+    slots: dict[datetime, ApplianceSlot]
+
+    @property
+    def role(self) -> Role:
+        return ROLES[ApplianceKind(self.appliance.kind)]
+
+    def part(self, start: datetime) -> PartOf:
+        """What it says of the slot that begins then."""
+        slot = self.slots.get(start)
+        if slot is None:
+            return PartOf(self.role, None, None)
+        return PartOf(self.role, slot.import_mwh, slot.export_mwh)
+
+
+def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[Measured]:
+    """Who of these roles was measured in a system in a span, wherever they are now.
+
+    In the order of their creation; slots after an appliance was removed are left out, because no
+    balance counts them.
+    """
+    kinds = [kind for kind, role in ROLES.items() if role in roles]
+    found: dict[int, dict[datetime, ApplianceSlot]] = {}
+    rows = ApplianceSlot.objects.filter(
+        system_key=system.key,
+        appliance_key__in=_keys_in(system, span, kinds),
+        start__gte=span.from_at,
+        start__lt=span.until_at,
+    )
+    for row in rows.defer("carry").order_by("start"):
+        found.setdefault(row.appliance_key, {})[row.start] = row
+    appliances = Appliance.objects.filter(key__in=found).order_by("created_at", "key")
+    return [
+        Measured(one, _while_there(one, found[one.key]))
+        for one in appliances.select_related("system")
+    ]
+
+
+def slots_of(*, system: System, appliance: Appliance, span: Span) -> dict[datetime, ApplianceSlot]:
+    """What an appliance measured in a system in a span, by the start of each slot."""
+    rows = ApplianceSlot.objects.filter(
+        system_key=system.key,
+        appliance_key=appliance.key,
+        start__gte=span.from_at,
+        start__lt=span.until_at,
+    )
+    return {row.start: row for row in rows.defer("carry").order_by("start")}
+
+
+def is_any_final(*, system: System, span: Span, appliance: Appliance | None = None) -> bool:
+    """Whether retention has dropped readings that slots of this span were made of."""
+    finals = FinalSpan.objects.filter(
+        system_key=system.key, from_at__lt=span.until_at, until_at__gt=span.from_at
+    )
+    if appliance is not None:
+        finals = finals.filter(appliance_key=appliance.key)
+    return finals.exists()
+
+
+def _keys_in(system: System, span: Span, kinds: Sequence[str]) -> list[int]:
+    """The keys of appliances of these kinds that the span's days have something of."""
+    days = ApplianceDay.objects.filter(
+        system_key=system.key, start__gt=span.from_at - timedelta(days=2), start__lt=span.until_at
+    )
+    keys = days.values_list("appliance_key", flat=True).distinct()
+    return list(
+        Appliance.objects.filter(key__in=list(keys), kind__in=kinds).values_list("key", flat=True)
+    )
+
+
+def _while_there(
+    appliance: Appliance, slots: dict[datetime, ApplianceSlot]
+) -> dict[datetime, ApplianceSlot]:
+    """Without those after it was removed, which no balance counts."""
+    if appliance.removed_at is None:
+        return slots
+    end = slot_end(appliance.removed_at)
+    return {start: slot for start, slot in slots.items() if start < end}
+
+
+def appliances_of(system: System) -> QuerySet[Appliance]:
+    """The appliances of a system, and every other that was ever measured in it."""
+    keys = ApplianceDay.objects.filter(system_key=system.key).values("appliance_key")
+    return Appliance.objects.filter(Q(system=system) | Q(key__in=keys)).select_related(
+        "system", "gateway"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A slot of an appliance and what it follows from.
+
+    `slot` is as stored, None where nothing is. `readings` are those in the slot and those beyond
+    that count for it, in order. `trace` is what they say now; None where the slot is final or
+    nothing was read. `is_waiting`: it is marked to be computed again.
+    """
+
+    slot: ApplianceSlot | None
+    readings: Sequence[Reading]
+    trace: Trace | None
+    is_final: bool
+    is_waiting: bool
+
+
+def evidence_of(*, system: System, appliance: Appliance, start: datetime) -> Evidence:
+    """What the slot of an appliance that begins at `start` follows from."""
+    of = {"system_key": system.key, "appliance_key": appliance.key}
+    slot = ApplianceSlot.objects.filter(**of, start=start).first()
+    [spans] = final_spans([(system.key, appliance.key, to_ms(start))])
+    is_final = bool(spans) and spans[0][0] <= to_ms(start)
+    trace = None
+    if slot is not None and not is_final:
+        run = Run(system.key, appliance.key, to_ms(start), to_ms(start) + SLOT_MS)
+        trace = trace_of(computation_of(run))
+    readings = Reading.objects.filter(**of, at__gte=start, at__lt=start + SLOT)
+    if trace is not None:
+        outside = [from_ms(ms) for ms in trace.outside_ms]
+        readings = readings | Reading.objects.filter(**of, at__in=outside)
+    return Evidence(
+        slot,
+        list(readings.order_by("at")),
+        trace,
+        is_final,
+        DirtySlot.objects.filter(**of, start=start).exists(),
+    )
+
+
+def received_at(reading: Reading) -> datetime | None:
+    """When a reading arrived, to the second; None for imported history."""
+    if reading.delay_s is None:
+        return None
+    return reading.at + timedelta(seconds=(reading.interval_s or 0) + reading.delay_s)
+
+
+def is_late(reading: Reading) -> bool:
+    """Whether it arrived so late that its slot is flagged as recovered."""
+    return reading.delay_s is not None and reading.delay_s > LATE_S

@@ -1,0 +1,316 @@
+"""From a figure to its slots, and from a slot to its readings: every step adds up."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
+from measurements.batches import Batch
+from measurements.ingest import store_readings
+from measurements.models import ApplianceSlot, DirtySlot, FinalSpan, SystemSlot
+from measurements.resolutions import to_ms
+from measurements.slots import compute_until_clean
+from tests.cast import Cast
+from tests.household import measure
+
+DAY = timedelta(days=1)
+MIDNIGHT = datetime(2026, 6, 13, 22, 0, tzinfo=UTC)  # the 14th of June in Berlin
+NOON = MIDNIGHT + timedelta(hours=12)
+
+
+@pytest.fixture
+def measured(cast: Cast, at_noon: datetime) -> Cast:
+    """Lindenweg 12 since the 14th of June, until now."""
+    measure(cast, since=MIDNIGHT, until=at_noon, now=at_noon)
+    return cast
+
+
+@pytest.fixture
+def mara(client: Client, cast: Cast) -> Client:
+    client.force_login(cast.mara)
+    return client
+
+
+def page(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def figure(client: Client, cast: Cast, name: str, asked: str = "date=2026-06-14") -> str:
+    return page(client, reverse("figure", args=[cast.lindenweg.pk, name]) + f"?{asked}")
+
+
+def readings(client: Client, cast: Cast, appliance: Appliance, start: datetime) -> str:
+    return page(client, reverse("readings", args=[cast.lindenweg.pk, appliance.pk, start]))
+
+
+def headline(html: str) -> int:
+    return int(re.search(r'id="figure">.*?<data value="(-?\d+)">', html, re.DOTALL)[1])
+
+
+def rows(html: str) -> list[int]:
+    body = re.search(r"<tbody>.*?</tbody>", html, re.DOTALL)[0]
+    return [int(value) for value in re.findall(r'<data value="(-?\d+)">', body)]
+
+
+def summed(html: str) -> int:
+    return int(re.search(r'id="summed" value="(-?\d+)"', html)[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "kwh"),
+    [
+        ("pv", 48),
+        ("consumption", 12),
+        ("household", 12),
+        ("import", 0),
+        ("export", 24),
+        ("charge", 12),
+        ("discharge", 0),
+        ("ev", 0),
+        ("pv_to_load", 12),
+        ("pv_to_grid", 24),
+        ("pv_to_battery", 12),
+        ("grid_to_battery", 0),
+    ],
+)
+def test_a_day_s_figure_is_the_sum_of_its_slots(mara: Client, measured: Cast, name, kwh):
+    html = figure(mara, measured, name)
+    assert headline(html) == summed(html) == sum(rows(html)) == kwh * 1_000_000
+    assert len(rows(html)) == 96
+    assert "add up" not in html
+    assert "being computed" not in html
+
+
+@pytest.mark.parametrize(("day", "slots"), [("2026-03-29", 92), ("2025-10-26", 100)])
+def test_a_day_has_as_many_slots_as_its_clock_has_quarters(
+    mara: Client, cast: Cast, at_noon: datetime, day: str, slots: int
+):
+    noon = datetime.fromisoformat(f"{day}T12:00:00+01:00")
+    measure(cast, since=noon - 2 * DAY, until=noon + 2 * DAY, now=at_noon)
+    html = figure(mara, cast, "pv", f"date={day}")
+    assert len(rows(html)) == slots
+    assert headline(html) == sum(rows(html)) == slots * 500_000
+
+
+def test_a_balance_says_its_terms_and_leads_to_each_of_them(mara: Client, measured: Cast):
+    html = figure(mara, measured, "consumption")
+    assert (
+        "Total consumption = Solar production + From the battery + From the grid "
+        "\N{MINUS SIGN} Into the battery \N{MINUS SIGN} Into the grid \N{MINUS SIGN} Residual"
+    ) in html
+    for term in ("pv", "discharge", "import", "charge", "export"):
+        address = reverse("figure", args=[measured.lindenweg.pk, term])
+        assert f'href="{address}?date=2026-06-14"' in html
+        slot = reverse("figure_slot", args=[measured.lindenweg.pk, term, NOON])
+        assert f'href="{slot}"' in html
+
+
+def test_what_is_measured_names_who_measured_it(mara: Client, measured: Cast):
+    html = figure(mara, measured, "pv")
+    assert "Measured by Roof." in html
+    energy = reverse("appliance_energy", args=[measured.lindenweg.pk, measured.pv.pk])
+    assert f'href="{energy}?date=2026-06-14"' in html
+
+
+def test_two_inverters_have_a_column_each(mara: Client, cast: Cast, at_noon: datetime):
+    Appliance.objects.create(
+        system=cast.lindenweg, local_id="barn", kind=ApplianceKind.PV_INVERTER, name="Barn"
+    )
+    powers = {"pv": -2000.0, "barn": -1000.0, "grid": -3000.0}
+    measure(cast, since=MIDNIGHT, until=at_noon, now=at_noon, powers_w=powers)
+    html = figure(mara, cast, "pv")
+    assert "The sum of what was measured by Roof, Barn." in html
+    assert headline(html) == sum(rows(html)) == 72_000_000
+    assert html.count(">500.000</a>") == 96
+    assert html.count(">250.000</a>") == 96
+
+
+@pytest.mark.parametrize(
+    ("resolution", "rows_", "kwh", "finer"),
+    [
+        ("week", 2, 120, "date=2026-06-15"),
+        ("month", 15, 72, "date=2026-06-15"),
+        ("year", 6, 72, "resolution=month&amp;date=2026-06-01"),
+    ],
+)
+def test_longer_figures_lead_to_their_days_and_months(
+    mara: Client, measured: Cast, resolution, rows_, kwh, finer
+):
+    asked = f"resolution={resolution}&date=2026-06-15"
+    html = figure(mara, measured, "pv", asked)
+    expected = 24 if resolution == "week" else kwh
+    assert headline(html) == summed(html) == sum(rows(html)) == expected * 1_000_000
+    assert f"{reverse('figure', args=[measured.lindenweg.pk, 'pv'])}?{finer}" in html
+
+
+def test_every_figure_of_home_leads_to_how_it_came_about(mara: Client, measured: Cast):
+    html = page(mara, "/?date=2026-06-14")
+    tiles = re.search(r'id="tiles".*?</section>', html, re.DOTALL)[0]
+    foot = re.search(r"<tfoot>.*?</tfoot>", html, re.DOTALL)[0]
+    for part, names in (
+        (tiles, ["pv", "consumption", "import", "discharge"]),
+        (foot, ["pv", "consumption", "charge", "export"]),
+    ):
+        for name in names:
+            address, value = re.search(
+                rf'<a href="([^"]*/figures/{name}\?[^"]*)"[^>]*><data value="(\d+)"', part
+            ).groups()
+            assert headline(page(mara, address.replace("&amp;", "&"))) == int(value)
+
+
+def test_the_days_of_a_week_lead_to_theirs(mara: Client, measured: Cast):
+    html = page(mara, "/?resolution=week&date=2026-06-14")
+    address = reverse("figure", args=[measured.lindenweg.pk, "pv"])
+    assert f'<a href="{address}?date=2026-06-14">48.00</a>' in html
+
+
+def test_a_slot_leads_to_its_terms_and_to_who_measured(mara: Client, measured: Cast):
+    address = reverse("figure_slot", args=[measured.lindenweg.pk, "consumption", NOON])
+    html = page(mara, address)
+    assert headline(html) == 125_000
+    assert "12:00–12:15" in html
+    for appliance in (measured.pv, measured.battery, measured.grid_meter, measured.evcs):
+        one = reverse("readings", args=[measured.lindenweg.pk, appliance.pk, NOON])
+        assert f'href="{one}"' in html
+
+
+def test_a_slot_follows_from_the_readings_shown(mara: Client, measured: Cast):
+    html = readings(mara, measured, measured.pv, NOON)
+    assert (
+        "Out: the counter went from 24,000.000\N{NO-BREAK SPACE}Wh to "
+        "24,500.000\N{NO-BREAK SPACE}Wh, which is 500.000\N{NO-BREAK SPACE}Wh."
+    ) in html
+    stored = ApplianceSlot.objects.get(appliance_key=measured.pv.key, start=NOON)
+    assert sum(rows(html.split('id="readings"')[1])) == stored.export_mwh == 500_000
+    assert "imported" in html
+
+
+def test_a_level_between_two_readings_says_which(mara: Client, measured: Cast):
+    for seconds, wh in ((-90, 48_000.0), (810, 48_450.0), (1710, 48_900.0)):
+        store_readings(
+            batch=Batch.of(
+                system_key=measured.lindenweg.key,
+                appliance_key=measured.evcs.key,
+                at_ms=[to_ms(NOON - 40 * DAY + timedelta(seconds=seconds))],
+                imported_wh=[wh],
+            ),
+            now=NOON - 40 * DAY + timedelta(hours=1),
+        )
+    compute_until_clean(now=NOON)
+    html = readings(mara, measured, measured.evcs, NOON - 40 * DAY)
+    assert (
+        "Its level at 12:00:00 lies on the line between 48,000.000\N{NO-BREAK SPACE}Wh at "
+        "11:58:30 and 48,450.000\N{NO-BREAK SPACE}Wh at 12:13:30."
+    ) in html
+    assert sum(rows(html.split('id="readings"')[1])) == 450_000
+    assert html.count('data-kind="beyond"') == 2
+    assert "arrived late" in html
+
+
+def test_what_was_not_computed_yet_is_said(mara: Client, measured: Cast, at_noon: datetime):
+    store_readings(
+        batch=Batch.of(
+            system_key=measured.lindenweg.key,
+            appliance_key=measured.pv.key,
+            at_ms=[to_ms(NOON + timedelta(minutes=5))],
+            exported_wh=[24_300.0],
+        ),
+        now=at_noon,
+    )
+    assert DirtySlot.objects.exists()
+    html = readings(mara, measured, measured.pv, NOON)
+    assert "the slot is being computed again" in html
+    compute_until_clean(now=at_noon)
+    assert "being computed again" not in readings(mara, measured, measured.pv, NOON)
+
+
+def test_a_figure_that_does_not_follow_any_more_is_said(mara: Client, measured: Cast):
+    SystemSlot.objects.filter(system_key=measured.lindenweg.key, start=NOON).update(pv_mwh=7)
+    html = figure(mara, measured, "pv")
+    assert "1 slot does not follow from what stands beside it" in html
+    assert "do not add up to this figure" in html
+
+
+def test_what_retention_dropped_is_final_and_said_at_every_step(mara: Client, measured: Cast):
+    FinalSpan.objects.create(
+        system_key=measured.lindenweg.key,
+        appliance_key=measured.pv.key,
+        from_at=MIDNIGHT,
+        until_at=MIDNIGHT + DAY,
+    )
+    slot = reverse("figure_slot", args=[measured.lindenweg.pk, "pv", NOON])
+    energy = reverse("appliance_energy", args=[measured.lindenweg.pk, measured.pv.pk])
+    for html in (
+        figure(mara, measured, "pv"),
+        page(mara, slot),
+        page(mara, f"{energy}?date=2026-06-14"),
+        readings(mara, measured, measured.pv, NOON),
+    ):
+        assert "no longer kept" in html
+    assert "no longer kept" not in readings(mara, measured, measured.battery, NOON)
+
+
+def test_an_appliance_tells_its_day(mara: Client, measured: Cast):
+    address = reverse("appliance_energy", args=[measured.lindenweg.pk, measured.pv.pk])
+    html = page(mara, f"{address}?date=2026-06-14")
+    assert "0 kWh in, 48.0 kWh out on this day." in html.replace("\N{NO-BREAK SPACE}", " ")
+    foot = re.search(r"<tfoot>.*?</tfoot>", html, re.DOTALL)[0]
+    assert re.findall(r'<data value="(\d*)">', foot) == ["0", "48000000"]
+    assert reverse("readings", args=[measured.lindenweg.pk, measured.pv.pk, NOON]) in html
+    assert f'href="{address}"' in page(mara, reverse("appliance", args=[measured.pv.pk]))
+
+
+def test_history_stays_where_it_was_measured_and_names_nobody_elsewhere(
+    mara: Client, measured: Cast
+):
+    Appliance.objects.filter(pk=measured.pv.pk).update(
+        system=measured.hafenstrasse, gateway=None, name="Jo's roof"
+    )
+    html = figure(mara, measured, "pv")
+    assert headline(html) == 48_000_000
+    assert "Jo" not in html
+    assert "Measured by Solar inverter." in html
+    html = readings(mara, measured, measured.pv, NOON)
+    assert "500.000" in html
+    assert "Jo" not in html
+
+
+@pytest.mark.parametrize("person", ["schmidt", "south_admin"])
+def test_another_one_s_figures_are_not_found(client: Client, measured: Cast, person: str):
+    client.force_login(getattr(measured, person))
+    for name, *arguments in (
+        ("figure", "pv"),
+        ("figure_slot", "pv", NOON),
+        ("appliance_energy", measured.pv.pk),
+        ("readings", measured.pv.pk, NOON),
+    ):
+        address = reverse(name, args=[measured.lindenweg.pk, *arguments])
+        assert client.get(address).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "rest", ["nonsense", "pv/20260614T1007Z", "pv/20261314T1000Z", "pv/20990614T1000Z"]
+)
+def test_what_there_is_not_is_not_found(mara: Client, measured: Cast, rest: str):
+    assert mara.get(f"/systems/{measured.lindenweg.pk}/figures/{rest}").status_code == 404
+
+
+def test_a_slot_without_a_statement_says_so(mara: Client, measured: Cast):
+    start = MIDNIGHT - DAY
+    address = reverse("figure_slot", args=[measured.lindenweg.pk, "pv", start])
+    assert "Nothing is known of this figure in this slot." in page(mara, address)
+    assert "Nothing is known of this slot." in readings(mara, measured, measured.pv, start)
+    assert "Nothing was measured." not in figure(mara, measured, "pv")
+
+
+def test_a_day_costs_few_queries(mara: Client, measured: Cast, django_assert_max_num_queries):
+    with django_assert_max_num_queries(13):
+        figure(mara, measured, "import")
+    with django_assert_max_num_queries(16):
+        readings(mara, measured, measured.pv, NOON)
