@@ -11,7 +11,14 @@ from inventory.models import Appliance, System
 from measurements.derivation import PartOf
 from measurements.energy import LATE_S
 from measurements.finality import final_spans
-from measurements.models import ApplianceDay, ApplianceSlot, DirtySlot, FinalSpan, Reading
+from measurements.models import (
+    ApplianceDay,
+    ApplianceSlot,
+    DayChange,
+    DirtySlot,
+    FinalSpan,
+    Reading,
+)
 from measurements.resolutions import SLOT, SLOT_MS, Span, from_ms, slot_end, to_ms
 from measurements.slots.appliances import computation_of
 from measurements.slots.claims import Run
@@ -100,6 +107,17 @@ def _while_there(
         return slots
     end = slot_end(appliance.removed_at)
     return {start: slot for start, slot in slots.items() if start < end}
+
+
+def changes_of(*, system: System, span: Span, name: str) -> list[DayChange]:
+    """The receipts of the days of a span in which this figure changed, the latest first."""
+    rows = DayChange.objects.filter(
+        system_key=system.key,
+        start__gte=span.from_at,
+        start__lt=span.until_at,
+        changes__has_key=name,
+    )
+    return list(rows.order_by("-changed_at", "-id"))
 
 
 def appliances_of(system: System) -> QuerySet[Appliance]:

@@ -19,7 +19,7 @@ from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance
 from measurements.batches import COLUMNS, INTERVAL_QUANTITIES, QUANTITIES, Batch
 from measurements.finality import final_rows
-from measurements.models import DeclaredInterval
+from measurements.models import Cause, DeclaredInterval
 from measurements.partitions import prepare_weeks
 from measurements.plausibility import (
     REASONS,
@@ -223,6 +223,7 @@ def _statement(names: tuple[str, ...], history: bool) -> str:
         length = merged.get("interval_s", "r.interval_s")
         delay = f"GREATEST(EXCLUDED.delay_s + {brought} - COALESCE({length}, 0), 0)"
     columns = [*_IDENTITY, *names, *([] if history else ["delay_s"])]
+    cause = int(Cause.IMPORT if history else Cause.READINGS)
     touched = _INTERVAL_SLOTS if "interval_s" in names else _SLOTS
     returned = ", ".join([*_IDENTITY, *(name for name in names if name == "interval_s")])
     return f"""
@@ -236,8 +237,9 @@ def _statement(names: tuple[str, ...], history: bool) -> str:
             IS DISTINCT FROM ({", ".join(merged.values())})
         RETURNING {returned}
     ), marked AS (
-        INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)
-        SELECT DISTINCT system_key, appliance_key, start, %s::timestamptz FROM ({touched}) AS t
+        INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
+        SELECT DISTINCT system_key, appliance_key, start, %s::timestamptz, {cause}
+        FROM ({touched}) AS t
         RETURNING 1
     ), claimable AS (
         INSERT INTO measurements_systemclaim (system_key)

@@ -18,6 +18,15 @@ class Flag(models.IntegerChoices):
     IMPLAUSIBLE = 8, _("implausible reading held back")
 
 
+class Cause(models.IntegerChoices):
+    """Why slots are computed again; bits, joined by OR."""
+
+    READINGS = 1, _("readings arrived late or were corrected")
+    IMPORT = 2, _("recorded history was imported")
+    REBUILD = 4, _("it was computed anew from its readings")
+    FOLLOWING = 8, _("a counter's earlier readings changed")
+
+
 class Quantities(models.Model):
     """What a gateway reads of one appliance at one instant; null where it was not read."""
 
@@ -101,6 +110,7 @@ class DirtySlot(models.Model):
     appliance_key = models.IntegerField()
     start = models.DateTimeField()
     marked_at = models.DateTimeField()
+    cause = models.SmallIntegerField(default=Cause.READINGS, db_default=Cause.READINGS)
 
     class Meta:
         verbose_name = _("slot to compute")
@@ -280,6 +290,26 @@ class SystemDay(Figures):
     class Meta:
         verbose_name = _("day of a system")
         verbose_name_plural = _("days of systems")
+
+
+class DayChange(models.Model):
+    """The receipt of a change: a local day of a system that was over has other figures now.
+
+    `changes` says of each figure that changed (as in `measurements.derivation.NAMES`) what it was
+    and what it is, in mWh: {"pv": [before, after]}; None where there was no statement.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    system_key = models.IntegerField()
+    start = models.DateTimeField()
+    changed_at = models.DateTimeField()
+    causes = models.SmallIntegerField()
+    changes = models.JSONField()
+
+    class Meta:
+        verbose_name = _("change of a day")
+        verbose_name_plural = _("changes of days")
+        indexes = [models.Index(fields=["system_key", "start"], name="day_change")]
 
 
 class SystemMonth(Figures):

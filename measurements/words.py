@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from measurements.charts import Quality
 from measurements.formats import percent, power
-from measurements.models import Flag
+from measurements.models import Cause, Flag
 from measurements.ribbons import Statement
 
 SERIES: dict[str, str | Promise] = {
@@ -67,6 +67,11 @@ FIGURES: dict[str, str | Promise] = {
 def flags_in_words(flags: int) -> str:
     """What there is to know about a figure: "estimated, arrived late"; empty where nothing is."""
     return ", ".join(str(flag.label) for flag in Flag if flags & flag)
+
+
+def causes_in_words(causes: int) -> str:
+    """Why a figure changed: "readings arrived late or were corrected"."""
+    return ", ".join(str(cause.label) for cause in Cause if causes & cause)
 
 
 def flow_sentence(statement: Statement, *, is_home: bool) -> str:

@@ -1,17 +1,20 @@
 """How figures came about, in words and addresses."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from gridx.pages import dates
 from gridx.pages.shown import Shown, Zoom
 from inventory.models import Appliance, System
 from measurements.derivation import Formula, Rule, Term
 from measurements.formats import MINUS
-from measurements.words import FIGURES
+from measurements.models import DayChange
+from measurements.words import FIGURES, causes_in_words
 
 
 def figure_url(system: System, name: str, period: Shown, *, day=None, zoom=None) -> str:
@@ -36,6 +39,35 @@ def appliance_name(appliance: Appliance, system: System) -> str:
     if appliance.system_id == system.pk:
         return appliance.name
     return appliance.get_kind_display()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A receipt: which day changed when, from what to what (mWh), and why."""
+
+    day: str
+    when: str
+    before: int | None
+    after: int | None
+    why: str
+
+    @property
+    def by(self) -> int:
+        """By how much; what there was no statement of counts as nothing."""
+        return (self.after or 0) - (self.before or 0)
+
+
+def change_of(receipt: DayChange, name: str, system: System) -> Change:
+    """What a receipt says of one figure."""
+    before, after = receipt.changes[name]
+    changed = receipt.changed_at.astimezone(system.zone)
+    return Change(
+        dates.day_name(receipt.start.astimezone(system.zone).date()),
+        f"{dates.day_name(changed.date())}, {changed:%H:%M}",
+        before,
+        after,
+        causes_in_words(receipt.causes),
+    )
 
 
 def signs(terms: Sequence[Term]) -> list[str]:

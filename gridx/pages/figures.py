@@ -20,6 +20,7 @@ from gridx import clock
 from gridx.pages import dates
 from gridx.pages.figure_words import (
     appliance_name,
+    change_of,
     figure_slot_url,
     figure_url,
     formula_words,
@@ -43,7 +44,7 @@ from measurements.derivation import (
     formula_of,
     house_mwh,
 )
-from measurements.evidence import Measured, is_any_final, measured_in
+from measurements.evidence import Measured, changes_of, is_any_final, measured_in
 from measurements.models import Flag
 from measurements.queries import Period, Row, history_of_system
 from measurements.resolutions import SLOT, SLOT_S, Resolution, Span
@@ -51,6 +52,7 @@ from measurements.words import FIGURES, flags_in_words
 
 # With more appliances than these a table would be too wide: each slot's page lists them all.
 _COLUMNS_AT_MOST = 5
+_CHANGES_AT_MOST = 20
 _METERS = frozenset({Role.GRID, Role.HOUSE})
 _IN_BALANCE = frozenset(Role) - {Role.NONE}
 
@@ -151,6 +153,10 @@ def figure(request: HttpRequest, system_id: UUID, name: str) -> HttpResponse:
         "previous": period.previous and figure_url(system, name, period, day=period.previous),
         "next": period.next and figure_url(system, name, period, day=period.next),
         "mwh": total and total[f"{name}_mwh"],
+        "changes": [
+            change_of(row, name, system)
+            for row in changes_of(system=system, span=period.span, name=name)[:_CHANGES_AT_MOST]
+        ],
         "others": [
             (other, total[f"{other}_mwh"], figure_url(system, other, period))
             for other in NAMES

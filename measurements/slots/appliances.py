@@ -13,6 +13,7 @@ from measurements.amounts import Floats
 from measurements.carry import CARRY_SIZE, unpack_carry
 from measurements.energy import LATE_S, ApplianceSlots, Computation, Readings, appliance_slots
 from measurements.extraction import extract
+from measurements.models import Cause
 from measurements.slots.claims import Run
 from measurements.slots.inventory import load_nominals
 from measurements.slots.runs import (
@@ -216,8 +217,8 @@ SELECT (SELECT carry FROM measurements_applianceslot AS slot
 FROM {_ENDS} AS run ORDER BY number
 """  # noqa: S608 - put together from this module's own names
 _MARK_FOLLOWING = f"""
-INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)
-SELECT system_key, appliance_key, following.start, %s
+INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
+SELECT system_key, appliance_key, following.start, %s, {int(Cause.FOLLOWING)}
 FROM {_ENDS} AS run CROSS JOIN LATERAL (
     SELECT start FROM measurements_applianceslot AS slot
     WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key

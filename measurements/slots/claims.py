@@ -29,10 +29,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Runs to compute, in the order of their keys and of time; `rows` were in the queue."""
+    """Runs to compute, in the order of their keys and of time; `rows` were in the queue.
+
+    `causes` are why, by system: bits of `measurements.models.Cause`.
+    """
 
     runs: list[Run]
     rows: int
+    causes: dict[int, int]
 
 
 def claim_slots(*, systems_at_most: int, rows_at_most: int, system_key: int | None = None) -> Claim:
@@ -46,17 +50,19 @@ def claim_slots(*, systems_at_most: int, rows_at_most: int, system_key: int | No
     """
     runs: list[Run] = []
     rows, systems, at_once = 0, set(), 1
+    causes: dict[int, int] = {}
     while rows < rows_at_most and len(systems) < systems_at_most:
         wanted = min(at_once, systems_at_most - len(systems))
         locked = _lock_systems(wanted, besides=systems, only=system_key)
         if not locked:
             break
-        found, taken = _take(locked, rows_at_most - rows)
+        found, taken, why = _take(locked, rows_at_most - rows)
         runs += found
+        causes |= why
         rows += taken
         systems.update(locked)
         at_once *= 2
-    return Claim(sorted(runs, key=lambda run: (run.of, run.from_ms)), rows)
+    return Claim(sorted(runs, key=lambda run: (run.of, run.from_ms)), rows, causes)
 
 
 # Hops from one system in the queue to the next, and only as far as is asked for.
@@ -112,7 +118,8 @@ WITH taken AS (
         ) AS oldest
         LIMIT %(at_most)s
     ))
-    RETURNING system_key, appliance_key, (extract(epoch FROM start) * 1000)::bigint AS ms
+    RETURNING system_key, appliance_key, cause,
+        (extract(epoch FROM start) * 1000)::bigint AS ms
 ), steps AS (
     SELECT *, ms - lag(ms) OVER w > {_JOIN_SLOTS * SLOT_MS} AS is_far
     FROM taken WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
@@ -120,14 +127,18 @@ WITH taken AS (
     SELECT *, count(*) FILTER (WHERE is_far) OVER w AS run
     FROM steps WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
 )
-SELECT system_key, appliance_key, min(ms), max(ms) + {SLOT_MS}, count(*)
+SELECT system_key, appliance_key, min(ms), max(ms) + {SLOT_MS}, bit_or(cause), count(*)
 FROM numbered GROUP BY system_key, appliance_key, run
 """  # noqa: S608 - put together from this module's own numbers
 
 
-def _take(systems: list[int], at_most: int) -> tuple[list[Run], int]:
-    """The oldest slots of these systems as runs, and how many rows they were in the queue."""
+def _take(systems: list[int], at_most: int) -> tuple[list[Run], int, dict[int, int]]:
+    """The oldest slots of these systems as runs, how many rows they were, and why, by system."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {"systems": systems, "at_most": at_most})
         found = cursor.fetchall()
-    return [Run(*columns) for *columns, _count in found], sum(row[-1] for row in found)
+    causes: dict[int, int] = {}
+    for system_key, *_rest, cause, _count in found:
+        causes[system_key] = causes.get(system_key, 0) | cause
+    runs = [Run(*columns) for *columns, _cause, _count in found]
+    return runs, sum(row[-1] for row in found), causes

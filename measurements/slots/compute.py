@@ -12,6 +12,7 @@ from measurements.slots.appliances import TooManyReadings, compute_appliances
 from measurements.slots.claims import claim_slots
 from measurements.slots.inventory import load_zones
 from measurements.slots.members import load_membership
+from measurements.slots.receipts import figures_of_days, leave_receipts
 from measurements.slots.rollups import (
     APPLIANCE_DAYS,
     APPLIANCE_HOURS,
@@ -91,7 +92,10 @@ def _compute(
     changed += [Stretch(*span) for span in membership.differences(before)]
     computed, system_slots = compute_systems(changed, membership)
     roll_up(SYSTEM_HOURS, _hours_of(computed))
-    roll_up(SYSTEM_DAYS, _periods_of(computed, Resolution.DAY, zones))
+    days = _periods_of(computed, Resolution.DAY, zones)
+    figures_before = figures_of_days(days, now=now)
+    roll_up(SYSTEM_DAYS, days)
+    leave_receipts(figures_before, figures_of_days(days, now=now), causes=claim.causes, now=now)
     roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
     return Computed(claim.rows, appliance_slots, system_slots)
 

@@ -5,14 +5,15 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from inventory.models import System
+from measurements.models import Cause
 
 # So much is marked in one transaction; those who store meanwhile do not wait for it.
 _MARKED_AT_ONCE = timedelta(days=7)
 
 # Slots that are there, and those that readings lie in.
-_MARK = """
-INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at)
-SELECT system_key, appliance_key, start, %(now)s FROM (
+_MARK = f"""
+INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
+SELECT system_key, appliance_key, start, %(now)s, {int(Cause.REBUILD)} FROM (
     SELECT system_key, appliance_key, start FROM measurements_applianceslot
     WHERE system_key = %(system)s AND start >= %(from)s AND start < %(until)s
     UNION
@@ -20,7 +21,7 @@ SELECT system_key, appliance_key, start, %(now)s FROM (
     FROM measurements_reading
     WHERE system_key = %(system)s AND at >= %(from)s AND at < %(until)s
 ) AS slots
-"""
+"""  # noqa: S608 - a number of our own
 _CLAIMABLE = "INSERT INTO measurements_systemclaim VALUES (%s) ON CONFLICT DO NOTHING"
 
 

@@ -213,6 +213,28 @@ def test_a_level_between_two_readings_says_which(mara: Client, measured: Cast):
     assert "arrived late" in html
 
 
+def test_a_late_change_is_told_with_by_how_much_and_why(
+    mara: Client, measured: Cast, at_noon: datetime
+):
+    assert "What changed afterwards" not in figure(mara, measured, "pv")
+    store_readings(
+        batch=Batch.of(
+            system_key=measured.lindenweg.key,
+            appliance_key=measured.pv.key,
+            at_ms=[to_ms(MIDNIGHT - timedelta(minutes=30))],
+            exported_wh=[0.0],
+            power_w=[-1000.0],
+        ),
+        now=at_noon,
+    )
+    compute_until_clean(now=at_noon)
+    html = figure(mara, measured, "pv", "date=2026-06-13")
+    assert "readings arrived late or were corrected" in html
+    assert "Saturday, 13 June 2026: from – to " in html
+    assert 'id="changes"' in figure(mara, measured, "pv", "resolution=month&date=2026-06-13")
+    assert 'id="changes"' not in figure(mara, measured, "pv")
+
+
 def test_what_was_not_computed_yet_is_said(mara: Client, measured: Cast, at_noon: datetime):
     store_readings(
         batch=Batch.of(
@@ -310,7 +332,7 @@ def test_a_slot_without_a_statement_says_so(mara: Client, measured: Cast):
 
 
 def test_a_day_costs_few_queries(mara: Client, measured: Cast, django_assert_max_num_queries):
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(14):
         figure(mara, measured, "import")
     with django_assert_max_num_queries(16):
         readings(mara, measured, measured.pv, NOON)
