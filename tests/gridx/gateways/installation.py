@@ -86,7 +86,7 @@ class Installation:
         """A link, once it lets gateways in."""
         said = self.log().count("Gateways are let in")
         link = self.start("manage.py", "run_link", log=self._log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.log().count("Gateways are let in") == said:
             assert link.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
