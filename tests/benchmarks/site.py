@@ -24,7 +24,8 @@ from tests.browser.conftest import CHROMIUMS, FLAGS
 LINK = ["manage.py", "run_link"]
 SCHEDULER = ["manage.py", "run_scheduler"]
 WORKER = ["-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"]
-WORKER += ["--schedule", os.devnull, "--without-gossip", "--without-mingle"]
+# Beat remembers nothing: it would put a file of its own in place of whatever it is given.
+WORKER += ["--scheduler", "celery.beat:Scheduler", "--without-gossip", "--without-mingle"]
 
 
 @contextmanager
