@@ -115,7 +115,7 @@ def store_and_compute(site: Site, events: list[Event], *, history: bool) -> None
     compute_until_clean(now=NOW)
 
 
-_TABLES = (
+TABLES = (
     ApplianceSlot,
     ApplianceHour,
     ApplianceDay,
@@ -130,7 +130,7 @@ def rows_of(site: Site) -> dict[str, dict]:
     """Everything that was computed for a site, by table, without its keys."""
     numbers = {key: number for number, key in enumerate(site.keys)}
     found: dict[str, dict] = {}
-    for model in _TABLES:
+    for model in TABLES:
         rows = model.objects.filter(system_key=site.system.key).order_by("start").values()
         found[model.__name__] = table = {}
         for row in rows:

@@ -2,7 +2,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from threading import Event
 from typing import Any
@@ -24,6 +24,7 @@ from gridx.gateways.running import run_link
 from gridx.gateways.topics import MQTT_STREAM, Channel, mqtt_topic, parse_topic
 from inventory.operations import rotate_secret
 from tests.cast import Cast, make_cast
+from tests.gridx.gateways.installation import Installation
 
 
 class Box:
@@ -102,6 +103,13 @@ class RunningLink:
     async def end(self) -> None:
         self._stop.set()
         await asyncio.wait_for(self._task, 60)
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """Servers beside those of the other tests, to be killed; making them takes long."""
+    with Installation() as installation:
+        yield installation
 
 
 async def until(condition: Callable[[], Any], *, within_s: float = 60.0) -> Any:

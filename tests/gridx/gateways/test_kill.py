@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -32,12 +32,6 @@ print(json.dumps(list(Gateway.objects.values_list(
     "serial", "last_sequence", "missing_messages", "refused_readings"
 ))))
 """
-
-
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
-    with Installation() as installation:
-        yield installation
 
 
 async def until(condition: Callable[[], bool], *, within_s: float, about: Installation) -> None:
