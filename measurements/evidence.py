@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
@@ -19,10 +20,20 @@ from measurements.models import (
     FinalSpan,
     Reading,
 )
+from measurements.numbers import fetch
 from measurements.resolutions import SLOT, SLOT_MS, Span, from_ms, slot_end, to_ms
 from measurements.slots.appliances import computation_of
 from measurements.slots.claims import Run
 from measurements.tracing import Trace, trace_of
+
+
+class SlotOf(NamedTuple):
+    """What was measured of an appliance in a slot; as in `ApplianceSlot`."""
+
+    import_mwh: int | None
+    export_mwh: int | None
+    seen_s: int
+    flags: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +41,8 @@ class Measured:
     """An appliance that was measured in a system, and its slots of a span by their start."""
 
     appliance: Appliance
-    slots: dict[datetime, ApplianceSlot]
-
-    @property
-    def role(self) -> Role:
-        return ROLES[ApplianceKind(self.appliance.kind)]
+    role: Role
+    slots: dict[datetime, SlotOf]
 
     def part(self, start: datetime) -> PartOf:
         """What it says of the slot that begins then."""
@@ -44,6 +52,15 @@ class Measured:
         return PartOf(self.role, slot.import_mwh, slot.export_mwh)
 
 
+_SLOTS = """
+SELECT appliance_key, (extract(epoch FROM start) * 1000)::bigint,
+    import_mwh, export_mwh, seen_s, flags
+FROM measurements_applianceslot
+WHERE system_key = %s AND appliance_key = ANY(%s::int[]) AND start >= %s AND start < %s
+ORDER BY start
+"""
+
+
 def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[Measured]:
     """Who of these roles was measured in a system in a span, wherever they are now.
 
@@ -51,18 +68,17 @@ def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[
     balance counts them.
     """
     kinds = [kind for kind, role in ROLES.items() if role in roles]
-    found: dict[int, dict[datetime, ApplianceSlot]] = {}
-    rows = ApplianceSlot.objects.filter(
-        system_key=system.key,
-        appliance_key__in=_keys_in(system, span, kinds),
-        start__gte=span.from_at,
-        start__lt=span.until_at,
-    )
-    for row in rows.defer("carry").order_by("start"):
-        found.setdefault(row.appliance_key, {})[row.start] = row
+    found: dict[int, dict[datetime, SlotOf]] = {}
+    # A site may have hundreds of appliances: each start is made an instant once, not row by row.
+    instants: dict[int, datetime] = {}
+    keys = _keys_in(system, span, kinds)
+    for key, ms, *slot in fetch(_SLOTS, [system.key, keys, span.from_at, span.until_at]):
+        if (start := instants.get(ms)) is None:
+            start = instants[ms] = from_ms(ms)
+        found.setdefault(key, {})[start] = SlotOf(*slot)
     appliances = Appliance.objects.filter(key__in=found).order_by("created_at", "key")
     return [
-        Measured(one, _while_there(one, found[one.key]))
+        Measured(one, ROLES[ApplianceKind(one.kind)], _while_there(one, found[one.key]))
         for one in appliances.select_related("system")
     ]
 
@@ -99,9 +115,7 @@ def _keys_in(system: System, span: Span, kinds: Sequence[str]) -> list[int]:
     )
 
 
-def _while_there(
-    appliance: Appliance, slots: dict[datetime, ApplianceSlot]
-) -> dict[datetime, ApplianceSlot]:
+def _while_there(appliance: Appliance, slots: dict[datetime, SlotOf]) -> dict[datetime, SlotOf]:
     """Without those after it was removed, which no balance counts."""
     if appliance.removed_at is None:
         return slots

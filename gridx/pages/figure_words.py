@@ -12,9 +12,12 @@ from gridx.pages import dates
 from gridx.pages.shown import Shown, Zoom
 from inventory.models import Appliance, System
 from measurements.derivation import Formula, Rule, Term
-from measurements.formats import MINUS
+from measurements.formats import MINUS, number
 from measurements.models import DayChange
 from measurements.words import FIGURES, causes_in_words
+
+# More appliances than these are counted, not named.
+NAMED_AT_MOST = 12
 
 
 def figure_url(system: System, name: str, period: Shown, *, day=None, zoom=None) -> str:
@@ -73,8 +76,8 @@ def change_of(receipt: DayChange, name: str, system: System) -> Change:
 def signs(terms: Sequence[Term]) -> list[str]:
     """The sign before each term of a sum; none before a first one that is added."""
     return [
-        "" if not number and term.sign > 0 else "+" if term.sign > 0 else MINUS
-        for number, term in enumerate(terms)
+        "" if not place and term.sign > 0 else "+" if term.sign > 0 else MINUS
+        for place, term in enumerate(terms)
     ]
 
 
@@ -106,6 +109,8 @@ def rule_sentence(formula: Formula, names: Sequence[str] = ()) -> str:
     match formula.rule:
         case Rule.MEASURED if len(names) == 1:
             return _("Measured by %(name)s.") % {"name": names[0]}
+        case Rule.MEASURED if len(names) > NAMED_AT_MOST:
+            return _("The sum of what %(n)s appliances measured.") % {"n": number(len(names), 0)}
         case Rule.MEASURED:
             return _("The sum of what was measured by %(names)s.") % {"names": ", ".join(names)}
         case Rule.BY_HOUSE:

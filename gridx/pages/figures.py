@@ -19,6 +19,7 @@ from django.views.decorators.http import require_GET
 from gridx import clock
 from gridx.pages import dates
 from gridx.pages.figure_words import (
+    NAMED_AT_MOST,
     appliance_name,
     change_of,
     figure_slot_url,
@@ -210,8 +211,7 @@ def _summands(system: System, told: Told, terms: Sequence[Term]) -> list[tuple]:
 
 
 def visible_system(request: HttpRequest, system_id: UUID) -> System:
-    visible = System.objects.visible_to(request.user).select_related("gateway")
-    return get_object_or_404(visible, pk=system_id)
+    return get_object_or_404(System.objects.visible_to(request.user), pk=system_id)
 
 
 def day_of(system: System, at: datetime) -> Shown:
@@ -265,7 +265,7 @@ def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
         "formulas": [words for one in formulas if (words := formula_words(name, one))],
         "appliances": [
             (appliance_name(one.appliance, system), appliance_day_url(system, one, period))
-            for one in own
+            for one in own[:NAMED_AT_MOST]
         ],
         "columns": [
             *(
@@ -278,7 +278,9 @@ def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
             ),
         ],
         "lines": [
-            _line(system, name, slot, period, columns, terms) for slot in slots if _has_begun(slot)
+            _line(system, name, slot, period, columns, terms)
+            for slot in slots
+            if slot.span.from_at < clock.now()
         ],
         "sums": [
             *(
@@ -294,10 +296,6 @@ def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
         "late": sum(bool(slot.flags & Flag.RECOVERED) for slot in slots),
         "estimated": sum(bool(slot.flags & Flag.ESTIMATED) for slot in slots),
     }
-
-
-def _has_begun(slot: Told) -> bool:
-    return slot.span.from_at < clock.now()
 
 
 def _slots(system: System, span: Span) -> Sequence[Period]:

@@ -131,6 +131,26 @@ def test_two_inverters_have_a_column_each(mara: Client, cast: Cast, at_noon: dat
     assert html.count(">250.000</a>") == 96
 
 
+def test_many_inverters_are_counted_and_each_slot_lists_them(
+    mara: Client, cast: Cast, at_noon: datetime
+):
+    powers = {"grid": -13_000.0}
+    for number in range(13):
+        powers[f"row {number}"] = -1000.0
+        Appliance.objects.create(
+            system=cast.lindenweg,
+            local_id=f"row {number}",
+            kind=ApplianceKind.PV_INVERTER,
+            name=f"Row {number}",
+        )
+    measure(cast, since=MIDNIGHT, until=MIDNIGHT + DAY, now=at_noon, powers_w=powers)
+    html = figure(mara, cast, "pv")
+    assert "The sum of what 13 appliances measured." in html
+    assert headline(html) == sum(rows(html)) == 312_000_000
+    slot = page(mara, reverse("figure_slot", args=[cast.lindenweg.pk, "pv", NOON]))
+    assert all(f">Row {number}</a>" in slot for number in range(13))
+
+
 @pytest.mark.parametrize(
     ("resolution", "rows_", "kwh", "finer"),
     [
