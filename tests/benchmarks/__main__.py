@@ -43,8 +43,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="how much data; 1 takes ~30 s")
     parser.add_argument("--days", type=float, help="how much, in days of readings; 30 are scale 1")
     parser.add_argument("--minutes", type=float, help="how long `link` watches its memory")
+    parser.add_argument("--parts", nargs="+", help="what `scale` measures, in its order")
     options = parser.parse_args(arguments)
-    further = {} if options.minutes is None else {"minutes": options.minutes}
+    further = {"link": {"minutes": options.minutes}, "scale": {"parts": options.parts}}
     scale = options.scale if options.days is None else options.days / 30
     known = summaries()
     if unknown := set(options.names) - known.keys():
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
             print(f"{name:12} {summary}")
         return 0
     for name in options.names:
-        extra = further if name == "link" else {}
+        extra = {key: value for key, value in further.get(name, {}).items() if value}
         with benchmark_ground():
             figures = import_module(f"tests.benchmarks.{name}").measure(scale=scale, **extra)
         print(json.dumps({"benchmark": name, "scale": round(scale, 3), **figures}, indent=2))

@@ -73,9 +73,9 @@ def measure(*, scale: float) -> dict:
 
 def _measure(systems: int, days: int, scale: float) -> dict:
     account = fill(systems=systems, days=days, until=UNTIL, now=clock.now())
-    _person(account)
+    make_reader(account)
     with override_settings(ROOT_URLCONF=__name__):
-        call = _caller()
+        call = caller()
         addresses = _addresses(days)
         runs = {name: lambda at=at: call(next(at)) for name, at in addresses.items()}
         pool = SystemPool.objects.get()
@@ -173,7 +173,7 @@ def _percentiles(times: list[float], all_times: dict[str, list[float]]) -> dict[
     return figures
 
 
-def _caller() -> Callable[[str], bytes]:
+def caller() -> Callable[[str], bytes]:
     """A function that asks the project's WSGI application, signed in, and reads the answer."""
 
     def call(address: str, body: bytes = b"", **extra: str) -> bytes:
@@ -219,7 +219,7 @@ def _size(run: Callable[[], bytes]) -> dict[str, int]:
     return {"bytes": len(content), "queries": len(queries)}
 
 
-def _person(account: Account) -> None:
+def make_reader(account: Account) -> None:
     user, _made = User.objects.get_or_create(email=EMAIL, account=account, role=Role.VIEWER)
     user.set_password(PASSWORD)
     user.save()

@@ -83,7 +83,7 @@ def measure(*, scale: float, minutes: float = 1.0) -> dict:
     database = bare_readings_per_s()
     rates, memory = {}, {}
     for sync, messages in MESSAGES.items():
-        with _place(sync, fleet) as place:
+        with signed_in(sync, fleet) as place:
             counts = [max(GATEWAYS, round(count * scale)) for count in messages]
             rates[sync] = _rates(place, *counts, database)
             rates[sync]["sync_interval"] = SYNCS[sync]
@@ -107,7 +107,7 @@ def measure(*, scale: float, minutes: float = 1.0) -> dict:
 
 
 @contextmanager
-def _place(sync: str, fleet: list[SignIn]) -> Iterator[Place]:
+def signed_in(sync: str, fleet: list[SignIn]) -> Iterator[Place]:
     start_ms = to_ms(clock.now() - _BACK[sync]) // MINUTE_MS * MINUTE_MS
     with broker(sync) as at:
         environ = environ_of(at)
@@ -124,7 +124,7 @@ def _rates(place: Place, linked: int, bare: int, database: float) -> dict:
     """Readings a second, the medians of rounds in turns; so many messages for each."""
     rounds = []
     for number in range(ROUNDS):
-        sides = {"link": lambda: _through_link(place, linked), "bare": lambda: _bare(place, bare)}
+        sides = {"link": lambda: through_link(place, linked), "bare": lambda: _bare(place, bare)}
         found = {"syncs_per_s": syncs_per_s(_SYNCING_S), "load": round(os.getloadavg()[0], 1)}
         for side in sorted(sides, reverse=number % 2 == 1):
             found[side] = round(sides[side]())
@@ -149,7 +149,7 @@ def _bare(place: Place, messages: int) -> float:
         return messages * READINGS_A_MESSAGE / place.send()
 
 
-def _through_link(place: Place, messages: int) -> float:
+def through_link(place: Place, messages: int) -> float:
     with processes({"link": LINK}, place.environ):
         place.prepare(_WARMING_UP)
         place.send()

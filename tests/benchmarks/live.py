@@ -74,14 +74,14 @@ def latencies(user: User, fleet: list[SignIn], *, values: int, every_s: float = 
             with senders(mqtt_url=at.mqtt_url, sign_ins=others, start_ms=begun) as crowd:
                 a_second = len(others) / every_s
                 takes_s = _SETTLING_S + values * APART_S + 2
-                crowd.prepare(round(takes_s * a_second), minutes=1)
+                crowd.prepare(max(1, round(takes_s * a_second)), minutes=1)
                 crowd.begin(a_second=a_second)
                 published, seen = _watch(page, at, watched, appliance, values)
                 crowd.wait()
     took_ms = sorted(_appeared(watts, seen, sent) - sent for watts, sent in published)
     return {
         "p50_ms": round(median(took_ms)),
-        "p95_ms": round(quantiles(took_ms, n=20)[-1]),
+        "p95_ms": round(quantiles(took_ms, n=20, method="inclusive")[-1]),
         "most_ms": round(took_ms[-1]),
     }
 
