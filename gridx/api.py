@@ -17,6 +17,7 @@ from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
 from measurements import api as measurements
+from measurements import export_api as exports
 from measurements import raw_api as raw
 
 urlpatterns = [
@@ -63,6 +64,11 @@ urlpatterns = [
         "systems/<uuid:system_id>/historical",
         measurements.SystemHistorical.as_view(),
         name="api_system_historical",
+    ),
+    path(
+        "systems/<uuid:system_id>/export",
+        exports.SystemExport.as_view(),
+        name="api_system_export",
     ),
     path(
         "systems/<uuid:system_id>/flexibilities",
@@ -148,6 +154,11 @@ urlpatterns = [
         name="api_ev_configuration",
     ),
     path(
+        "appliances/<uuid:appliance_id>/export",
+        exports.ApplianceExport.as_view(),
+        name="api_appliance_export",
+    ),
+    path(
         "appliances/<uuid:appliance_id>/flexibility",
         flexibility.ApplianceFlexibility.as_view(),
         name="api_flexibility",
@@ -190,6 +201,11 @@ urlpatterns = [
         name="api_cluster_historical",
     ),
     path(
+        "clusters/<uuid:cluster_id>/export",
+        exports.ClusterExport.as_view(),
+        name="api_cluster_export",
+    ),
+    path(
         "clusters/<uuid:cluster_id>/flexibilities",
         flexibility.ClusterFlexibilityList.as_view(),
         name="api_cluster_flexibilities",
@@ -230,6 +246,11 @@ urlpatterns = [
         "systempools/<uuid:pool_id>/historical",
         measurements.PoolHistorical.as_view(),
         name="api_pool_historical",
+    ),
+    path(
+        "systempools/<uuid:pool_id>/export",
+        exports.PoolExport.as_view(),
+        name="api_pool_export",
     ),
     path(
         "systempools/<uuid:pool_id>/flexibility",

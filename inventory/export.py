@@ -4,12 +4,16 @@ import csv
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Case, QuerySet, Value, When
+from django.http import HttpRequest, StreamingHttpResponse
 
 from inventory.queries import GATEWAY_STATES, Section
+
+Part = TypeVar("Part")
 
 # Spreadsheets take what begins so for a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -113,14 +117,27 @@ def inventory_csv(rows: QuerySet, section: Section) -> Iterator[str]:
         yield writer.writerow([cell(value) for value in row])
 
 
-async def in_parts(lines: Iterator[str], *, size: int = 500) -> AsyncIterator[str]:
+def in_parts(lines: Iterator[str], *, size: int = 500) -> AsyncIterator[str]:
     """The same lines for an ASGI server, some at a time, so that none waits for the last one."""
+    return one_by_one(iter(lambda: "".join(islice(lines, size)), ""))
 
-    def take() -> str:
-        return "".join(islice(lines, size))
 
-    while part := await sync_to_async(take)():
+async def one_by_one(parts: Iterator[Part]) -> AsyncIterator[Part]:
+    """The same parts for an ASGI server, which would first take all of a plain iterator's."""
+    done = object()
+    while (part := await sync_to_async(next)(parts, done)) is not done:
         yield part
+
+
+def streamed(
+    request: HttpRequest, parts: Iterator[bytes], name: str, *, content_type: str
+) -> StreamingHttpResponse:
+    """A file to keep under this name, sent while it is made."""
+    return StreamingHttpResponse(
+        one_by_one(parts) if isinstance(request, ASGIRequest) else parts,
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 def cell(value: Any) -> Any:

@@ -184,7 +184,7 @@ def past_of_pool(
 
     Systems of that time zone are summed from their days and months, others from their hours where
     the pool's spans are made of those, else from their slots.
-    `columns` are those of the energies that are wanted.
+    `columns` are those of the energies that are wanted, and of `seen_s`, `expected_s`, `flags`.
     """
     spans = periods(from_at, until_at, resolution, pool.zone)
     members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
@@ -232,6 +232,8 @@ _SEEN = """(
             AND start >= %(from_at)s AND start < %(until_at)s AND seen_s > 0
     )
 )"""
+_SUM = "sum({0})::bigint"
+_TOGETHER = {"flags": "bit_or({0})"}
 _SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
 
 
@@ -254,12 +256,10 @@ def _pool_query(
 ) -> str:
     """The sums of systems in the pool's time zone (near) and in others (far), from these tables;
     None where there are no such systems."""
-    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in columns)
-    as_it_is = {"columns": f"start, seen_s, {', '.join(columns)}", "grouped": ""}
-    by_span = {
-        "columns": f"{_SPAN} AS start, sum(seen_s) AS seen_s, {sums}",
-        "grouped": "GROUP BY system_key, 1",
-    }
+    needed = dict.fromkeys(["seen_s", *columns])
+    sums = ", ".join(f"{_TOGETHER.get(name, _SUM).format(name)} AS {name}" for name in needed)
+    as_it_is = {"columns": f"start, {', '.join(needed)}", "grouped": ""}
+    by_span = {"columns": f"{_SPAN} AS start, {sums}", "grouped": "GROUP BY system_key, 1"}
     parts = [
         {"keys": keys, "table": table._meta.db_table}
         | (as_it_is if _ROW_OF.get(resolution) is table else by_span)

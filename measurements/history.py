@@ -15,7 +15,7 @@ from uuid import UUID
 import numpy as np
 from django.db.models import Model
 
-from inventory.models import System
+from inventory.models import Appliance, System
 from measurements.amounts import Bools, Floats, Ints
 from measurements.figures import COLUMNS, Figures, last_floats, sum_figures
 from measurements.models import (
@@ -78,8 +78,9 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DevicePast:
-    """One appliance: for the spans `known` (their indexes) the columns of `DEVICE_COLUMNS`, NaN
-    where absent: energies in mWh, `soc` in 0–1 and counters in Wh at the span's end."""
+    """One appliance: for the spans `known` (their indexes) the columns of `DEVICE_COLUMNS` (or of
+    `APPLIANCE_COLUMNS`), NaN where absent: energies in mWh, `soc` in 0–1 and counters in Wh at the
+    span's end."""
 
     appliance: Measured
     known: Ints
@@ -103,6 +104,7 @@ class Past:
 DEVICE_ENERGIES = ("import_mwh", "export_mwh")
 DEVICE_LEVELS = ("soc", "stored_wh", "temperature_c", "imported_wh")
 DEVICE_COLUMNS = (*DEVICE_ENERGIES, *DEVICE_LEVELS)
+APPLIANCE_COLUMNS = (*DEVICE_COLUMNS, "exported_wh", "min_w", "max_w", "seen_s", "flags")
 
 
 def past_of_system(
@@ -146,6 +148,29 @@ def past_of_system(
             if len(columns[0])
         ],
     )
+
+
+def past_of_appliance(
+    *, appliance: Appliance, from_at: datetime, until_at: datetime, resolution: Resolution
+) -> DevicePast:
+    """What flowed in an appliance while it was in the system where it is now, span by span (those
+    of `periods`), in the system's time zone: the columns of `APPLIANCE_COLUMNS`."""
+    system = appliance.system
+    spans = periods(from_at, until_at, resolution, system.zone)
+    measured = Measured(appliance.key, appliance.pk, appliance.kind, appliance.capacity_wh)
+    sent = None
+    if spans:
+        ((sent,),) = fetch(
+            _appliance_history(appliance_table(resolution, spans)),
+            {
+                "system": system.key,
+                "appliance": appliance.key,
+                "from_at": spans[0].from_at,
+                "until_at": spans[-1].until_at,
+            },
+        )
+    starts, *columns = columns_of(sent, 1 + len(APPLIANCE_COLUMNS))
+    return device_of(measured, starts, columns, bounds_of(spans), names=APPLIANCE_COLUMNS)
 
 
 def past_of(spans: Sequence[Span], starts: Floats, figures: Figures) -> Past:
@@ -220,6 +245,16 @@ def _history(table: type[Model], columns: tuple[str, ...], *, with_appliances: b
     )
 
 
+@cache
+def _appliance_history(table: type[Model]) -> str:
+    return f"""
+        SELECT {numbers([START, *APPLIANCE_COLUMNS], order="start")}
+        FROM {table._meta.db_table}
+        WHERE system_key = %(system)s AND appliance_key = %(appliance)s
+            AND start >= %(from_at)s AND start < %(until_at)s
+    """  # noqa: S608 - names of our own
+
+
 def groups(starts: Floats, bounds: Floats) -> tuple[Ints, Ints]:
     """The first row of each span that has rows, and which span it is; rows in order of time."""
     which = np.searchsorted(bounds, starts, side="right") - 1
@@ -228,14 +263,21 @@ def groups(starts: Floats, bounds: Floats) -> tuple[Ints, Ints]:
 
 
 def device_of(
-    appliance: Measured, starts: Floats, columns: Sequence[Floats], bounds: Floats
+    appliance: Measured,
+    starts: Floats,
+    columns: Sequence[Floats],
+    bounds: Floats,
+    *,
+    names: Sequence[str] = DEVICE_COLUMNS,
 ) -> DevicePast:
-    """The past of one appliance, of whose rows the columns are those of `DEVICE_COLUMNS`."""
+    """The past of one appliance, of whose rows the columns are those of these names."""
     firsts, known = groups(starts, bounds)
-    by_name = dict(zip(DEVICE_COLUMNS, columns, strict=True))
+    by_name = dict(zip(names, columns, strict=True))
     if len(firsts) < len(starts):
-        summed = {name: _sum(by_name[name], firsts) for name in DEVICE_ENERGIES}
-        by_name = summed | {name: last_floats(by_name[name], firsts) for name in DEVICE_LEVELS}
+        by_name = {
+            name: _TOGETHER.get(name, last_floats)(column, firsts)
+            for name, column in by_name.items()
+        }
     return DevicePast(appliance, known, by_name)
 
 
@@ -244,3 +286,17 @@ def _sum(column: Floats, firsts: Ints) -> Floats:
     present: Bools = ~np.isnan(column)
     sums = np.add.reduceat(np.where(present, column, 0), firsts)
     return np.where(np.logical_or.reduceat(present, firsts), sums, np.nan)
+
+
+def _union(column: Floats, firsts: Ints) -> Floats:
+    """The flags of groups of rows."""
+    return np.bitwise_or.reduceat(column.astype(np.int64), firsts).astype(np.float64)
+
+
+# What groups of rows are together; of all else the last one holds.
+_TOGETHER = {
+    **dict.fromkeys((*DEVICE_ENERGIES, "seen_s"), _sum),
+    "min_w": np.fmin.reduceat,
+    "max_w": np.fmax.reduceat,
+    "flags": _union,
+}

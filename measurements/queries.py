@@ -1,19 +1,20 @@
-"""Reads of live values and of history; they never scan raw readings."""
+"""Reads of live values and of history, which never scan raw readings; and of those themselves."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, System
 from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import past_of_system
-from measurements.models import LatestReading
+from measurements.models import LatestReading, Reading
 from measurements.numbers import fetch
-from measurements.resolutions import Resolution, slot_start
+from measurements.resolutions import Resolution, Span, slot_start
 
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
 STALE_INTERVALS = 3
@@ -203,7 +204,7 @@ def counting_slots(history: History, *, system: System, now: datetime) -> Histor
     what is missing: a slot of which nothing is known has no row, and so expects nothing.
     """
     known = [period for period in history.periods if period.figures is not None]
-    counts = _count_slots(system, known, now)
+    counts = count_slots(system, [(one.start, one.until) for one in known], now=now)
     figures = {
         one.start: {**one.figures, **count} for one, count in zip(known, counts, strict=True)
     }
@@ -213,8 +214,13 @@ def counting_slots(history: History, *, system: System, now: datetime) -> Histor
     )
 
 
-def _count_slots(system: System, spans: Sequence[Period], now: datetime) -> list[dict[str, int]]:
-    """Read from the index alone, so that a year costs little however wide its rows are."""
+def count_slots(
+    system: System, spans: Sequence[tuple[datetime, datetime]], *, now: datetime
+) -> list[dict[str, int]]:
+    """How many slots there are in each span (`slots`), and how many that are over (`slots_over`).
+
+    Read from the index alone, so that a year costs little however wide its rows are.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -230,8 +236,18 @@ def _count_slots(system: System, spans: Sequence[Period], now: datetime) -> list
             [
                 slot_start(now),
                 system.key,
-                [span.start for span in spans],
-                [span.until for span in spans],
+                [from_at for from_at, _until_at in spans],
+                [until_at for _from_at, until_at in spans],
             ],
         )
         return [{"slots": slots, "slots_over": over} for ((slots, over),) in cursor]
+
+
+def stored_readings(appliance: Appliance, span: Span) -> QuerySet[Reading]:
+    """What was read of an appliance in the system where it is now, in order of time."""
+    return Reading.objects.filter(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        at__gte=span.from_at,
+        at__lt=span.until_at,
+    ).order_by("at")

@@ -15,7 +15,7 @@ from accounts.wire import ErrorSerializer
 from inventory.api import ApplianceScope
 from inventory.models import Appliance
 from measurements.intervals import RAW_LIMIT, check_raw_length, parse_interval
-from measurements.models import Reading
+from measurements.queries import stored_readings
 from measurements.raw_schema import RawSerializer
 from measurements.raw_wire import COLUMNS, raw_to_wire
 from measurements.resolutions import Span
@@ -61,17 +61,7 @@ class ApplianceMeasurements(RawScope):
 
 def raw_readings(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:
     """The readings of an appliance in its system, as the wire tells them, in order of time."""
-    rows = (
-        Reading.objects.filter(
-            system_key=appliance.system.key,
-            appliance_key=appliance.key,
-            at__gte=span.from_at,
-            at__lt=span.until_at,
-        )
-        .order_by("at")
-        .values(*COLUMNS)
-    )
-    for raw in rows.iterator(chunk_size=AT_ONCE):
+    for raw in stored_readings(appliance, span).values(*COLUMNS).iterator(chunk_size=AT_ONCE):
         yield raw_to_wire(appliance.kind, appliance.capacity_wh, raw)
 
 

@@ -47,7 +47,7 @@ _OUTWARD = frozenset(
 )
 
 
-def _power_w(raw: Raw) -> float | None:
+def power_w_of(raw: Raw) -> float | None:
     """The power, or of a reading that tells an interval's energies their mean."""
     if raw["power_w"] is not None or raw["interval_s"] is None:
         return raw["power_w"]
@@ -67,18 +67,18 @@ def _ws(value: float | None) -> int | None:
 
 def _meter(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
     return {
-        "sumActivePower": _milli(_power_w(raw)),
+        "sumActivePower": _milli(power_w_of(raw)),
         "sumActivePowerReadingPositive": _ws(raw["imported_wh"]),
         "sumActivePowerReadingNegative": _ws(raw["exported_wh"]),
     } | _currents(raw, "l{}Current")
 
 
 def _inverter(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
-    return {"acActivePower": _milli(_power_w(raw), -1)} | _currents(raw, "l{}ACCurrent")
+    return {"acActivePower": _milli(power_w_of(raw), -1)} | _currents(raw, "l{}ACCurrent")
 
 
 def _battery(raw: Raw, capacity_wh: float | None) -> dict[str, Any]:
-    power = _milli(_power_w(raw))
+    power = _milli(power_w_of(raw))
     told = {
         "measuredAt": raw["at"],
         "capacity": capacity_wh and round(capacity_wh),
@@ -95,7 +95,7 @@ def _battery(raw: Raw, capacity_wh: float | None) -> dict[str, Any]:
 def _station(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
     plug = raw["plug_state"]
     return {
-        "realPower": _milli(_power_w(raw)),
+        "realPower": _milli(power_w_of(raw)),
         "stateOfCharge": None if raw["soc"] is None else raw["soc"] * 100,
         "plugState": PLUG_STATES.get(plug),
         "pluggedIn": None if plug in (None, Plug.FAULT) else plug != Plug.UNPLUGGED,
@@ -104,7 +104,7 @@ def _station(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
 
 def _heat_pump(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
     return {
-        "power": _milli(_power_w(raw)),
+        "power": _milli(power_w_of(raw)),
         "operationStatus": "UNKNOWN",
         "readyState": "UNKNOWN",
         "controlledTemperature": raw["temperature_c"],
@@ -113,7 +113,7 @@ def _heat_pump(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
 
 def _heater(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
     return {
-        "power": _milli(_power_w(raw)),
+        "power": _milli(power_w_of(raw)),
         "readingPositive": _ws(raw["imported_wh"]),
         "outflowTemperature": raw["temperature_c"],
     }

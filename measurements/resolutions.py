@@ -115,12 +115,13 @@ def periods(
     The first begins at or before `from_at`, the last ends at or after `until_at`. Empty when
     `until_at` is not after `from_at`.
     """
-    return list(_periods(from_at, _aware(until_at), resolution, zone))
+    return list(each_period(from_at, _aware(until_at), resolution, zone))
 
 
-def _periods(
+def each_period(
     from_at: datetime, until_at: datetime, resolution: Resolution, zone: ZoneInfo
 ) -> Iterator[Span]:
+    """The same one by one, for however many."""
     if _aware(from_at) >= until_at:
         return
     start = period_start(from_at, resolution, zone)

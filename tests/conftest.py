@@ -35,6 +35,7 @@ LONG = {
     "tests/gridx/pages/test_home.py",
     "tests/gridx/services/test_processes.py",
     "tests/inventory/test_pages.py",
+    "tests/measurements/test_export.py",
     "tests/measurements/test_importing.py",
     "tests/measurements/test_queries.py",
     "tests/measurements/test_slots_workers.py",

@@ -61,6 +61,7 @@ MANAGED = (403, 200, 404, 404, 403, SIGN_IN)
 ACTED = (403, 302, 404, 404, 403, SIGN_IN)
 NAMED = (200, 200, 404, 404, 403, SIGN_IN)
 CONSTRAINED = (302, 302, 404, 404, 403, SIGN_IN)
+POOL_SEEN = (404, 200, 404, 404, 200, SIGN_IN)
 SIGNED_IN = (200, 200, 200, 200, 200, SIGN_IN)
 PUBLIC = (200, 200, 200, 200, 200, 200)
 
@@ -87,6 +88,7 @@ class Line:
 
 
 CAR = {"appliance_id": "evcs"}
+A_FILE = "?first=2026-06-14&last=2026-06-15&resolution=1d&format=csv"
 
 PAGES = [
     Line("sign_in", (302, 302, 302, 302, 302, 200)),
@@ -124,13 +126,21 @@ PAGES = [
     Line("user_invite_again", ACTED, "post"),
     # Systems, with their measurements
     Line("system", SEEN),
-    Line("history_file", SEEN),
     Line("figure", SEEN),
     Line("figure", SEEN, query="?resolution=week"),
     Line("figure_slot", SEEN),
     Line("appliance_energy", SEEN),
     Line("readings", SEEN),
     Line("readings", (404,) * 5 + (SIGN_IN,), about={"appliance_id": "other_meter"}),
+    Line("system_export", SEEN),
+    Line("system_export", SEEN, query=A_FILE),
+    Line("system_export", (422, 422, 404, 404, 422, SIGN_IN), query="?format=xls"),
+    Line("cluster_export", SEEN),
+    Line("cluster_export", SEEN, query=A_FILE),
+    Line("pool_export", POOL_SEEN),
+    Line("pool_export", POOL_SEEN, query=A_FILE),
+    Line("appliance_export", SEEN),
+    Line("appliance_export", SEEN, query=A_FILE),
     Line("fleet", SIGNED_IN),
     Line("appliance_past", SEEN),
     Line("appliance_past", (422, 422, 404, 404, 422, SIGN_IN), query="?at=yesterday"),
@@ -257,6 +267,8 @@ API = [
     Line("api_system", API_SEEN),
     Line("api_system_live", API_SEEN),
     Line("api_system_historical", API_SEEN, query=A_DAY),
+    Line("api_appliance_export", API_SEEN, query=A_DAY),
+    Line("api_system_export", API_SEEN, query=A_DAY),
     Line("api_gateways", API_SIGNED_IN),
     Line("api_gateway", API_SEEN),
     Line("api_appliances", API_SEEN),
@@ -364,6 +376,7 @@ API = [
     Line("api_cluster_member", API_GROUPED, "delete"),
     Line("api_cluster_live", API_SEEN),
     Line("api_cluster_historical", API_SEEN, query=A_DAY),
+    Line("api_cluster_export", API_SEEN, query=A_DAY),
     Line("api_cluster_flexibilities", API_SEEN),
     Line("api_cluster_flexibility", API_SEEN),
     Line("api_cluster_constraints", API_SEEN),
@@ -388,6 +401,7 @@ API = [
     Line("api_pool_systems", (404, 422, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
     Line("api_pool_live", API_POOL_SEEN),
     Line("api_pool_historical", API_POOL_SEEN, query=A_DAY),
+    Line("api_pool_export", API_POOL_SEEN, query=A_DAY),
     Line("api_pool_flexibility", API_POOL_SEEN),
     Line("api_pool_constraints", API_POOL_SEEN),
     Line("api_pool_constraints", (404, 201, 404, 404, FORBIDDEN, FORBIDDEN), "post", data=LIMIT),

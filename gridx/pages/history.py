@@ -1,4 +1,4 @@
-"""A period's figures: the context of the tiles, the chart, its table and its file.
+"""A period's figures: the context of the tiles, the chart and its table.
 
 All of them are made of one read, so that a figure is the same wherever it stands.
 """
@@ -19,7 +19,6 @@ from gridx.pages.summary import origin_parts, origin_shares, summary
 from inventory.kinds import ApplianceKind
 from inventory.models import System
 from measurements import charts
-from measurements.figures import COLUMNS
 from measurements.formats import Quantity, energy, number, percent, percentage
 from measurements.models import SystemDay
 from measurements.queries import History, Live, counting_slots, history_of_system
@@ -147,34 +146,6 @@ def period_figures(history: History, shown: Shown, live: Live, *, now: datetime)
         quality=quality,
         quality_sentence=quality_sentence(quality),
     )
-
-
-def figures_csv(history: History, shown: Shown, *, now: datetime) -> Iterator[list[str]]:
-    """The rows of the file: local instants with their offset, energies in Wh, exact to the mWh.
-
-    `seen` is which share of the span was measured until now; empty where nothing could be.
-    """
-    names = [name for name in COLUMNS if name not in ("seen_s", "expected_s", "flags")]
-    yield ["from", "until", *(name.replace("_mwh", "_wh") for name in names), "seen"]
-    for period in history.periods:
-        if period.figures is None:
-            continue
-        row = period.figures
-        seen = charts.seen_share(Span(period.start, period.until), _of(row), now=now)
-        yield [
-            *(at.astimezone(shown.zone).isoformat() for at in (period.start, period.until)),
-            *(_plain(name, row[name]) for name in names),
-            f"{seen:.4f}" if row["expected_s"] else "",
-        ]
-
-
-def _plain(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    if name.endswith("_mwh"):
-        sign, whole = "-" if value < 0 else "", abs(value)
-        return f"{sign}{whole // 1000}.{whole % 1000:03}"
-    return f"{value:g}" if name == "soc" else f"{value:.3f}"
 
 
 def _of(row: Any | None) -> SimpleNamespace | None:

@@ -1,8 +1,6 @@
 """Home: one system, now and over time; for who sees several, the way to each of them."""
 
-import csv
 from datetime import datetime
-from io import StringIO
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +23,7 @@ from gridx import clock
 from gridx.pages.appliance import emitter_or_none
 from gridx.pages.charging_words import policy_url
 from gridx.pages.fragments import figures_mark, live_context
-from gridx.pages.history import figures_csv, measured_days, period_figures, read_history
+from gridx.pages.history import measured_days, period_figures, read_history
 from gridx.pages.navigation import show_in_navigation
 from gridx.pages.shown import Notice, Shown, Zoom, shown
 from gridx.pages.systems import lines_of
@@ -57,24 +55,6 @@ def home(request: HttpRequest) -> HttpResponse:
 def system(request: HttpRequest, system_id: UUID) -> HttpResponse:
     """The same page for one of the systems in sight."""
     return _show(request, _visible(request, system_id))
-
-
-@login_required
-@never_cache
-@gzip_page
-@require_GET
-def history_file(request: HttpRequest, system_id: UUID) -> HttpResponse:
-    """The figures of the period that the address says, as CSV."""
-    found = _visible(request, system_id)
-    now = clock.now()
-    period = _shown(request, found, now)
-    content = StringIO()
-    history = read_history(found, period, now=now)
-    csv.writer(content).writerows(figures_csv(history, period, now=now))
-    response = HttpResponse(content.getvalue(), content_type="text/csv; charset=utf-8")
-    name = f"gridx-{period.zoom}-{period.first_day:%Y-%m-%d}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
 
 
 def _visible(request: HttpRequest, system_id: UUID) -> System:
@@ -153,10 +133,20 @@ def _period_context(
             "first_date": days[0] if days else None,
             "last_date": period.today,
             "nearest": _nearest(period, days, url),
-            "file_url": f"{reverse('history_file', args=[system.pk])}?{asked}",
+            "export_url": _export_url(system, period),
             "notices": [_notice_words()[notice] for notice in period.notices],
         },
     }
+
+
+def _export_url(system: System, period: Shown) -> str:
+    """The way to the export, which suggests what is shown."""
+    suggested = {
+        "first": period.first_day.isoformat(),
+        "last": min(period.last_day, period.today).isoformat(),
+        "resolution": period.parts.value,
+    }
+    return f"{reverse('system_export', args=[system.pk])}?{urlencode(suggested)}"
 
 
 def _nearest(period: Shown, days, url) -> dict[str, Any] | None:

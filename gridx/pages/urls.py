@@ -7,6 +7,7 @@ from gridx.pages import (
     car,
     dimmings,
     dissolving,
+    exports,
     fairness,
     figures,
     fleet,
@@ -27,7 +28,6 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("fleet", fleet.fleet, name="fleet"),
     path("systems/<uuid:system_id>", home.system, name="system"),
-    path("systems/<uuid:system_id>/history.csv", home.history_file, name="history_file"),
     path("systems/<uuid:system_id>/figures/<figure:name>", figures.figure, name="figure"),
     path(
         "systems/<uuid:system_id>/figures/<figure:name>/<slot:start>",
@@ -43,6 +43,12 @@ urlpatterns = [
         "systems/<uuid:system_id>/appliances/<uuid:appliance_id>/readings/<slot:start>",
         readings.readings,
         name="readings",
+    ),
+    path("systems/<uuid:system_id>/export", exports.system_export, name="system_export"),
+    path("clusters/<uuid:cluster_id>/export", exports.cluster_export, name="cluster_export"),
+    path("pools/<uuid:pool_id>/export", exports.pool_export, name="pool_export"),
+    path(
+        "appliances/<uuid:appliance_id>/export", exports.appliance_export, name="appliance_export"
     ),
     path("appliances/<uuid:appliance_id>", appliance.appliance, name="appliance"),
     path("appliances/<uuid:appliance_id>/past", past.appliance_past, name="appliance_past"),

@@ -32,6 +32,8 @@ OF_ONE = {
     "api_system": {"system_id": "lindenweg"},
     "api_system_live": {"system_id": "lindenweg"},
     "api_system_historical": {"system_id": "lindenweg"},
+    "api_system_export": {"system_id": "lindenweg"},
+    "api_appliance_export": {"appliance_id": "battery"},
     "api_gateway": {"gateway_id": "gateway"},
     "api_appliances": {"gateway_id": "gateway"},
     "api_appliance": {"gateway_id": "gateway", "appliance_id": "battery"},
@@ -50,6 +52,8 @@ OF_ONE = {
 }
 OF_INTERVAL = {
     "api_system_historical",
+    "api_system_export",
+    "api_appliance_export",
     "api_appliance_measurements",
     "api_combined_measurements",
     "api_energy_management",
@@ -81,6 +85,7 @@ OF_THINGS = {
     "api_cluster_member",
     "api_cluster_live",
     "api_cluster_historical",
+    "api_cluster_export",
     "api_cluster_flexibilities",
     "api_cluster_flexibility",
     "api_cluster_constraints",
@@ -88,6 +93,7 @@ OF_THINGS = {
     "api_pool_systems",
     "api_pool_live",
     "api_pool_historical",
+    "api_pool_export",
     "api_pool_flexibility",
     "api_pool_constraints",
 }

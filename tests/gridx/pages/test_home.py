@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 
 import brotli
@@ -70,7 +71,7 @@ def test_another_ones_system_is_not_found(client: Client, measured: Cast, person
     client.force_login(getattr(measured, person))
     for path in (
         f"/systems/{measured.lindenweg.pk}",
-        reverse("history_file", args=[measured.lindenweg.pk]),
+        reverse("system_export", args=[measured.lindenweg.pk]),
     ):
         assert client.get(path).status_code == 404
 
@@ -81,7 +82,7 @@ def test_another_ones_system_is_not_found(client: Client, measured: Cast, person
 def test_who_sees_the_system_sees_its_page(client: Client, measured: Cast, person: str):
     client.force_login(getattr(measured, person))
     assert "Lindenweg 12" in page(client, f"/systems/{measured.lindenweg.pk}")
-    assert client.get(reverse("history_file", args=[measured.lindenweg.pk])).status_code == 200
+    assert client.get(reverse("system_export", args=[measured.lindenweg.pk])).status_code == 200
 
 
 def test_a_resident_gets_their_home(mara: Client, measured: Cast):
@@ -310,16 +311,10 @@ def test_what_is_pushed_speaks_to_the_same_reader_as_the_page(measured: Cast, at
         assert words in render_live(measured.lindenweg, user=person, mark="", now=at_noon)
 
 
-def test_the_file_has_the_rows_of_the_table(mara: Client, measured: Cast):
-    response = mara.get(
-        reverse("history_file", args=[measured.lindenweg.pk]),
-        {"resolution": "week", "date": "2026-06-14"},
-    )
-    assert 'filename="gridx-week-2026-06-08.csv"' in response["Content-Disposition"]
-    rows = list(csv.DictReader(response.content.decode().splitlines()))
-    assert [(row["from"], row["until"], row["pv_wh"], row["seen"]) for row in rows] == [
-        ("2026-06-14T00:00:00+02:00", "2026-06-15T00:00:00+02:00", "48000.000", "1.0000")
-    ]
+def test_the_export_suggests_the_period_that_is_shown(mara: Client, measured: Cast):
+    html = page(mara, "/?resolution=week&date=2026-06-14")
+    (query,) = re.findall(r'href="/systems/[^/"]*/export\?([^"]*)"', html)
+    assert unescape(query) == "first=2026-06-08&last=2026-06-14&resolution=1d"
 
 
 def test_what_was_not_measured_is_missing_at_every_zoom(
@@ -332,16 +327,13 @@ def test_what_was_not_measured_is_missing_at_every_zoom(
     }
     # 6 of 24 hours; of 7 days; and with the next day until noon, of 14.5 days and of 165.5.
     assert shares == {"day": "25", "week": "4", "month": "5", "year": "<\N{NO-BREAK SPACE}1"}
-    rows = csv.DictReader(
-        mara.get(
-            reverse("history_file", args=[cast.lindenweg.pk]),
-            {"resolution": "month", "date": "2026-06-14"},
-        )
-        .content.decode()
-        .splitlines()
-    )
-    # The running day is whole until now.
-    assert [row["seen"] for row in rows] == ["0.2500", "1.0000"]
+    content = mara.get(
+        reverse("system_export", args=[cast.lindenweg.pk]),
+        {"first": "2026-06-14", "last": "2026-06-30", "resolution": "1d", "format": "csv"},
+    ).getvalue()
+    # The running day is whole until now, and no other has begun.
+    rows = csv.DictReader(content.decode().splitlines())
+    assert [row["measured_share"] for row in rows] == ["0.25", "1.0"]
 
 
 def test_the_page_speaks_the_viewers_language(mara: Client, measured: Cast):

@@ -1,0 +1,162 @@
+"""History and readings as files: `GET …/export?interval=…&resolution=…&format=…`."""
+
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.http import HttpRequest, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.utils.text import slugify
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.wire import ErrorSerializer
+from gridx import clock
+from inventory.export import streamed
+from inventory.models import Appliance
+from measurements.api import ClusterView, PoolView, SystemView
+from measurements.files import CONTENT_TYPES, XLSX_ROWS, Format, encoded, fits
+from measurements.intervals import parse_interval
+from measurements.resolutions import Resolution, Span
+from measurements.tables import Subject, Table, history_table, readings_table
+
+# What an appliance can be exported at beside the resolutions: its single readings.
+RAW = "raw"
+
+_INTERVAL = OpenApiParameter(
+    "interval",
+    required=True,
+    description="`<start>/<end>`, ISO 8601 instants with their offset. Of any length.",
+)
+_FORMAT = OpenApiParameter(
+    "format",
+    enum=[str(one) for one in Format],
+    default=str(Format.CSV),
+    description=f"xlsx holds at most {XLSX_ROWS} rows.",
+)
+_RESPONSES = {
+    (200, "text/csv"): OpenApiTypes.STR,
+    **{(200, CONTENT_TYPES[one]): OpenApiTypes.BINARY for one in (Format.PARQUET, Format.XLSX)},
+    403: ErrorSerializer,
+    404: ErrorSerializer,
+    422: ErrorSerializer,
+}
+
+
+def _described(tag: str, *further: str):
+    resolution = OpenApiParameter(
+        "resolution",
+        enum=[*map(str, Resolution), *further],
+        default=str(Resolution.HOUR),
+        description="Energies in Wh at each of them."
+        + (" `raw`: single readings." if further else ""),
+    )
+    return extend_schema(
+        tags=[tag], parameters=[_INTERVAL, resolution, _FORMAT], responses=_RESPONSES
+    )
+
+
+class SystemExport(SystemView):
+    """What flowed in a system as a file."""
+
+    @_described("system")
+    def get(self, request: Request, system_id) -> StreamingHttpResponse:
+        """What flowed in a system as a file, span by span in its time zone."""
+        return _answer(request, self.get_system())
+
+
+class ClusterExport(ClusterView):
+    """What flowed in a cluster as a file."""
+
+    @_described("cluster")
+    def get(self, request: Request, cluster_id) -> StreamingHttpResponse:
+        """What flowed in a cluster's appliances of today as a file."""
+        return _answer(request, self.get_cluster())
+
+
+class PoolExport(PoolView):
+    """What flowed in a pool as a file."""
+
+    @_described("systempool")
+    def get(self, request: Request, pool_id) -> StreamingHttpResponse:
+        """What flowed in all systems of a pool as a file, span by span in its time zone."""
+        return _answer(request, self.get_pool())
+
+
+class ApplianceExport(APIView):
+    """What flowed in an appliance, or its single readings, as a file."""
+
+    @_described("appliance", RAW)
+    def get(self, request: Request, appliance_id) -> StreamingHttpResponse:
+        """What flowed in an appliance as a file; positive is into it, in readings as well."""
+        visible = Appliance.objects.visible_to(request.user).select_related("system")
+        return _answer(request, get_object_or_404(visible, pk=appliance_id))
+
+
+def _answer(request: Request, subject: Subject) -> StreamingHttpResponse:
+    span, resolution, wanted = _asked(request, subject)
+    table = table_of(subject, span, resolution, now=clock.now())
+    if not fits(table, wanted):
+        said = f"xlsx holds at most {XLSX_ROWS} rows; take csv or parquet, or a shorter period"
+        raise ValidationError({"format": [said]})
+    return file_of(request._request, subject, table, span, resolution, wanted)
+
+
+def _asked(request: Request, subject: Subject) -> tuple[Span, str, Format]:
+    """What to export, at which resolution and how. Raises ValidationError."""
+    query, problems = request.query_params, {}
+    found: dict[str, Any] = {"resolution": query.get("resolution") or str(Resolution.HOUR)}
+    known = resolutions_of(subject)
+    if found["resolution"] not in known:
+        problems["resolution"] = [f"is one of {', '.join(known)}"]
+    found["format"] = query.get("format") or str(Format.CSV)
+    if found["format"] not in set(Format):
+        problems["format"] = [f"is one of {', '.join(Format)}"]
+    try:
+        span = parse_interval(query.get("interval", ""))
+    except ValueError as problem:
+        problems["interval"] = [str(problem)]
+    if problems:
+        raise ValidationError(problems)
+    return span, found["resolution"], Format(found["format"])
+
+
+# For the API and the pages alike ------------------------------------------------------------------
+
+
+def resolutions_of(subject: Subject) -> list[str]:
+    """At which resolutions it can be exported; the finest first."""
+    return [*([RAW] if isinstance(subject, Appliance) else []), *map(str, Resolution)]
+
+
+def table_of(subject: Subject, span: Span, resolution: str, *, now: datetime) -> Table:
+    """What was measured of it, at one of `resolutions_of`."""
+    if resolution == RAW:
+        return readings_table(subject, span)
+    return history_table(subject, span, Resolution(resolution), now=now)
+
+
+def file_of(
+    request: HttpRequest,
+    subject: Subject,
+    table: Table,
+    span: Span,
+    resolution: str,
+    wanted: Format,
+) -> StreamingHttpResponse:
+    """The table as a file to keep, sent while it is read."""
+    day = f"{span.from_at.astimezone(zone_of(subject)):%Y-%m-%d}"
+    # Names of files may not tell "1m" from "1M".
+    told = {Resolution.MONTH: "month", Resolution.QUARTER: "15min"}.get(resolution, resolution)
+    name = "-".join(filter(None, ["gridx", slugify(subject.name), day, told]))
+    return streamed(
+        request, encoded(table, wanted), f"{name}.{wanted}", content_type=CONTENT_TYPES[wanted]
+    )
+
+
+def zone_of(subject: Subject) -> ZoneInfo:
+    """The time zone in which its days begin and end."""
+    return subject.zone if hasattr(subject, "zone") else subject.system.zone

@@ -1,0 +1,308 @@
+"""History and readings as tables of any length, some rows at a time: what a file holds.
+
+The figures are those of the pages and the API: energies in Wh, exact to the mWh, levels and
+counters those of the end of a span. Of a span of which nothing is known there is a row with nothing
+but its bounds, so that a gap shows; spans that have not begun are left out.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+from types import SimpleNamespace
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from inventory.kinds import Plug
+from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements.amounts import Floats, Ints, floats_to_list
+from measurements.charts import seen_share
+from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
+from measurements.groups import past_of_cluster, past_of_pool
+from measurements.history import past_of_appliance, past_of_system
+from measurements.models import Flag
+from measurements.queries import count_slots, stored_readings
+from measurements.raw_wire import COLUMNS as RAW_COLUMNS
+from measurements.raw_wire import power_w_of
+from measurements.resolutions import Resolution, Span, each_period
+
+Subject = System | Cluster | SystemPool | Appliance
+# One list for each column, all of the same length; None is what is not known.
+Piece = Sequence[list]
+
+# Spans are read so many at a time: some days of slots, or whole years.
+_SPANS = {Resolution.QUARTER: 960, Resolution.HOUR: 240}
+_SPANS_OF_DAYS = 366
+READINGS_AT_ONCE = 2000
+
+
+class Kind(StrEnum):
+    """What a column holds. Instants are UTC; local ones are texts, with their offset."""
+
+    TEXT = "text"
+    INSTANT = "instant"
+    NUMBER = "number"
+    COUNT = "count"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; its name ends with its unit."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns, and their rows in pieces that are read when they are asked for.
+
+    `count_rows(most)` says how many rows there will be, and may stop counting above `most`.
+    """
+
+    columns: Sequence[Column]
+    pieces: Iterator[Piece]
+    count_rows: Callable[[int], int]
+
+
+# What there is of a span, column by column; each as long as there are spans.
+_Read = Callable[[Sequence[Span]], Mapping[str, list]]
+
+
+def history_table(subject: Subject, span: Span, resolution: Resolution, *, now: datetime) -> Table:
+    """What flowed, span by span, in the subject's time zone."""
+    zone, read, columns = _HISTORIES[type(subject)](subject, now)
+    until_at = min(span.until_at, now)
+
+    def spans() -> Iterator[Span]:
+        return each_period(span.from_at, until_at, resolution, zone)
+
+    def pieces() -> Iterator[Piece]:
+        rest = spans()
+        while some := list(islice(rest, _SPANS.get(resolution, _SPANS_OF_DAYS))):
+            told = _bounds(subject.name, some, zone) | read(some, resolution)
+            yield [told[column.name] for column in every]
+
+    every = [*_BOUNDS, *columns]
+    return Table(every, pieces(), lambda most: sum(1 for _ in islice(spans(), most + 1)))
+
+
+def readings_table(appliance: Appliance, span: Span) -> Table:
+    """What was read of an appliance, as its gateway told it; power is positive into it.
+
+    Where a reading tells the energies of an interval, `power_w` is their mean.
+    """
+    zone = appliance.system.zone
+
+    def pieces() -> Iterator[Piece]:
+        # Day by day: the database would put aside all of a longer result at once.
+        for day in each_period(span.from_at, span.until_at, Resolution.DAY, zone):
+            within = Span(max(day.from_at, span.from_at), min(day.until_at, span.until_at))
+            rows = stored_readings(appliance, within).values(*RAW_COLUMNS, "delay_s")
+            rest = rows.iterator(chunk_size=READINGS_AT_ONCE)
+            while some := list(islice(rest, READINGS_AT_ONCE)):
+                yield _readings(appliance.name, some, zone)
+
+    def count_rows(most: int) -> int:
+        return stored_readings(appliance, span)[: most + 1].count()
+
+    return Table([*_READ, *(_column(name) for name in _QUANTITIES)], pieces(), count_rows)
+
+
+# Columns -----------------------------------------------------------------------------------------
+
+_BOUNDS = (
+    Column("name", Kind.TEXT),
+    Column("from", Kind.TEXT),
+    Column("until", Kind.TEXT),
+    Column("from_utc", Kind.INSTANT),
+    Column("until_utc", Kind.INSTANT),
+)
+_READ = (Column("name", Kind.TEXT), Column("at", Kind.TEXT), Column("at_utc", Kind.INSTANT))
+_QUANTITIES = (*RAW_COLUMNS[1:], "delay_s")
+_RATES = (
+    "self_consumption_wh",
+    "direct_consumption_wh",
+    "self_supply_wh",
+    "self_sufficiency_rate",
+    "self_consumption_rate",
+    "direct_consumption_rate",
+)
+_COUNTED = ("seen_s", "expected_s")
+_TEXTS = ("flags", "plug_state")
+_COUNTS = (*_COUNTED, "systems_seen", "systems", "interval_s", "delay_s")
+# These go on from slot to slot, so they are not a cluster's, of which one part is read at a time.
+_CARRIED = ("grid_via_battery_mwh", "stored_from_grid_mwh")
+
+
+def _column(name: str) -> Column:
+    if name in _TEXTS:
+        return Column(name, Kind.TEXT)
+    return Column(name, Kind.COUNT if name in _COUNTS else Kind.NUMBER)
+
+
+def _columns(energies: Sequence[str], *others: str) -> list[Column]:
+    names = [_in_wh(name) for name in energies if name not in ("seen_s", "expected_s", "flags")]
+    return [_column(name) for name in (*names, *others)]
+
+
+def _in_wh(name: str) -> str:
+    return name.replace("_mwh", "_wh")
+
+
+# What there is to read ---------------------------------------------------------------------------
+
+
+def _of_system(system: System, now: datetime):
+    def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
+        past = past_of_system(system=system, **_asked(spans, resolution))
+        known = [spans[index] for index in past.known.tolist()]
+        counts = [{}] * len(known)
+        if resolution is not Resolution.QUARTER:
+            counts = count_slots(system, known, now=now)
+        figures = zip(
+            known, past.figures.seen_s.tolist(), past.figures.expected_s.tolist(), counts,
+            strict=True,
+        )  # fmt: skip
+        shares = [
+            seen_share(span, SimpleNamespace(seen_s=seen, expected_s=expected, **count), now=now)
+            if expected
+            else None
+            for span, seen, expected, count in figures
+        ]
+        told = _figures(past.figures) | {"measured_share": shares}
+        return _spread(told, past.known, len(spans))
+
+    return system.zone, read, _columns(COLUMNS, *_RATES, "measured_share", *_COUNTED, "flags")
+
+
+def _of_cluster(cluster: Cluster, _now: datetime):
+    def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
+        past = past_of_cluster(cluster=cluster, **_asked(spans, resolution))
+        return _spread(_figures(past.figures), past.known, len(spans))
+
+    energies = [name for name in COLUMNS if name not in _CARRIED]
+    return cluster.system.zone, read, _columns(energies, *_RATES, *_COUNTED, "flags")
+
+
+def _of_pool(pool: SystemPool, _now: datetime):
+    columns = (*SUMMED, "seen_s", "expected_s", "flags")
+
+    def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
+        found = past_of_pool(pool=pool, columns=columns, **_asked(spans, resolution))
+        told = _figures(found.past.figures) | {
+            "systems_seen": found.seen.tolist(),
+            "systems": [found.systems] * len(found.seen),
+        }
+        return _spread(told, found.past.known, len(spans))
+
+    counts = ("systems_seen", "systems", *_COUNTED)
+    return pool.zone, read, _columns(SUMMED, *_RATES, *counts, "flags")
+
+
+def _of_appliance(appliance: Appliance, now: datetime):
+    def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
+        past = past_of_appliance(appliance=appliance, **_asked(spans, resolution))
+        known = [spans[index] for index in past.known.tolist()]
+        elapsed_s = [(min(one.until_at, now) - one.from_at).total_seconds() for one in known]
+        seen_s = past.columns["seen_s"].astype(np.int64).tolist()
+        told = _listed(past.columns) | {
+            "measured_share": [
+                min(seen / elapsed, 1.0) for seen, elapsed in zip(seen_s, elapsed_s, strict=True)
+            ],
+            "seen_s": seen_s,
+            "flags": _flags(past.columns["flags"].astype(np.int64)),
+        }
+        return _spread(told, past.known, len(spans))
+
+    energies = ("import_mwh", "export_mwh", "imported_wh", "exported_wh", "min_w", "max_w")
+    levels = ("soc", "stored_wh", "temperature_c")
+    columns = _columns(energies, *levels, "measured_share", "seen_s", "flags")
+    return appliance.system.zone, read, columns
+
+
+_HISTORIES = {
+    System: _of_system,
+    Cluster: _of_cluster,
+    SystemPool: _of_pool,
+    Appliance: _of_appliance,
+}
+
+
+# Rows --------------------------------------------------------------------------------------------
+
+
+def _asked(spans: Sequence[Span], resolution: Resolution) -> dict:
+    return {
+        "from_at": spans[0].from_at,
+        "until_at": spans[-1].until_at,
+        "resolution": resolution,
+    }
+
+
+def _bounds(name: str, spans: Sequence[Span], zone: ZoneInfo) -> dict[str, list]:
+    return {
+        "name": [name] * len(spans),
+        "from": [_local(span.from_at, zone) for span in spans],
+        "until": [_local(span.until_at, zone) for span in spans],
+        "from_utc": [span.from_at for span in spans],
+        "until_utc": [span.until_at for span in spans],
+    }
+
+
+def _figures(figures: Figures) -> dict[str, list]:
+    floats = figures.floats()
+    return _listed(floats | rate_columns(floats)) | {
+        "seen_s": figures.seen_s.tolist(),
+        "expected_s": figures.expected_s.tolist(),
+        "flags": _flags(figures.flags),
+    }
+
+
+def _listed(columns: Mapping[str, Floats]) -> dict[str, list]:
+    """Columns of floats as lists; mWh are divided, as 1656 / 1000 is 1.656 and times 0.001 not."""
+    return {
+        _in_wh(name): floats_to_list(column / 1000 if name.endswith("_mwh") else column)
+        for name, column in columns.items()
+    }
+
+
+def _flags(flags: Ints) -> list[str]:
+    """What is to know about each figure: "estimated recovered"."""
+    words = {
+        bits: " ".join(flag.name.lower() for flag in Flag if bits & flag)
+        for bits in np.unique(flags).tolist()
+    }
+    return [words[bits] for bits in flags.tolist()]
+
+
+def _spread(told: Mapping[str, list], known: Ints, length: int) -> dict[str, list]:
+    """The columns of the spans known as columns of all spans, None where nothing is known."""
+    if len(known) == length:
+        return dict(told)
+    places = known.tolist()
+    spread = {name: [None] * length for name in told}
+    for name, column in told.items():
+        for place, value in zip(places, column, strict=True):
+            spread[name][place] = value
+    return spread
+
+
+def _readings(name: str, rows: Sequence[Mapping], zone: ZoneInfo) -> Piece:
+    told = {quantity: [row[quantity] for row in rows] for quantity in _QUANTITIES}
+    told["power_w"] = [power_w_of(row) for row in rows]
+    told["plug_state"] = [
+        None if state is None else Plug(state).name.lower() for state in told["plug_state"]
+    ]
+    return [
+        [name] * len(rows),
+        [_local(row["at"], zone) for row in rows],
+        [row["at"] for row in rows],
+        *told.values(),
+    ]
+
+
+def _local(at: datetime, zone: ZoneInfo) -> str:
+    return at.astimezone(zone).isoformat()
