@@ -87,15 +87,12 @@ class Forge:
                 stderr=log,
                 text=True,
             )
-        self._pids: list[int] = []
 
     def __enter__(self) -> "Forge":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for pid in self._pids:
-            self.kill(pid)
-        self._popen.stdin.close()
+        self._popen.stdin.close()  # with it end all that it has made
         self._popen.wait(10)
         self._popen.stdout.close()
 
@@ -113,41 +110,42 @@ class Forge:
         return json.loads(answer.read_text())
 
     def kill(self, pid: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         wait_until(lambda: gone(pid))
+
+    def allow(self, role: str) -> None:
+        """Let processes of this role go on in their plan by one victim."""
+        with (self._directory / f"allowed-{role}").open("a") as file:
+            file.write(".")
 
     def struck(self, role: str) -> int:
         """How often processes of this role have killed something."""
-        file = _struck(self._directory, role)
-        return len(file.read_text()) if file.exists() else 0
+        return _count(self._directory / f"struck-{role}")
 
     def log(self) -> str:
         return (self._directory / "forged.log").read_text()[-8000:]
 
     def _order(self, order: dict) -> int:
         print(json.dumps(order), file=self._popen.stdin, flush=True)
-        pid = int(self._popen.stdout.readline())
-        self._pids.append(pid)
-        return pid
+        return int(self._popen.stdout.readline())
 
 
-def _struck(directory: Path, role: str) -> Path:
-    return directory / f"struck-{role}"
+def _count(file: Path) -> int:
+    return len(file.read_text()) if file.exists() else 0
 
 
 def _arm(role: str, plan: Plan, directory: Path) -> None:
-    """Kill the next victim of the plan whenever its point is reached."""
+    """Kill the next victim of the plan when its point is reached and it is allowed."""
     left = list(plan)
+    struck, allowed = directory / f"struck-{role}", directory / f"allowed-{role}"
 
     def reached(name: str) -> None:
         if not left or left[0][0] != name:
             return
-        _name, victim = left[0]
-        if victim != ITSELF and not servers(directory)[victim]:
-            return  # it is not back yet from the last time
-        left.pop(0)
-        with _struck(directory, role).open("a") as file:
+        if _count(struck) >= _count(allowed):
+            return
+        _name, victim = left.pop(0)
+        with struck.open("a") as file:
             file.write(".")
         if victim == ITSELF:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -225,14 +223,15 @@ def _forge(orders: Iterable[str]) -> None:
     for module in ("gridx.gateways.running", "measurements.tasks", "gridx.celery"):
         importlib.import_module(module)
     directory = Path(os.environ["GRIDX_DATA_DIR"])
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    # Nobody waits for them before the end, so that no process id is given out again.
+    made = []
     for line in orders:
         pid = os.fork()
         if pid:
+            made.append(pid)
             sys.stdout.write(f"{pid}\n")
             sys.stdout.flush()
             continue
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
         code = 1
@@ -244,6 +243,9 @@ def _forge(orders: Iterable[str]) -> None:
 
             traceback.print_exc()
         os._exit(code)
+    for pid in made:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":

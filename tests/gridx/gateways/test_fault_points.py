@@ -36,7 +36,6 @@ SERVERS_OF_WORKER = [
     ("slots are claimed", "postgres"),
     ("all is done but the commit", "postgres"),
     ("a worker is told", "valkey"),
-    ("they are stored", "valkey"),
     ("systems' slots are stored", "nats"),
 ]
 LINK_ITSELF = [(name, ITSELF) for name in LINK]
@@ -222,6 +221,7 @@ class Story:
     def _kill_links(self) -> None:
         for case in LINK_ITSELF:
             self._publish(name_of("link", case))
+            self.forge.allow("link")
             link = self.forge.start("link", [case])
             self._until(lambda link=link: gone(link))
         link = self.forge.start("link")
@@ -232,6 +232,7 @@ class Story:
         before = self.forge.struck("link")
         link = self.forge.start("link", SERVERS_OF_LINK)
         for number, case in enumerate(SERVERS_OF_LINK, start=before + 1):
+            self.forge.allow("link")
             self._publish(name_of("link", case))
             self._until(lambda number=number: self.forge.struck("link") >= number)
             self._until(self._is_drained)
@@ -241,6 +242,7 @@ class Story:
     def _kill_workers(self) -> None:
         for case in WORKER_ITSELF:
             self._store(name_of("worker", case))
+            self.forge.allow("worker")
             worker = self.forge.start("worker", [case])
             self.forge.call(tell_workers)
             self._until(lambda worker=worker: gone(worker))
@@ -249,16 +251,15 @@ class Story:
         self.forge.kill(worker)
 
     def _kill_servers_of_workers(self) -> None:
-        before = self.forge.struck("worker")
-        worker = self.forge.start("worker", SERVERS_OF_WORKER)
-        for case in SERVERS_OF_WORKER:
+        for number, case in enumerate(SERVERS_OF_WORKER, start=self.forge.struck("worker") + 1):
             self._store(name_of("worker", case))
+            self.forge.allow("worker")
+            worker = self.forge.start("worker", [case])
+            self._until(lambda number=number: self._tell_and_look(number))
+            if gone(worker):  # it need not survive its broker: another is started then
+                worker = self.forge.start("worker")
             self._until_clean()
-            if gone(worker):  # a worker need not survive its broker: it is started again
-                left = SERVERS_OF_WORKER[self.forge.struck("worker") - before :]
-                worker = self.forge.start("worker", left)
-        self.forge.kill(worker)
-        assert self.forge.struck("worker") == before + len(SERVERS_OF_WORKER)
+            self.forge.kill(worker)
 
     def _publish(self, name: str) -> None:
         """What the site's gateway sends, acknowledged by the broker's log."""
@@ -305,6 +306,13 @@ class Story:
         _serial, system, meter, battery = self.sites[name]
         wait_until(lambda: self.installation.rows("SELECT 1"))
         self.forge.call(store_directly, system_key=system, meter=meter, battery=battery)
+
+    def _tell_and_look(self, number: int) -> bool:
+        """Whether the workers' victims are so many by now; else they are told again."""
+        if self.forge.struck("worker") >= number:
+            return True
+        self.forge.call(tell_workers)
+        return False
 
     def _until_clean(self) -> None:
         """Until nothing is left to compute; workers are told again and again, as by the clock."""
