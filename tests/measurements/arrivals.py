@@ -57,9 +57,10 @@ class Site:
 
     system: System
     keys: list[int]
+    begin: datetime = BEGIN
 
 
-def make_site(devices: list[Device], zone: str) -> Site:
+def make_site(devices: list[Device], zone: str, *, begin: datetime = BEGIN) -> Site:
     account = Account.objects.create(name="Arrivals")
     system = System.objects.create(account=account, name="Site", time_zone=zone)
     system.refresh_from_db(fields=["key"])
@@ -74,11 +75,11 @@ def make_site(devices: list[Device], zone: str) -> Site:
             min_power_w=None if device.limit_w is None else -device.limit_w,
             max_power_w=device.limit_w,
             capacity_wh=device.capacity_wh,
-            removed_at=None if removed_s is None else BEGIN + timedelta(seconds=removed_s),
+            removed_at=None if removed_s is None else begin + timedelta(seconds=removed_s),
         )
         appliance.refresh_from_db(fields=["key"])
         keys.append(appliance.key)
-    return Site(system, keys)
+    return Site(system, keys, begin)
 
 
 Event = tuple[int, int, Reading]
@@ -93,10 +94,10 @@ def events_of(devices: list[Device]) -> list[Event]:
     ]
 
 
-def store(site: Site, events: list[Event], *, history: bool, now: datetime = NOW) -> None:
-    """Store the events as one batch, in their order."""
+def store(site: Site, events: list[Event], *, history: bool, now: datetime | None = None) -> None:
+    """Store the events as one batch, in their order; some weeks later if nothing else is said."""
     names = sorted({name for _device, _at, values in events for name in values})
-    begin_ms = round(BEGIN.timestamp() * 1000)
+    begin_ms = round(site.begin.timestamp() * 1000)
     report = store_readings(
         batch=Batch.of(
             system_key=site.system.key,
@@ -104,7 +105,7 @@ def store(site: Site, events: list[Event], *, history: bool, now: datetime = NOW
             at_ms=[begin_ms + at * 1000 for _device, at, _values in events],
             **{name: [values.get(name, np.nan) for *_, values in events] for name in names},
         ),
-        now=now,
+        now=now or site.begin + (NOW - BEGIN),
         history=history,
     )
     assert not report.refused, report.refusals

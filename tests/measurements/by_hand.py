@@ -30,8 +30,8 @@ _FLOATS = (
 )
 
 
-def slots_of(device: Device) -> ApplianceSlots:
-    """All slots from `BEGIN` on, of readings that came as history."""
+def slots_of(device: Device, *, begin: datetime = BEGIN) -> ApplianceSlots:
+    """All slots of thirty days, of readings that came as history."""
     instants = sorted(device.readings)
     names = sorted({name for values in device.readings.values() for name in values})
     columns = {}
@@ -39,9 +39,9 @@ def slots_of(device: Device) -> ApplianceSlots:
         column = np.array([device.readings[at].get(name, np.nan) for at in instants], np.float64)
         single = name in _SINGLE
         columns[name] = column.astype(np.float32).astype(np.float64) if single else column
-    from_ms_ = slot_start_ms(to_ms(BEGIN))
+    from_ms_ = slot_start_ms(to_ms(begin))
     return appliance_slots(
-        Readings(to_ms(BEGIN) + 1000 * np.array(instants, np.int64), columns),
+        Readings(to_ms(begin) + 1000 * np.array(instants, np.int64), columns),
         from_ms_,
         from_ms_ + _SPAN_MS,
         nominal=Nominal(device.interval_s, device.limit_w, device.limit_w),
@@ -63,13 +63,15 @@ def appliance_rows(slots: ApplianceSlots) -> dict[datetime, dict]:
     return rows
 
 
-def system_slots(devices: list[Device], made: list[ApplianceSlots]) -> dict[datetime, dict]:
+def system_slots(
+    devices: list[Device], made: list[ApplianceSlots], *, begin: datetime = BEGIN
+) -> dict[datetime, dict]:
     """The figures of a system of these devices, slot by slot, where any of them tells of it."""
     firsts = [int(np.flatnonzero(slots.known)[0]) for slots in made]
     lasts = [
         len(slots)
         if device.removed_after_s is None
-        else -(-(to_ms(BEGIN) + device.removed_after_s * 1000 - slots.start_ms[0]) // SLOT_MS)
+        else -(-(to_ms(begin) + device.removed_after_s * 1000 - slots.start_ms[0]) // SLOT_MS)
         for device, slots in zip(devices, made, strict=True)
     ]
 
