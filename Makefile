@@ -25,8 +25,12 @@ $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 demo: $(VENV)/.run  ## Install, start, fill and serve a believable world (PORT=8000)
 	@$(RUN) manage.py demo --port $(PORT)
 
+# Those start servers of their own or drive a browser, and time tells whether they pass: one by one.
+ALONE := tests/browser tests/gridx/gateways tests/gridx/services
+
 test: $(VENV)/.dev chromium  ## Run every test, browser tests included
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 $(ALONE:%=--ignore=%)
+	$(RUN) -m pytest $(ALONE)
 
 test-fast: $(VENV)/.dev  ## The tests that take under a minute together
 	$(RUN) -m pytest -q -n auto -m "not slow and not browser"
