@@ -336,6 +336,24 @@ def record_acknowledgement(
             row.applied_at, row.applied_revision = now, revision
             row.refusal, row.refusal_detail = one.refusal, one.detail
         Flexibility.objects.bulk_update(rows, _APPLIED)
+        _forget_applied(gateway, revision)
+
+
+def _forget_applied(gateway: UUID, revision: int) -> None:
+    """Who keeps to its newest schedule asks nothing any more of what that does not name."""
+    schedule = GatewaySchedule.objects.filter(pk=gateway, revision=revision).first()
+    if schedule is None:
+        return
+    named = [part["appliance"] for part in schedule.body]
+    of_gateway = Flexibility.objects.filter(appliance__gateway=gateway, applied_at__isnull=False)
+    of_gateway.exclude(pk__in=named).update(
+        applied_min_w=None,
+        applied_max_w=None,
+        applied_set_point_w=None,
+        applied_fail_safe=False,
+        applied_at=None,
+        applied_revision=None,
+    )
 
 
 _APPLIED = (
@@ -379,7 +397,9 @@ def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> N
     before = Constraint.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
     if before is not None:
         same_target = fields_of(before.target) == fields_of(row.target)
-        if not same_target or before.emitter_kind != emitter.kind:
+        # What came with a dimming or a series is changed and ended with it.
+        is_part = before.dimming_id is not None or before.series_id is not None
+        if not same_target or before.emitter_kind != emitter.kind or is_part:
             raise UnableToConstrain("id", _("This id belongs to another one."), number=number)
         if before.withdrawn_at is None and _values(before) == _values(row):
             row.created_at = before.created_at

@@ -238,7 +238,10 @@ def _clause(
     # Outside of the f-string: those who collect texts do not look into it.
     # A share of a dimming is the grid operator's.
     dims = EmitterKind.GRID_OPERATOR if _decider(first, cause).get("dims") else emitter
-    because = _("because you set it") if is_own else _BECAUSE[dims]
+    because = _BECAUSE[dims]
+    if is_own:
+        is_share = emitter is EmitterKind.CLUSTER_LIMIT
+        because = _("because of your limit for several") if is_share else _("because you set it")
     if bent is None:
         return f"{said}, {because}"
     wished = _("%(power)s were asked for") % {

@@ -208,7 +208,9 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
     station, emitter = station_of(found), emitter_or_none(user)
     asked = asked_of(flexibility, policies_of(station=found, now=now))
     deciding = flexibility.span.deciders.get("set_point_w")
-    charges = [charge_now(row, user, emitter, now, zone) for row in charge_now_rows(found, now)]
+    charges = [
+        charge_now(row, station, user, emitter, now, zone) for row in charge_now_rows(found, now)
+    ]
     first = next((one for one in charges if str(one.id) == deciding), None)
     story = Story(flexibility, station, asked, user, now, zone)
     context |= {

@@ -46,9 +46,10 @@ class PolicyLine:
 
 @dataclass(frozen=True, slots=True)
 class ChargeNow:
-    """A “charge now” that stands."""
+    """A “charge now” that stands; `power` is empty where it asks for all that there is."""
 
     id: UUID
+    power: str
     until: str
     who: str
     may_stop: bool
@@ -136,6 +137,8 @@ class Story:
     def _wish(self, one: Mapping[str, Any]) -> str:
         values = {"power": kilowatts(one["set_point_w"]), "until": self._until(one)}
         if self._is_own(one):
+            if one["set_point_w"] < self.station.max_w:
+                return _("You asked for %(power)s%(until)s.") % values
             return _("You asked for full power, %(power)s%(until)s.") % values
         told = {
             EmitterKind.LOCAL_USER: _("The resident asked for %(power)s%(until)s."),
@@ -371,10 +374,16 @@ def charge_now_rows(found: Appliance, now: datetime) -> list[Constraint]:
 
 
 def charge_now(
-    row: Constraint, user: User, emitter: Emitter | None, now: datetime, zone: ZoneInfo
+    row: Constraint,
+    station: Station,
+    user: User,
+    emitter: Emitter | None,
+    now: datetime,
+    zone: ZoneInfo,
 ) -> ChargeNow:
     return ChargeNow(
         id=row.pk,
+        power=kilowatts(row.set_point_w) if row.set_point_w < station.max_w else "",
         until=moment(row.invalid_at, now=now, zone=zone),
         who=_asked_by(row, user),
         may_stop=may_withdraw(row, emitter),

@@ -72,7 +72,11 @@ def system_policy(request: HttpRequest, system_id: UUID) -> HttpResponse:
 def policy_end(request: HttpRequest, policy_id: UUID) -> HttpResponse:
     """End a policy of a station, a cluster or a system at once; for a while that can be undone."""
     policy = _found(request, policy_id)
-    withdraw_policy(policy=policy, by=emitter_of(request.user), now=clock.now())
+    now = clock.now()
+    withdraw_policy(policy=policy, by=emitter_of(request.user), now=now)
+    if request.htmx:
+        undo = undo_of_policy(policy.pk, user=request.user, now=now)
+        return render(request, "pages/_undo.html", {"undo": undo})
     return redirect(f"{policy_url(policy.target)}?undo={policy.pk}")
 
 

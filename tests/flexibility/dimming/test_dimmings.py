@@ -107,6 +107,15 @@ def test_a_part_of_a_dimming_goes_with_it_and_in_no_other_way(driven, dim, opera
                 withdraw_constraint(constraint=row, by=by, now=now)
 
 
+def test_nobody_puts_another_one_in_the_place_of_a_part_of_a_dimming(driven, dim, operator, now):
+    dim()
+    part = Constraint.objects.get(dimming__isnull=False, appliance=driven.battery)
+    draft = Draft(id=part.pk, max_w=11_000, invalid_at=now + HOUR)
+    with pytest.raises(UnableToConstrain, match="belongs to another one"):
+        set_constraints(target=driven.battery, drafts=[draft], emitter=operator, now=now)
+    assert Flexibility.objects.get(pk=driven.battery.pk).max_w == 4_200
+
+
 def test_only_grid_operators_dim(driven, dim, now):
     for person in (driven.staff, driven.fleet, driven.mara):
         with pytest.raises(PermissionDenied):

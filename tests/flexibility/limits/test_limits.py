@@ -319,6 +319,26 @@ def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, 
     assert {one.after_w for one in back} == {8_000}
 
 
+def test_what_a_gateway_was_told_before_is_forgotten_where_nobody_asks_for_anything(garage):
+    row = garage.constrain(0, max_w=8_000)
+    garage.confirm()
+    station = Flexibility.objects.filter(pk=garage.stations[0].pk)
+    assert station.get().applied_max_w == 8_000
+    withdraw_constraint(constraint=row, by=emitter_of(garage.cast.staff), now=garage.now)
+    garage.after(2 * HOUR)
+    schedule = GatewaySchedule.objects.get(pk=garage.cast.gateway.pk)
+    assert schedule.body == []
+    record_acknowledgement(
+        gateway=schedule.pk,
+        revision=schedule.revision,
+        applied={},
+        refusal="",
+        detail="",
+        now=garage.now,
+    )
+    assert (station.get().applied_at, station.get().applied_max_w) == (None, None)
+
+
 def test_rises_wait_until_falls_are_confirmed(garage):
     order = tuple(one.pk for one in garage.stations)
     limit = garage.limit(22_000, strategy=Strategy.SERIES, order=order)

@@ -281,6 +281,26 @@ def test_a_policy_can_be_ended(home: Home):
     assert "sun only set by" in home.shown()
 
 
+def test_a_policy_can_be_ended_from_what_was_pushed_too(home: Home):
+    policy = home.set(Mode.SURPLUS)
+    pushed = render_live(home.cast.evcs, user=home.cast.mara, now=home.now)
+    # Without a token of its own: the page's header has it.
+    url = f"/charging-policies/{policy.pk}/end"
+    assert f'hx-post="{url}" hx-target="#undo"' in pushed
+    assert "Withdrawn: sun only." in words(home.client().post(url, headers={"HX-Request": "true"}))
+    assert "End it" not in home.shown()
+
+
+def test_less_than_all_that_was_asked_for_is_not_called_full_power(home: Home):
+    draft = Draft(set_point_w=8_000, closest=True, invalid_at=home.now + HOUR)
+    by = emitter_of(home.cast.mara)
+    set_constraints(target=home.cast.evcs, drafts=[draft], emitter=by, now=home.now)
+    said = home.shown()
+    assert "You asked for 8 kW until" in said
+    assert "8 kW until" in said
+    assert "ull power" not in said.split("How it charges")[0]
+
+
 def test_a_share_of_a_limit_is_named_with_its_cluster(home: Home):
     cluster = Cluster.objects.create(system=home.cast.lindenweg, name="Garage")
     Appliance.objects.filter(pk=home.cast.evcs.pk).update(cluster=cluster)
