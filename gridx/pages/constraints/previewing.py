@@ -245,7 +245,8 @@ def _when(stretch: Any, now: datetime, zone: ZoneInfo) -> str:
 
 
 def _summary(effects: Sequence[MemberEffect]) -> str:
-    follow = sum(one.state in ("follows", "bent") for one in effects)
+    follow = sum(one.state == "follows" for one in effects)
+    bent = sum(one.state == "bent" for one in effects)
     off = sum(one.switches_off for one in effects)
     if len(effects) == 1:
         told = {
@@ -261,6 +262,13 @@ def _summary(effects: Sequence[MemberEffect]) -> str:
         "%(follow)d of %(all)d appliances can follow.",
         len(effects),
     ) % {"follow": follow, "all": len(effects)}
+    if bent:
+        near = ngettext(
+            "%(n)d follows as closely as is allowed.",
+            "%(n)d follow as closely as is allowed.",
+            bent,
+        )
+        told = f"{told} {near % {'n': bent}}"
     if not off:
         return told
     switches = ngettext("%(n)d switches off for that.", "%(n)d switch off for that.", off)
