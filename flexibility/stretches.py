@@ -1,8 +1,9 @@
 """What becomes of constraints over time, as stretches of a few lanes. Pure.
 
 A stretch is a constraint as long as it takes part, cut where its outcome changes; a lane holds
-those of one kind of emitter and one priority that do not overlap, the strongest lane first
-(`bars` draws them). Spans are read from attributes and mappings (`queries.Span`).
+those of one kind of emitter and one priority that do not overlap, or what one limit leaves, the
+strongest lane first (`bars` draws them). Spans are read from attributes and mappings
+(`queries.Span`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from math import ceil
 from typing import Any
+
+from flexibility.resolver import EmitterKind
 
 # A picture with more lanes than this is no picture: those that decide nothing are left out.
 MOST_LANES = 14
@@ -116,6 +119,9 @@ def _has_room(lane: list[Stretch], one: Stretch, new: Collection[str]) -> bool:
     if (first.emitter, first.priority) != (one.emitter, one.priority):
         return False
     if (one.id in new) != (first.id in new):
+        return False
+    # Their lanes are called after the limit, and each is of another one.
+    if one.emitter == EmitterKind.CLUSTER_LIMIT:
         return False
     return all(one.until_at <= other.from_at or other.until_at <= one.from_at for other in lane)
 

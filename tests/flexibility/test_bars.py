@@ -78,6 +78,14 @@ def test_those_that_follow_each_other_share_a_lane():
     assert [[bar.id for bar in lane.bars] for lane in found.lanes] == [["a", "b"]]
 
 
+def test_the_shares_of_two_limits_have_lanes_of_their_own():
+    found = picture(
+        span(0, 1, one("a", emitter="cluster_limit"), max_w=1),
+        span(1, 2, one("b", emitter="cluster_limit"), max_w=1),
+    )
+    assert [[bar.id for bar in lane.bars] for lane in found.lanes] == [["b"], ["a"]]
+
+
 def test_what_is_tried_out_has_a_lane_of_its_own():
     found = picture(span(0, 1, one("a"), max_w=1), span(1, 2, one("b"), max_w=1), new={"b"})
     assert [(lane.is_new, lane.bars[0].id) for lane in found.lanes] == [(True, "b"), (False, "a")]
