@@ -71,6 +71,11 @@ def test_a_resident_chooses_sun_only_then_charges_now_and_sees_who_decides(
     expect(because).to_contain_text("Pauses")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("#car-boost")).to_contain_text("Full power until")
+    # What was pushed can be ended as well.
+    page.get_by_role("button", name="End it").click()
+    expect(page.locator("#undo")).to_contain_text("sun only")
+    live_site.announce(parked.lindenweg.pk)
+    expect(page.locator(".policies")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
