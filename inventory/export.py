@@ -4,7 +4,7 @@ import csv
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -13,7 +13,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 
 from inventory.queries import GATEWAY_STATES, Section
 
-Part = TypeVar("Part")
+_LINES_AT_ONCE = 500
 
 # Spreadsheets take what begins so for a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -117,27 +117,28 @@ def inventory_csv(rows: QuerySet, section: Section) -> Iterator[str]:
         yield writer.writerow([cell(value) for value in row])
 
 
-def in_parts(lines: Iterator[str], *, size: int = 500) -> AsyncIterator[str]:
-    """The same lines for an ASGI server, some at a time, so that none waits for the last one."""
-    return one_by_one(iter(lambda: "".join(islice(lines, size)), ""))
+def csv_file(request: HttpRequest, lines: Iterator[str], name: str) -> StreamingHttpResponse:
+    """Lines of CSV as a file, some at a time."""
+    parts = iter(lambda: "".join(islice(lines, _LINES_AT_ONCE)), "")
+    return streamed(request, parts, name, content_type="text/csv; charset=utf-8")
 
 
-async def one_by_one(parts: Iterator[Part]) -> AsyncIterator[Part]:
+def streamed(
+    request: HttpRequest, parts: Iterator[bytes | str], name: str, *, content_type: str
+) -> StreamingHttpResponse:
+    """A file to keep under this name, sent while it is made."""
+    return StreamingHttpResponse(
+        _one_by_one(parts) if isinstance(request, ASGIRequest) else parts,
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+async def _one_by_one(parts: Iterator[bytes | str]) -> AsyncIterator[bytes | str]:
     """The same parts for an ASGI server, which would first take all of a plain iterator's."""
     done = object()
     while (part := await sync_to_async(next)(parts, done)) is not done:
         yield part
-
-
-def streamed(
-    request: HttpRequest, parts: Iterator[bytes], name: str, *, content_type: str
-) -> StreamingHttpResponse:
-    """A file to keep under this name, sent while it is made."""
-    return StreamingHttpResponse(
-        one_by_one(parts) if isinstance(request, ASGIRequest) else parts,
-        content_type=content_type,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
 
 
 def cell(value: Any) -> Any:

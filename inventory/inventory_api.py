@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Model, QuerySet
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
@@ -19,7 +18,7 @@ from rest_framework.settings import api_settings
 from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.models import Account
 from gridx import clock
-from inventory.export import COLUMNS, Echo, inventory_csv
+from inventory.export import COLUMNS, Echo, csv_file, inventory_csv
 from inventory.kinds import ApplianceKind
 from inventory.queries import InventoryFilter, Section, inventory
 from inventory.wire import (
@@ -108,11 +107,7 @@ class InventoryList(generics.GenericAPIView):
         parts = self._parts(account, **query.validated_data)
         if request.accepted_renderer.format == "csv":
             lines = inventory_csv(parts[0][1], parts[0][0]) if len(parts) == 1 else whole_csv(parts)
-            return StreamingHttpResponse(
-                lines,
-                content_type="text/csv; charset=utf-8",
-                headers={"Content-Disposition": 'attachment; filename="inventory.csv"'},
-            )
+            return csv_file(request._request, lines, "inventory.csv")
         now = clock.now()
         items = self.paginate_queryset(Chain(parts))
         return self.get_paginated_response(

@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterable, Iterator
 
 from django.db.models import QuerySet
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
@@ -24,7 +23,7 @@ from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
 from flexibility.wire import refusal
 from gridx import clock
-from inventory.export import Echo, cell
+from inventory.export import Echo, cell, csv_file
 from inventory.inventory_api import CsvRenderer
 from inventory.kinds import DimmingMode
 from inventory.models import System
@@ -154,11 +153,7 @@ class DimmingDetail(DimmingScope):
         found = self.get_dimming()
         proof = proof_of(found, now=clock.now())
         if request.accepted_renderer.format == "csv":
-            return StreamingHttpResponse(
-                proof_csv([(found, proof)]),
-                content_type="text/csv; charset=utf-8",
-                headers={"Content-Disposition": 'attachment; filename="dimming.csv"'},
-            )
+            return csv_file(request._request, proof_csv([(found, proof)]), "dimming.csv")
         wire = DimmingSerializer(found).data
         return Response(wire | {"proof": ProvedSerializer(proof, many=True).data})
 

@@ -1,6 +1,5 @@
 """Dimmings by grid operators, and the proof of each: to be read, printed, and taken along."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -9,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.core.handlers.asgi import ASGIRequest
 from django.db.models import F, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -31,7 +29,7 @@ from flexibility.dimming.rules import Why
 from flexibility.models import Dimming
 from gridx import clock
 from gridx.pages.lines import Tag
-from inventory.export import in_parts
+from inventory.export import csv_file
 from inventory.kinds import DimmingMode
 from inventory.models import System
 from measurements.formats import number
@@ -106,12 +104,12 @@ def dimmings(request: HttpRequest) -> HttpResponse:
 @login_required
 @never_cache
 @require_GET
-def dimmings_file(request: HttpRequest) -> HttpResponse:
+def dimmings_file(request: HttpRequest) -> HttpResponseBase:
     """The proof of all of them, as CSV."""
     now = clock.now()
     _form, found, _system = _wanted(request, now)
     lines = proof_csv((one, proof_of(one, now=now)) for one in found.iterator(chunk_size=100))
-    return _file(request, lines, f"gridx-dimmings-{now:%Y-%m-%d}.csv")
+    return csv_file(request, lines, f"gridx-dimmings-{now:%Y-%m-%d}.csv")
 
 
 @login_required
@@ -145,11 +143,11 @@ def dimming(request: HttpRequest, dimming_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 @require_GET
-def dimming_file(request: HttpRequest, dimming_id: UUID) -> HttpResponse:
+def dimming_file(request: HttpRequest, dimming_id: UUID) -> HttpResponseBase:
     """The proof of one, as CSV."""
     now, found = clock.now(), _visible(request, dimming_id)
     lines = proof_csv([(found, proof_of(found, now=now))])
-    return _file(request, lines, f"gridx-dimming-{found.valid_at:%Y-%m-%d-%H%M}.csv")
+    return csv_file(request, lines, f"gridx-dimming-{found.valid_at:%Y-%m-%d-%H%M}.csv")
 
 
 def _visible(request: HttpRequest, dimming_id: UUID) -> Dimming:
@@ -178,14 +176,6 @@ def _wanted(
         system = get_object_or_404(visible, pk=form.cleaned_data["system"])
         found = found.filter(system=system)
     return form, found.order_by("-valid_at", "pk"), system
-
-
-def _file(request: HttpRequest, lines: Iterator[str], name: str) -> StreamingHttpResponse:
-    return StreamingHttpResponse(
-        in_parts(lines) if isinstance(request, ASGIRequest) else lines,
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
 
 
 # In words ----------------------------------------------------------------------------------------

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -18,7 +17,7 @@ from flexibility.fairness import Held, held_back
 from flexibility.standing import members_of
 from gridx import clock
 from gridx.pages.groups import MOST_MEMBERS, visible_cluster
-from inventory.export import Echo, cell, in_parts
+from inventory.export import Echo, cell, csv_file
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Cluster
 from measurements.formats import energy, number
@@ -67,15 +66,11 @@ def cluster_fairness(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 @require_GET
-def cluster_fairness_file(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
+def cluster_fairness_file(request: HttpRequest, cluster_id: UUID) -> HttpResponseBase:
     """The same as CSV."""
     cluster, now = visible_cluster(request, cluster_id), clock.now()
     lines = _csv(_held(cluster, _days(request), now))
-    return StreamingHttpResponse(
-        in_parts(lines) if isinstance(request, ASGIRequest) else lines,
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="gridx-fairness.csv"'},
-    )
+    return csv_file(request, lines, "gridx-fairness.csv")
 
 
 def _days(request: HttpRequest) -> int:

@@ -11,9 +11,8 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.auth.decorators import login_required
-from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
@@ -33,7 +32,7 @@ from gridx import clock
 from gridx.pages.lines import Tag, outcome_tag, who_set
 from gridx.pages.sources import Source, shares_in, sources_of, title_of
 from gridx.pages.timeline import priority_line
-from inventory.export import Echo, cell, in_parts
+from inventory.export import Echo, cell, csv_file
 from inventory.models import Appliance
 
 _AN_INSTANT = timedelta(microseconds=1)
@@ -131,15 +130,11 @@ def appliance_past(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
 @login_required
 @never_cache
 @require_GET
-def appliance_past_file(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
+def appliance_past_file(request: HttpRequest, appliance_id: UUID) -> HttpResponseBase:
     """Every change with all that had a say in it, the oldest first, as CSV."""
     appliance = _visible(request, appliance_id)
     lines = _csv(kept_of(appliance).order_by("at"))
-    return StreamingHttpResponse(
-        in_parts(lines) if isinstance(request, ASGIRequest) else lines,
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="gridx-past.csv"'},
-    )
+    return csv_file(request, lines, "gridx-past.csv")
 
 
 def kept_of(appliance: Appliance) -> QuerySet[ResolvedBoundary]:

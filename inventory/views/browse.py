@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -18,7 +17,7 @@ from accounts.models import Account
 from accounts.paging import page_of
 from accounts.queries import chain
 from gridx import clock
-from inventory.export import in_parts, inventory_csv
+from inventory.export import csv_file, inventory_csv
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
 from inventory.queries import ORDERS, InventoryFilter, Section, gateway_state, inventory
@@ -123,19 +122,13 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
 
 @login_required
 @require_GET
-def inventory_file(request: HttpRequest, account_id: UUID | None = None) -> HttpResponse:
+def inventory_file(request: HttpRequest, account_id: UUID | None = None) -> HttpResponseBase:
     """The same rows, all of them, as CSV."""
     account = _account(request, account_id)
     wanted, _form = _wanted(request)
     rows = inventory(user=request.user, account=account, wanted=wanted)
     lines = inventory_csv(rows, wanted.section)
-    response = StreamingHttpResponse(
-        in_parts(lines) if isinstance(request, ASGIRequest) else lines,
-        content_type="text/csv; charset=utf-8",
-    )
-    name = f"gridx-{wanted.section}-{clock.now():%Y-%m-%d}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    return csv_file(request, lines, f"gridx-{wanted.section}-{clock.now():%Y-%m-%d}.csv")
 
 
 def _matching(account: Account | None, wanted: InventoryFilter) -> str:
