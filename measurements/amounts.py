@@ -85,3 +85,9 @@ def floats_to_list(values: Floats) -> list[float | None]:
     if not absent.any():
         return values.tolist()
     return [None if n else v for v, n in zip(values.tolist(), absent.tolist(), strict=True)]
+
+
+def sum_known(values: Iterable[float | None]) -> float | None:
+    """The sum of those that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

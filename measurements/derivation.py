@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from inventory.kinds import Role
+from measurements.amounts import sum_known
 from measurements.flows import TOTALS
 
 # What can be told of: what is measured or follows from it, and where each source went.
@@ -144,10 +145,7 @@ def is_by_house(parts: Sequence[PartOf]) -> bool:
 def measured_mwh(name: str, parts: Sequence[PartOf]) -> int | None:
     """What the appliances of a measured figure add up to; None where none of them tells."""
     role, side = MEASURED[name]
-    known = [
-        mwh for part in parts if part.role is role and (mwh := getattr(part, side)) is not None
-    ]
-    return sum(known) if known else None
+    return sum_known(getattr(part, side) for part in parts if part.role is role)
 
 
 def derived_mwh(
@@ -172,8 +170,3 @@ def house_mwh(parts: Sequence[PartOf]) -> int | None:
         return None
     houses = [part for part in parts if part.role is Role.HOUSE]
     return max(0, sum((one.import_mwh or 0) - (one.export_mwh or 0) for one in houses))
-
-
-def roles_of(name: str, formula: Formula) -> frozenset[Role] | None:
-    """Of which roles the appliances are that a figure follows from; None: of all in the balance."""
-    return frozenset({MEASURED[name][0]}) if formula.rule is Rule.MEASURED else None

@@ -6,7 +6,7 @@ where it has a meter, and without one its consumption is what its consumers use.
 of its systems, in its own time zone, and says how many of them it saw.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -16,7 +16,7 @@ from django.db.models import Model
 
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, Cluster, System, SystemPool
-from measurements.amounts import Amounts, Floats, Ints
+from measurements.amounts import Amounts, Floats, Ints, sum_known
 from measurements.figures import SUMMED, Figures, Part, rates_of, system_figures
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import (
@@ -163,7 +163,7 @@ def live_of_pool(*, pool: SystemPool, now: datetime) -> PoolLive:
     lives = live_of_systems(systems=members, now=now).values()
     fresh = [live for live in lives if not live.is_stale]
     names = [f"{name}_w" for name in (*TOTALS, *FLOWS)]
-    figures = {name: _sum([live.figures[name] for live in fresh]) for name in names}
+    figures = {name: sum_known(live.figures[name] for live in fresh) for name in names}
     together = Live(
         max((live.measured_at for live in fresh), default=None),
         figures | rates_of(figures, suffix="_w"),
@@ -272,8 +272,3 @@ def _pool_query(
         sums=sums,
         rows=" UNION ALL ".join(_ROWS.format(**part) for part in parts),
     )
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None

@@ -5,11 +5,12 @@ but `battery.power` for discharging, and counters are in Ws. An absent part is l
 null. Source: `reference/wire-api.md`, section 4.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from inventory.kinds import ApplianceKind
+from measurements.amounts import sum_known
 from measurements.wire_names import (
     DIRECT,
     FIGURES,
@@ -58,8 +59,8 @@ def live_to_wire(live: LiveFigures) -> dict[str, Any]:
     """The answer of `/live`: powers in W, rates and states of charge in 0–1, counters in Ws."""
     meters = of_kind(live.appliances, ApplianceKind.GRID_METER)
     counters = _counters(
-        _sum(_get(meter.reading, "imported_wh") for meter in meters),
-        _sum(_get(meter.reading, "exported_wh") for meter in meters),
+        sum_known(_get(meter.reading, "imported_wh") for meter in meters),
+        sum_known(_get(meter.reading, "exported_wh") for meter in meters),
     )
     return _present(_live_flows(live) | counters | _live_batteries(live) | _live_consumers(live))
 
@@ -186,11 +187,6 @@ def _negative(value: float | None) -> float | None:
 def _less(value: float | None, other: float | None) -> float | None:
     """The difference; None only where neither is known."""
     return None if value is None and other is None else (value or 0) - (other or 0)
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def _seconds(at: datetime | None) -> datetime | None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from measurements.amounts import Bools, Ints
+from measurements.amounts import Bools, Ints, sum_known
 from measurements.counters import BREAK, JUMP_BREAK, RETURN, TAKEN, Levels
 from measurements.energy import Computation
 from measurements.sources import W_MS_PER_MWH, counted_at
@@ -79,8 +79,7 @@ class Trace:
 
     def total_mwh(self, direction: int) -> int | None:
         """What flowed in (0) or out (1) in the slot."""
-        told = [one.mwh[direction] for one in self.stretches if one.mwh[direction] is not None]
-        return sum(told) if told else None
+        return sum_known(one.mwh[direction] for one in self.stretches)
 
 
 def trace_of(computation: Computation) -> Trace:

@@ -34,6 +34,7 @@ from gridx.pages.shown import Shown, Zoom, shown
 from inventory.kinds import Role
 from inventory.models import System
 from measurements import charts
+from measurements.amounts import sum_known
 from measurements.derivation import (
     MEASURED,
     NAMES,
@@ -283,11 +284,8 @@ def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
             if slot.span.from_at < clock.now()
         ],
         "sums": [
-            *(
-                _sum(one.slots[at] and _energy(one, name, at) for at in one.slots)
-                for one in columns
-            ),
-            *(_sum(slot.figures.get(term.name) for slot in known) for term in terms),
+            *(sum_known(_energy(one, name, at) for at in one.slots) for one in columns),
+            *(sum_known(slot.figures.get(term.name) for slot in known) for term in terms),
         ],
         "summed": summed if known else None,
         "slots_known": len(known),
@@ -388,11 +386,6 @@ def _line(
     )
 
 
-def _sum(values) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
 def _term_url(system: System, term: Term, start: datetime) -> str:
     return figure_slot_url(system, term.name, start) if term.name in NAMES else ""
 
@@ -444,7 +437,7 @@ def _of_period(system: System, name: str, period: Shown, now: datetime) -> dict[
     return {
         "total": history.total,
         "lines": lines,
-        "summed": _sum(line.mwh for line in lines),
+        "summed": sum_known(line.mwh for line in lines),
         "sentences": [
             _("The sum of its months.") if zoom is Zoom.MONTH else _("The sum of its days.")
         ],

@@ -24,6 +24,7 @@ from gridx.pages.figures import day_of, visible_system
 from gridx.pages.shown import Shown, shown
 from gridx.pages.tracing_words import energy_sentences, notes_of, source_words
 from inventory.models import Appliance, System
+from measurements.amounts import sum_known
 from measurements.evidence import (
     Evidence,
     appliances_of,
@@ -101,7 +102,9 @@ def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) 
         "when": dates.when_of(period),
         "is_final": is_any_final(system=system, span=period.span, appliance=appliance),
         "day": day,
-        "sums": [_sum(getattr(slot, f"{side}_mwh") for slot in slots.values()) for side in _SIDES],
+        "sums": [
+            sum_known(getattr(slot, f"{side}_mwh") for slot in slots.values()) for side in _SIDES
+        ],
         "lines": [
             _slot_line(system, appliance, period, span, slots.get(span.from_at))
             for span in period.spans
@@ -166,11 +169,6 @@ def _named(system: System, appliance: Appliance) -> dict[str, Any]:
         "is_here": appliance.system_id == system.pk,
         "zone": system.zone.key,
     }
-
-
-def _sum(values) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def _slot_line(
