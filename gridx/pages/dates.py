@@ -17,6 +17,16 @@ def day_name(day: date) -> str:
     return date_format(day, pgettext("date format", "l, j F Y"))
 
 
+def zoom_names() -> dict[Zoom, str]:
+    """What can be chosen to be shown at once."""
+    return {
+        Zoom.DAY: _("Day"),
+        Zoom.WEEK: _("Week"),
+        Zoom.MONTH: _("Month"),
+        Zoom.YEAR: _("Year"),
+    }
+
+
 def title_of(shown: Shown) -> str:
     """What the period is called: "Today", "Week 47, 2026", "November 2026", "2026"."""
     match shown.zoom:

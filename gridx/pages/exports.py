@@ -1,6 +1,6 @@
 """History and readings as files: which days, how finely and in which format."""
 
-from datetime import datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,13 +17,13 @@ from django.views.decorators.http import require_GET
 
 from gridx import clock
 from gridx.pages.appliance import visible_appliance
+from gridx.pages.figures import visible_system
 from gridx.pages.groups import visible_cluster, visible_pool
-from gridx.pages.shown import EARLIEST
-from inventory.models import System
+from gridx.pages.shown import EARLIEST, local_day
 from measurements.export_api import RAW, file_of, resolutions_of, table_of, zone_of
 from measurements.files import XLSX_ROWS, Format, fits
 from measurements.formats import number
-from measurements.resolutions import Resolution, Span, period_start
+from measurements.resolutions import Resolution, Span
 from measurements.tables import Subject
 
 RESOLUTIONS = {
@@ -77,12 +77,9 @@ class ExportForm(forms.Form):
     def span(self, zone: ZoneInfo) -> Span:
         """The days that were asked for; those of the future are not among them."""
         last = min(self.cleaned_data["last"], self._today)
-        begin, end = (
-            # At noon, which every day has.
-            period_start(datetime.combine(day, time(12), zone), Resolution.DAY, zone)
-            for day in (self.cleaned_data["first"], last + timedelta(days=1))
+        return Span(
+            local_day(self.cleaned_data["first"], zone).from_at, local_day(last, zone).until_at
         )
-        return Span(begin, end)
 
 
 @login_required
@@ -90,7 +87,7 @@ class ExportForm(forms.Form):
 @require_GET
 def system_export(request: HttpRequest, system_id: UUID) -> HttpResponseBase:
     """What flowed in a system as a file; without `?format=`, the form that asks for it."""
-    system = get_object_or_404(System.objects.visible_to(request.user), pk=system_id)
+    system = visible_system(request, system_id)
     return _answer(request, system, reverse("system", args=[system.pk]))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -35,6 +35,12 @@ def figure_slot_url(system: System, name: str, start: datetime) -> str:
 def readings_url(system: System, appliance: Appliance, start: datetime) -> str:
     """The address of the readings of one slot of an appliance in the system."""
     return reverse("readings", args=[system.pk, appliance.pk, start])
+
+
+def appliance_day_url(system: System, appliance: Appliance, day: date) -> str:
+    """The address of what an appliance measured in the system on a local day."""
+    address = reverse("appliance_energy", args=[system.pk, appliance.pk])
+    return f"{address}?{urlencode({'date': day.isoformat()})}"
 
 
 def appliance_name(appliance: Appliance, system: System) -> str:

@@ -20,6 +20,7 @@ from gridx import clock
 from gridx.pages import dates
 from gridx.pages.figure_words import (
     NAMED_AT_MOST,
+    appliance_day_url,
     appliance_name,
     change_of,
     figure_slot_url,
@@ -150,7 +151,7 @@ def figure(request: HttpRequest, system_id: UUID, name: str) -> HttpResponse:
         "span_label": dates.spans_name(period),
         "choices": [
             (label, figure_url(system, name, period, zoom=zoom), zoom is period.zoom)
-            for zoom, label in _zoom_names()
+            for zoom, label in dates.zoom_names().items()
         ],
         "previous": period.previous and figure_url(system, name, period, day=period.previous),
         "next": period.next and figure_url(system, name, period, day=period.next),
@@ -229,15 +230,6 @@ def _home_url(request: HttpRequest, system: System, period: Shown) -> str:
     return reverse("system", args=[system.pk]) + asked
 
 
-def _zoom_names() -> list[tuple[Zoom, str]]:
-    return [
-        (Zoom.DAY, _("Day")),
-        (Zoom.WEEK, _("Week")),
-        (Zoom.MONTH, _("Month")),
-        (Zoom.YEAR, _("Year")),
-    ]
-
-
 # A day: its slots --------------------------------------------------------------------------------
 
 
@@ -265,8 +257,8 @@ def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
         "sentences": [rule_sentence(one, names) for one in formulas],
         "formulas": [words for one in formulas if (words := formula_words(name, one))],
         "appliances": [
-            (appliance_name(one.appliance, system), appliance_day_url(system, one, period))
-            for one in own[:NAMED_AT_MOST]
+            (appliance_name(one, system), appliance_day_url(system, one, period.day))
+            for one in (each.appliance for each in own[:NAMED_AT_MOST])
         ],
         "columns": [
             *(
@@ -392,11 +384,6 @@ def _term_url(system: System, term: Term, start: datetime) -> str:
 
 def _term_day_url(system: System, term: Term, period: Shown) -> str:
     return figure_url(system, term.name, period) if term.name in NAMES else ""
-
-
-def appliance_day_url(system: System, one: Measured, period: Shown) -> str:
-    address = reverse("appliance_energy", args=[system.pk, one.appliance.pk])
-    return f"{address}?date={period.day.isoformat()}"
 
 
 def _share(system: System, one: Measured, start: datetime) -> Share:

@@ -20,6 +20,7 @@ from accounts.fragments import render_page_or_part
 from accounts.paging import page_of, search_of
 from flexibility.models import Dimming
 from gridx import clock
+from gridx.pages import dates
 from gridx.pages.appliance import emitter_or_none
 from gridx.pages.charging_words import policy_url
 from gridx.pages.fragments import figures_mark, live_context
@@ -125,7 +126,7 @@ def _period_context(
             "asked": asked,
             "choices": [
                 {"label": label, "url": url(zoom, asked_day), "current": zoom is period.zoom}
-                for zoom, label in _zoom_names().items()
+                for zoom, label in dates.zoom_names().items()
             ],
             "previous_url": url(period.zoom, period.previous) if period.previous else None,
             "next_url": url(period.zoom, period.next) if period.next else None,
@@ -156,15 +157,6 @@ def _nearest(period: Shown, days, url) -> dict[str, Any] | None:
     first = period.last_day < days[0]
     label = _("To the first values") if first else _("To the latest values")
     return {"url": url(period.zoom, days[0] if first else days[1]), "label": label}
-
-
-def _zoom_names() -> dict[Zoom, str]:
-    return {
-        Zoom.DAY: _("Day"),
-        Zoom.WEEK: _("Week"),
-        Zoom.MONTH: _("Month"),
-        Zoom.YEAR: _("Year"),
-    }
 
 
 def _notice_words() -> dict[Notice, str]:

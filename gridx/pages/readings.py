@@ -9,7 +9,6 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
@@ -19,10 +18,10 @@ from django.views.decorators.http import require_GET
 
 from gridx import clock
 from gridx.pages import dates
-from gridx.pages.figure_words import appliance_name, readings_url
+from gridx.pages.figure_words import appliance_day_url, appliance_name, readings_url
 from gridx.pages.figures import day_of, visible_system
 from gridx.pages.shown import Shown, shown
-from gridx.pages.tracing_words import energy_sentences, notes_of, source_words
+from gridx.pages.tracing_words import clock_words, energy_sentences, notes_of, source_words
 from inventory.models import Appliance, System
 from measurements.amounts import sum_known
 from measurements.evidence import (
@@ -35,7 +34,7 @@ from measurements.evidence import (
 )
 from measurements.formats import number
 from measurements.models import ApplianceDay, ApplianceSlot, Reading
-from measurements.resolutions import SLOT, SLOT_S, Span, from_ms, to_ms
+from measurements.resolutions import SLOT, SLOT_S, Span, to_ms
 from measurements.tracing import Stretch
 from measurements.words import flags_in_words
 
@@ -94,7 +93,6 @@ def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) 
     day = ApplianceDay.objects.filter(
         system_key=system.key, appliance_key=appliance.key, start=period.span.from_at
     ).first()
-    address = request.path
     context = {
         **_named(system, appliance),
         "period": period,
@@ -110,8 +108,8 @@ def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) 
             for span in period.spans
             if span.from_at < clock.now()
         ],
-        "previous": period.previous and f"{address}?date={period.previous.isoformat()}",
-        "next": period.next and f"{address}?date={period.next.isoformat()}",
+        "previous": period.previous and appliance_day_url(system, appliance, period.previous),
+        "next": period.next and appliance_day_url(system, appliance, period.next),
     }
     return render(request, "pages/appliance_energy.html", context)
 
@@ -133,11 +131,10 @@ def readings(
         for name in _QUANTITIES
         if any(getattr(reading, name) is not None for reading in evidence.readings)
     ]
-    address = reverse("appliance_energy", args=[system.pk, appliance.pk])
     context = {
         **_named(system, appliance),
         "day_title": dates.day_name(period.first_day),
-        "day_url": f"{address}?date={period.day.isoformat()}",
+        "day_url": appliance_day_url(system, appliance, period.day),
         "when": dates.span_name(period, span),
         "evidence": evidence,
         "seen": evidence.slot.seen_s / SLOT_S if evidence.slot else 0.0,
@@ -223,7 +220,7 @@ def _reading_lines(
             kind = "inside" if bounds[0] <= at_ms < bounds[1] else "beyond"
             known = {name: getattr(reading, name) for name in columns}
         yield ReadingLine(
-            _instant(system, from_ms(at_ms)),
+            clock_words(at_ms, system.zone),
             kind,
             tuple(_number(name, known.get(name)) for name in columns),
             _received(system, reading),
@@ -261,17 +258,9 @@ def _received(system: System, reading: Reading | None) -> str:
     at = received_at(reading)
     if at is None:
         return _("imported")
-    if at.astimezone(system.zone).date() == reading.at.astimezone(system.zone).date():
-        return f"{at.astimezone(system.zone):%H:%M:%S}"
-    return _instant(system, at, with_day=True)
-
-
-def _instant(system: System, at: datetime, *, with_day: bool = False) -> str:
     local = at.astimezone(system.zone)
-    text = f"{local:%H:%M:%S}"
-    if local.microsecond:
-        text += f".{local.microsecond // 1000:03}"
-    if with_day:
-        # Translators: as in "23 November"
-        return f"{date_format(local.date(), pgettext('date format', 'j F'))}, {text}"
-    return text
+    if local.date() == reading.at.astimezone(system.zone).date():
+        return f"{local:%H:%M:%S}"
+    # Translators: as in "23 November"
+    day = date_format(local.date(), pgettext("date format", "j F"))
+    return f"{day}, {clock_words(to_ms(at), system.zone)}"

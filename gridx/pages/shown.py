@@ -113,7 +113,12 @@ def shown(*, resolution: str | None, day: str | None, zone: ZoneInfo, now: datet
 
 def today_of(zone: ZoneInfo, now: datetime) -> Span:
     """The local day in which `now` lies."""
-    return _span(now.astimezone(zone).date(), Zoom.DAY, zone)
+    return local_day(now.astimezone(zone).date(), zone)
+
+
+def local_day(day: date, zone: ZoneInfo) -> Span:
+    """From its beginning to that of the next one."""
+    return _span(day, Zoom.DAY, zone)
 
 
 def _span(day: date, zoom: Zoom, zone: ZoneInfo) -> Span:

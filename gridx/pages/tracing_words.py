@@ -71,11 +71,11 @@ def _around(one: CounterAt, zone: ZoneInfo) -> str:
         "Its level at %(at)s lies on the line between %(before)s at %(before_at)s and %(after)s "
         "at %(after_at)s."
     ) % {
-        "at": _clock(one.at_ms, zone),
+        "at": clock_words(one.at_ms, zone),
         "before": _level(before_wh),
-        "before_at": _clock(before_ms, zone),
+        "before_at": clock_words(before_ms, zone),
         "after": _level(after_wh),
-        "after_at": _clock(after_ms, zone),
+        "after_at": clock_words(after_ms, zone),
     }
 
 
@@ -143,7 +143,8 @@ def _level(wh: float) -> str:
     return f"{number(wh, 3)}\N{NO-BREAK SPACE}Wh"
 
 
-def _clock(at_ms: int, zone: ZoneInfo) -> str:
+def clock_words(at_ms: int, zone: ZoneInfo) -> str:
+    """The time of day, to the millisecond where that says something."""
     local = from_ms(at_ms).astimezone(zone)
     text = f"{local:%H:%M:%S}"
     return f"{text}.{at_ms % 1000:03}" if at_ms % 1000 else text
