@@ -20,6 +20,8 @@ _ONE_CHANGE = timedelta(minutes=15)
 
 _Day = tuple[int, datetime]
 _Figures = dict[str, int | None]
+# By figure, what it was and what it is.
+_Changes = dict[str, list[int | None]]
 
 
 def figures_of_days(days: Iterable[tuple[int, Span]], *, now: datetime) -> dict[_Day, _Figures]:
@@ -54,9 +56,10 @@ def leave_receipts(
     Days of which nothing was known leave a receipt only where readings arrived late: history that
     is imported for the first time changes no figure that anybody has seen.
     """
+    changed: dict[_Day, _Changes] = {}
     for (key, start), figures in after.items():
-        was, cause = before.get((key, start), {}), causes.get(key, 0)
-        if not was and not cause & Cause.READINGS:
+        was = before.get((key, start), {})
+        if not was and not causes.get(key, 0) & Cause.READINGS:
             continue
         changes = {
             name: [was.get(name), figures.get(name)]
@@ -64,25 +67,40 @@ def leave_receipts(
             if was.get(name) != figures.get(name)
         }
         if changes:
-            _leave(key, start, changes, cause, now)
+            changed[key, start] = changes
+    if changed:
+        _leave(changed, causes, now)
 
 
-def _leave(key: int, start: datetime, changes: dict[str, list], cause: int, now: datetime) -> None:
-    """A receipt of its own, unless the last one of the day is of the same cause and just now."""
-    last = (
-        DayChange.objects.filter(system_key=key, start=start, changed_at__gt=now - _ONE_CHANGE)
-        .order_by("-changed_at", "-id")
-        .first()
+def _leave(changed: Mapping[_Day, _Changes], causes: Mapping[int, int], now: datetime) -> None:
+    """A receipt a day, unless the last one of the day is of the same cause and just now."""
+    recent = DayChange.objects.filter(
+        system_key__in={key for key, _start in changed},
+        start__in={start for _key, start in changed},
+        changed_at__gt=now - _ONE_CHANGE,
     )
-    if last is None or last.causes != cause:
-        DayChange.objects.create(
-            system_key=key, start=start, changed_at=now, causes=cause, changes=changes
-        )
-        return
-    for name, (was, value) in changes.items():
-        last.changes[name] = [last.changes[name][0] if name in last.changes else was, value]
-    last.changes = {name: pair for name, pair in last.changes.items() if pair[0] != pair[1]}
-    if last.changes:
-        last.save(update_fields=["changes"])
-    else:
-        last.delete()
+    last = {(one.system_key, one.start): one for one in recent.order_by("changed_at", "id")}
+    new, again = [], []
+    for (key, start), changes in changed.items():
+        one, cause = last.get((key, start)), causes.get(key, 0)
+        if one is None or one.causes != cause:
+            new.append(
+                DayChange(
+                    system_key=key, start=start, changed_at=now, causes=cause, changes=changes
+                )
+            )
+        else:
+            one.changes = _together(one.changes, changes)
+            again.append(one)
+    DayChange.objects.bulk_create(new)
+    DayChange.objects.bulk_update([one for one in again if one.changes], ["changes"])
+    DayChange.objects.filter(pk__in=[one.pk for one in again if not one.changes]).delete()
+
+
+def _together(before: _Changes, then: _Changes) -> _Changes:
+    """Two changes as one; what was taken back is none."""
+    both = before | {
+        name: [before[name][0] if name in before else was, value]
+        for name, (was, value) in then.items()
+    }
+    return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
