@@ -140,7 +140,7 @@ def _switches_off(
     own: Mapping[str, Any], deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
 ) -> bool:
     """Whether it leaves of what may run or pause nothing but the pause."""
-    least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
+    least, _most = _decided(deciders, inputs)
     is_greatest = deciders.get("max_w") == own["id"]
     return is_greatest and _is_below(own["max_w"], least) and _can_pause(deciders, inputs)
 
@@ -149,8 +149,7 @@ def _is_left_out(
     own: Mapping[str, Any], deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
 ) -> bool:
     """Whether others leave nothing of its range, so that it decides by what is nearest."""
-    least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
-    most = inputs.get(deciders.get("max_w", ""), {}).get("max_w")
+    least, most = _decided(deciders, inputs)
     return own["emitter"] == EmitterKind.CLUSTER_LIMIT and (
         _is_below(own.get("max_w"), least) or _is_below(most, own.get("min_w"))
     )
@@ -163,11 +162,20 @@ def _bends(
     if deciders.get("set_point_w") != own["id"] or not own.get("closest"):
         return False
     point = own["set_point_w"]
-    least = inputs.get(deciders.get("min_w", ""), {}).get("min_w")
-    most = inputs.get(deciders.get("max_w", ""), {}).get("max_w")
+    least, most = _decided(deciders, inputs)
     if point == 0 and _can_pause(deciders, inputs):
         return False
     return _is_below(point, least) or _is_below(most, point)
+
+
+def _decided(
+    deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]
+) -> tuple[float | None, float | None]:
+    """The least and the greatest power, as those who decide them ask for it."""
+    return (
+        inputs.get(deciders.get("min_w", ""), {}).get("min_w"),
+        inputs.get(deciders.get("max_w", ""), {}).get("max_w"),
+    )
 
 
 def _can_pause(deciders: Mapping[str, str], inputs: Mapping[str, Mapping[str, Any]]) -> bool:
