@@ -4,6 +4,7 @@ from datetime import datetime
 
 import numpy as np
 
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.operations import declare_interval, store_readings
@@ -64,3 +65,17 @@ def read_now(cast: Cast, *, at: datetime, now: datetime | None = None, **powers_
         ),
         now=now or at,
     )
+
+
+def add_station(cast: Cast, **fields) -> Appliance:
+    """A second charging station at Lindenweg 12."""
+    made = Appliance.objects.create(
+        system=cast.lindenweg,
+        gateway=cast.gateway,
+        local_id="evcs-2",
+        kind=ApplianceKind.EV_CHARGING_STATION,
+        name="Second car",
+        **fields,
+    )
+    made.refresh_from_db()
+    return made

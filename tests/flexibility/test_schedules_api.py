@@ -12,9 +12,9 @@ from gridx_connector_api.models.post_systems_system_id_evcharging_schedules_ev_c
 
 from flexibility.models import Constraint, Flexibility, Series
 from gridx import clock
-from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from tests.flexibility.asking import as_, read, refused, wire
+from tests.household import add_station
 
 pytestmark = pytest.mark.usefixtures("stopped_clock")
 DAY = timedelta(days=1)
@@ -68,13 +68,7 @@ def standing(now) -> list[Constraint]:
 
 
 def test_a_charging_schedule_limits_each_station(driven, charging, post, now):
-    second = Appliance.objects.create(
-        system=driven.lindenweg,
-        gateway=driven.gateway,
-        local_id="evcs-2",
-        kind=ApplianceKind.EV_CHARGING_STATION,
-        name="Second car",
-    )
+    second = add_station(driven)
     sent = {"from": wire(now), "to": wire(now + 3 * DAY), "limit": 7_000}
     found = post(charging, sent)
     rows = standing(now)

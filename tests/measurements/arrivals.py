@@ -111,6 +111,23 @@ def store(site: Site, events: list[Event], *, history: bool, now: datetime | Non
     assert not report.refused, report.refusals
 
 
+def store_intervals(
+    site: Site, at_ms: np.ndarray, *, interval_s: int, rng: np.random.Generator, now: datetime
+) -> None:
+    """What every appliance told of the intervals that begin then: any energies, any charge."""
+    for key in site.keys:
+        batch = Batch.of(
+            system_key=site.system.key,
+            appliance_key=key,
+            at_ms=at_ms,
+            interval_s=float(interval_s),
+            import_energy_wh=rng.uniform(0, 1500, len(at_ms)),
+            export_energy_wh=rng.uniform(0, 1500, len(at_ms)),
+            soc=rng.uniform(0, 1, len(at_ms)),
+        )
+        store_readings(batch=batch, now=now, history=True)
+
+
 def store_and_compute(site: Site, events: list[Event], *, history: bool) -> None:
     store(site, events, history=history)
     compute_until_clean(now=NOW)

@@ -10,11 +10,9 @@ from django.db import connection
 from django.db.migrations import RunSQL
 
 from inventory.kinds import ApplianceKind
-from measurements.batches import Batch
 from measurements.figures import SUMMED
 from measurements.groups import past_of_pool
 from measurements.history import appliance_table, past_of_system, system_table
-from measurements.ingest import store_readings
 from measurements.models import (
     ApplianceHour,
     ApplianceSlot,
@@ -24,7 +22,7 @@ from measurements.models import (
 )
 from measurements.resolutions import Resolution, periods
 from measurements.slots import compute_until_clean
-from tests.measurements.arrivals import Device, Site, make_site, rows_of
+from tests.measurements.arrivals import Device, Site, make_site, rows_of, store_intervals
 
 YEAR = 2026
 LATER = datetime(YEAR + 1, 1, 1, tzinfo=UTC)
@@ -78,17 +76,7 @@ def measured(request, db) -> Site:
         begin, end = (round(at.timestamp() * 1000) for at in local_day(request.param, *day))
         at_ms = np.arange(begin, end, 900_000)
         at_ms = np.delete(at_ms, slice(30, 43))
-        for key in site.keys:
-            batch = Batch.of(
-                system_key=site.system.key,
-                appliance_key=key,
-                at_ms=at_ms,
-                interval_s=900.0,
-                import_energy_wh=rng.uniform(0, 1500, len(at_ms)),
-                export_energy_wh=rng.uniform(0, 1500, len(at_ms)),
-                soc=rng.uniform(0, 1, len(at_ms)),
-            )
-            store_readings(batch=batch, now=LATER, history=True)
+        store_intervals(site, at_ms, interval_s=900, rng=rng, now=LATER)
     compute_until_clean(now=LATER)
     return site
 

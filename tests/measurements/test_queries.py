@@ -16,7 +16,7 @@ from measurements.ingest import store_readings
 from measurements.queries import history_of_system, live_of_system, live_of_systems
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from tests.measurements.arrivals import ZONES, Device, Site, make_site
+from tests.measurements.arrivals import ZONES, Device, Site, make_site, store_intervals
 
 pytestmark = pytest.mark.django_db
 
@@ -172,17 +172,7 @@ def measured(request) -> Site:
     for span in windows(site.system.zone):
         begin_ms = round(span.from_at.timestamp() * 1000)
         at_ms = np.arange(begin_ms, begin_ms + 10 * 86_400_000, 3_600_000)
-        for key in site.keys:
-            batch = Batch.of(
-                system_key=site.system.key,
-                appliance_key=key,
-                at_ms=at_ms,
-                interval_s=3600.0,
-                import_energy_wh=rng.uniform(0, 1500, len(at_ms)),
-                export_energy_wh=rng.uniform(0, 1500, len(at_ms)),
-                soc=rng.uniform(0, 1, len(at_ms)),
-            )
-            store_readings(batch=batch, now=LATER, history=True)
+        store_intervals(site, at_ms, interval_s=3600, rng=rng, now=LATER)
     compute_until_clean(now=LATER)
     return site
 

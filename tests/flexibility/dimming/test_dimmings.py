@@ -18,12 +18,11 @@ from flexibility.models import (
 )
 from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from flexibility.sweeping import sweep
-from inventory.kinds import ApplianceKind
-from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import Reading
 from measurements.resolutions import to_ms
+from tests.household import add_station
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -73,14 +72,7 @@ def test_what_may_draw_more_keeps_4200_w_and_the_rest_is_left_alone(driven, dim)
 
 def test_what_comes_during_a_dimming_is_dimmed_from_then_on(driven, dim, now):
     found = dim(hours=2)
-    late = Appliance.objects.create(
-        system=driven.lindenweg,
-        gateway=driven.gateway,
-        local_id="evcs-2",
-        kind=ApplianceKind.EV_CHARGING_STATION,
-        name="Second charging station",
-        max_power_w=11_000,
-    )
+    late = add_station(driven, max_power_w=11_000)
     sweep(now=now + HOUR)
     assert Flexibility.objects.get(pk=late.pk).max_w == 4_200
     added = Constraint.objects.get(dimming=found, appliance=late)

@@ -13,7 +13,7 @@ from flexibility.resolving import balance_systems
 from flexibility.sweeping import sweep
 from inventory.kinds import ApplianceKind, DimmingMode
 from inventory.models import Appliance, System
-from tests.household import read_now
+from tests.household import add_station, read_now
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -102,14 +102,7 @@ def test_what_is_in_no_cluster_and_what_is_in_one_share_it(dim, driven, now):
 
 def test_what_comes_meanwhile_shares_what_was_guaranteed(dim, driven, now):
     found = dim()
-    late = Appliance.objects.create(
-        system=driven.lindenweg,
-        gateway=driven.gateway,
-        local_id="evcs-2",
-        kind=ApplianceKind.EV_CHARGING_STATION,
-        name="Second charging station",
-        max_power_w=11_000,
-    )
+    late = add_station(driven, max_power_w=11_000)
     sweep(now=now + SECOND)
     limit = SharedLimit.objects.get(dimming=found)
     assert (limit.members[-1], limit.max_w) == (late.pk, GUARANTEED_W)

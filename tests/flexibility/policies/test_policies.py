@@ -24,9 +24,10 @@ from flexibility.policies.operations import (
     withdraw_policy,
 )
 from flexibility.policies.terms import Mode
-from inventory.kinds import ApplianceKind, Plug
+from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster
 from measurements.models import LatestReading
+from tests.household import add_station
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -277,15 +278,7 @@ def garage(house) -> Cluster:
     found = Cluster.objects.create(system=house.cast.lindenweg, name="Garage")
     house.cast.evcs.cluster = found
     house.cast.evcs.save()
-    second = Appliance.objects.create(
-        system=house.cast.lindenweg,
-        gateway=house.cast.gateway,
-        cluster=found,
-        local_id="evcs-2",
-        kind=ApplianceKind.EV_CHARGING_STATION,
-        name="Second car",
-    )
-    second.refresh_from_db()
+    add_station(house.cast, cluster=found)
     return found
 
 
