@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.admin import ReadOnlyAdmin
+from flexibility.delivery import resend_schedules
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import withdraw_limit
 from flexibility.models import (
@@ -24,7 +25,7 @@ from flexibility.models import (
     Series,
     SharedLimit,
 )
-from flexibility.operations import resend_schedules, withdraw_constraint
+from flexibility.operations import withdraw_constraint
 from gridx import clock
 
 _TARGETS = ("appliance", "cluster", "pool")

@@ -1,10 +1,10 @@
-"""Constraints set and withdrawn, by people, gateways and the program; with an audit entry each.
+"""Constraints set and withdrawn, by people and the program; with an audit entry each.
 
 Whatever is changed here is resolved in the same transaction (`flexibility.resolving`).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,22 +14,20 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from accounts import outbox
 from accounts.audit import Verb, record_change, stated_changes
 from accounts.models import User
 from flexibility import resolver, words
 from flexibility.emitters import (
     Emitter,
     UnableToConstrain,
-    default_priority,
     priority_of,
 )
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, Series, not_over
+from flexibility.models import Constraint, Series, not_over
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
-from flexibility.resolving import SCHEDULE, hold_systems, resolve_systems
+from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
 from flexibility.targets import account_of, fields_of, hold_target, systems_of
-from inventory.models import Appliance, Cluster, Gateway, SystemPool
+from inventory.models import Appliance, Cluster, SystemPool
 
 Target = Appliance | Cluster | SystemPool
 
@@ -60,29 +58,6 @@ class Draft:
     kinds: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class DriverLimits:
-    """What an appliance can do physically, as it is now."""
-
-    min_w: float | None = None
-    max_w: float | None = None
-    pausable: bool = False
-    min_wh: float | None = None
-    max_wh: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Applied:
-    """What an appliance keeps to by its gateway's word, or why it does not (`refusal`, a code)."""
-
-    min_w: float | None = None
-    max_w: float | None = None
-    set_point_w: float | None = None
-    fail_safe: bool = False
-    refusal: str = ""
-    detail: str = ""
-
-
 def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) -> Constraint:
     """The constraint that a draft would become, not saved. Raises UnableToConstrain."""
     row = Constraint(
@@ -103,7 +78,7 @@ def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) ->
         raise UnableToConstrain("invalid_at", _("It would be over already."))
     if draft.invalid_at > now + LONGEST_VALIDITY:
         raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
-    pure = _as_pure(row)
+    pure = checked(row)
     if not pure.speaks_of_power and not pure.speaks_of_energy:
         raise UnableToConstrain("max_w", _("It says nothing: give a limit or a set point."))
     return row
@@ -205,193 +180,6 @@ def _require_set_by_hand(constraint: Constraint) -> None:
         raise PermissionDenied(_("It goes with its dimming: end that."))
 
 
-# What gateways say -------------------------------------------------------------------------------
-
-
-def set_driver_limits(
-    *, limits: Mapping[UUID, DriverLimits], now: datetime
-) -> dict[UUID, UnableToConstrain]:
-    """Take over what gateways say that their appliances (ids) can do; newer replaces older.
-
-    What contradicts itself is left out, and returned with the reason.
-    """
-    refused: dict[UUID, UnableToConstrain] = {}
-    with transaction.atomic():
-        standing = {
-            row.appliance_id: asdict(_limits_of(row))
-            for row in Constraint.objects.filter(
-                appliance__in=list(limits), emitter_kind=EmitterKind.DRIVER, withdrawn_at=None
-            )
-        }
-        rows = []
-        for appliance_id, limit in limits.items():
-            if standing.get(appliance_id) == asdict(limit):
-                continue
-            row = Constraint(
-                created_at=now,
-                valid_at=now,
-                appliance_id=appliance_id,
-                emitter_kind=EmitterKind.DRIVER.value,
-                priority=default_priority(EmitterKind.DRIVER),
-                from_gateway=True,
-                **asdict(limit),
-            )
-            try:
-                _as_pure(row)
-            except UnableToConstrain as error:
-                refused[appliance_id] = error
-            else:
-                rows.append(row)
-        named = [row.appliance_id for row in rows]
-        _replace(named, rows, emitter_kind=EmitterKind.DRIVER, now=now)
-    return refused
-
-
-def set_local_wishes(
-    *, wishes: Mapping[UUID, Sequence[Draft]], now: datetime
-) -> dict[UUID, UnableToConstrain]:
-    """Take over what residents asked for at their appliances (ids) themselves.
-
-    It replaces what the gateway said of the appliance's wishes before; a wish that is over only
-    ends those. One that makes no sense is left out, and returned with the reason.
-    """
-    emitter = Emitter(EmitterKind.LOCAL_USER)
-    refused: dict[UUID, UnableToConstrain] = {}
-    with transaction.atomic():
-        appliances = Appliance.objects.in_bulk(list(wishes))
-        rows = []
-        for appliance_id, drafts in wishes.items():
-            for draft in drafts:
-                if draft.invalid_at is not None and draft.invalid_at <= now:
-                    continue
-                try:
-                    row = drafted(draft, target=appliances[appliance_id], emitter=emitter, now=now)
-                except UnableToConstrain as error:
-                    refused[appliance_id] = error
-                else:
-                    row.from_gateway = True
-                    rows.append(row)
-        _replace(list(wishes), rows, emitter_kind=emitter.kind, now=now)
-    return refused
-
-
-def record_published(*, revisions: Mapping[UUID, int], now: datetime) -> set[UUID]:
-    """These schedules (by gateway) have reached the broker; returns those that are outdated.
-
-    Of two that are sent at the same time the older may arrive last: who sent it learns so here,
-    and sends the newest again.
-    """
-    with transaction.atomic():
-        rows = GatewaySchedule.objects.select_for_update().filter(pk__in=list(revisions))
-        # In the order of `resolving.hold_systems`.
-        held = list(rows.order_by("pk"))
-        newer = [row for row in held if revisions[row.pk] > row.published_revision]
-        for row in newer:
-            row.published_revision, row.published_at = revisions[row.pk], now
-        GatewaySchedule.objects.bulk_update(newer, ["published_revision", "published_at"])
-    return {row.pk for row in held if revisions[row.pk] < row.revision}
-
-
-def resend_schedules(*, gateways: Sequence[UUID], by: User, now: datetime) -> int:
-    """Have the newest schedules of these gateways sent once more; returns of how many.
-
-    It changes nothing of what is asked, and helps where the broker lost what it had kept.
-    """
-    with transaction.atomic():
-        rows = GatewaySchedule.objects.select_for_update().filter(
-            pk__in=gateways, gateway__revoked_at=None
-        )
-        held = list(rows.order_by("pk"))
-        ids = [row.pk for row in held]
-        GatewaySchedule.objects.filter(pk__in=ids).update(published_revision=0)
-        outbox.add_messages(kind=SCHEDULE, payloads=({"gateway": str(pk)} for pk in ids), now=now)
-        for gateway in Gateway.objects.filter(pk__in=ids).select_related("system__account"):
-            account = gateway.system.account
-            record_change(verb=Verb.RESENT, target=gateway, account=account, by=by, now=now)
-    return len(ids)
-
-
-def record_acknowledgement(
-    *,
-    gateway: UUID,
-    revision: int,
-    applied: Mapping[UUID, Applied],
-    refusal: str,
-    detail: str,
-    now: datetime,
-) -> None:
-    """What a gateway says that its appliances (ids) keep to, and of which schedule."""
-    with transaction.atomic():
-        GatewaySchedule.objects.filter(pk=gateway).update(
-            acknowledged_revision=revision,
-            acknowledged_at=now,
-            refusal=refusal,
-            refusal_detail=detail,
-        )
-        rows = list(Flexibility.objects.filter(pk__in=list(applied)))
-        for row in rows:
-            one = applied[row.pk]
-            row.applied_min_w, row.applied_max_w = one.min_w, one.max_w
-            row.applied_set_point_w, row.applied_fail_safe = one.set_point_w, one.fail_safe
-            row.applied_at, row.applied_revision = now, revision
-            row.refusal, row.refusal_detail = one.refusal, one.detail
-        Flexibility.objects.bulk_update(rows, _APPLIED)
-        _forget_applied(gateway, revision)
-
-
-def _forget_applied(gateway: UUID, revision: int) -> None:
-    """Who keeps to its newest schedule asks nothing any more of what that does not name."""
-    schedule = GatewaySchedule.objects.filter(pk=gateway, revision=revision).first()
-    if schedule is None:
-        return
-    named = [part["appliance"] for part in schedule.body]
-    of_gateway = Flexibility.objects.filter(appliance__gateway=gateway, applied_at__isnull=False)
-    of_gateway.exclude(pk__in=named).update(
-        applied_min_w=None,
-        applied_max_w=None,
-        applied_set_point_w=None,
-        applied_fail_safe=False,
-        applied_at=None,
-        applied_revision=None,
-    )
-
-
-_APPLIED = (
-    "applied_min_w",
-    "applied_max_w",
-    "applied_set_point_w",
-    "applied_fail_safe",
-    "applied_at",
-    "applied_revision",
-    "refusal",
-    "refusal_detail",
-)
-
-
-def _replace(
-    appliances: Sequence[UUID],
-    rows: Sequence[Constraint],
-    *,
-    emitter_kind: EmitterKind,
-    now: datetime,
-) -> None:
-    """Put these in the place of what the gateway said of the appliances before."""
-    replaced = Constraint.objects.filter(
-        appliance__in=appliances, emitter_kind=emitter_kind, from_gateway=True, withdrawn_at=None
-    ).update(withdrawn_at=now)
-    Constraint.objects.bulk_create(rows)
-    if replaced or rows:
-        systems = Appliance.objects.filter(pk__in=appliances).values_list("system", flat=True)
-        resolve_systems(systems=set(systems), now=now)
-
-
-def _limits_of(row: Constraint) -> DriverLimits:
-    return DriverLimits(**{name.name: getattr(row, name.name) for name in fields(DriverLimits)})
-
-
-# Shared ------------------------------------------------------------------------------------------
-
-
 def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> None:
     """Save a new constraint, or put it in the place of the one with its id."""
     before = Constraint.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
@@ -425,7 +213,8 @@ def _require_room(target: Target, kind: EmitterKind, now: datetime) -> None:
         raise UnableToConstrain("constraints", reason)
 
 
-def _as_pure(row: Constraint, *, number: int | None = None) -> resolver.Constraint:
+def checked(row: Constraint, *, number: int | None = None) -> resolver.Constraint:
+    """As the resolver takes it. Raises UnableToConstrain where it contradicts itself."""
     try:
         return as_pure(row)
     except ContradictoryConstraint as error:

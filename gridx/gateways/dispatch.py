@@ -16,8 +16,8 @@ from django.conf import settings
 
 from accounts import outbox
 from accounts.models import OutboxMessage
+from flexibility.delivery import record_published
 from flexibility.models import Flexibility, GatewaySchedule
-from flexibility.operations import record_published
 from flexibility.resolving import SCHEDULE
 from gridx.gateways.messages import VERSION, ApplianceSchedule, Heartbeat, Message, Schedule
 from gridx.gateways.publisher import Publisher, UnableToPublish

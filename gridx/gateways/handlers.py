@@ -10,14 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from flexibility.operations import (
-    Applied,
-    Draft,
-    DriverLimits,
-    record_acknowledgement,
-    set_driver_limits,
-    set_local_wishes,
-)
+from flexibility.delivery import Acknowledgement, Applied
+from flexibility.local import DriverLimits, set_driver_limits, set_local_wishes
+from flexibility.operations import Draft
 from flexibility.queries import asking_revision
 from gridx.gateways.arrivals import Arrival, GatewayRow, Outcome
 from gridx.gateways.faults import Fault
@@ -59,7 +54,10 @@ class Received:
 
 @dataclass(slots=True)
 class Reaction:
-    """What a handler found: refusals, answers, whether pages should look again."""
+    """What a handler found: refusals, answers, whether pages should look again.
+
+    `acknowledgement`: to be recorded with those of the other gateways in the batch.
+    """
 
     channel: Channel
     faults: list[tuple[str, str]] = field(default_factory=list)
@@ -67,6 +65,7 @@ class Reaction:
     has_news: bool = False
     online: bool | None = None
     sent_at_ms: int | None = None
+    acknowledgement: Acknowledgement | None = None
 
     def into(self, outcome: Outcome, faults: list[Fault], gateway: GatewayRow) -> None:
         """Add it to what came of the batch."""
@@ -155,13 +154,13 @@ def apply_constraints(received: Received) -> Reaction:
     return reaction
 
 
-def apply_ack(received: Received) -> Reaction:
+def read_ack(received: Received) -> Reaction:
     """What the gateway says that its appliances keep to."""
     ack: Ack = received.message
     reaction, known = _find_appliances(
         received, Channel.ACK, [one.appliance for one in ack.appliances]
     )
-    record_acknowledgement(
+    reaction.acknowledgement = Acknowledgement(
         gateway=received.gateway.id,
         revision=ack.revision,
         applied={
@@ -178,7 +177,6 @@ def apply_ack(received: Received) -> Reaction:
         },
         refusal=ack.refused or "",
         detail=ack.detail or "",
-        now=received.now,
     )
     reaction.has_news = True
     return reaction
@@ -196,7 +194,7 @@ HANDLERS: dict[Channel, Handler] = {
     Channel.HELLO: apply_hello,
     Channel.STATUS: apply_status,
     Channel.CONSTRAINTS: apply_constraints,
-    Channel.ACK: apply_ack,
+    Channel.ACK: read_ack,
     Channel.EVENT: note_event,
 }
 

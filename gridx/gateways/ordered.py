@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from flexibility.delivery import Acknowledgement, record_acknowledgements
 from flexibility.resolving import hold_systems
 from gridx.gateways.arrivals import (
     Arrival,
@@ -22,7 +23,7 @@ from gridx.gateways.arrivals import (
 )
 from gridx.gateways.contacts import Contact, gather, hold_gateways, record_contacts
 from gridx.gateways.faults import Fault, fault_of, faults_of_ignored, record_faults
-from gridx.gateways.handlers import HANDLERS, Received
+from gridx.gateways.handlers import HANDLERS, Reaction, Received
 from gridx.gateways.messages import Status
 from gridx.gateways.topics import Channel
 
@@ -32,7 +33,11 @@ _STEERING = frozenset({Channel.CONSTRAINTS, Channel.ACK})
 
 @transaction.atomic
 def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
-    """Handle the messages one by one, in one transaction; to do so again changes nothing more."""
+    """Handle the messages one by one, in one transaction; to do so again changes nothing more.
+
+    Acknowledgements are recorded at the end, all together: a change for a whole fleet brings one
+    of each of its gateways.
+    """
     outcome = Outcome()
     outcome.count("messages", len(arrivals))
     items = [item for arrival in arrivals if (item := read(arrival)) is not None]
@@ -49,6 +54,7 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
     hold_gateways({gateway.id for gateway in gateways.values()})
     contacts: dict[UUID, Contact] = {}
     faults: list[Fault] = []
+    acknowledgements: list[Acknowledgement] = []
     last_hello = {item.serial: item for item in items if _is_hello(item)}
     for item in items:
         gateway = gateways.get(item.serial)
@@ -63,7 +69,10 @@ def apply_arrivals(*, arrivals: Sequence[Arrival], now: datetime) -> Outcome:
         if _is_hello(item) and item is not last_hello[item.serial]:
             outcome.count("hellos overtaken")
             continue
-        _apply(item, gateway, contact, faults, outcome, now)
+        reaction = _apply(item, gateway, contact, faults, outcome, now)
+        if reaction is not None and reaction.acknowledgement is not None:
+            acknowledgements.append(reaction.acknowledgement)
+    record_acknowledgements(acknowledgements=acknowledgements, now=now)
     record_contacts(contacts)
     record_faults(faults=faults, now=now)
     return outcome
@@ -85,12 +94,12 @@ def _apply(
     faults: list[Fault],
     outcome: Outcome,
     now: datetime,
-) -> None:
+) -> Reaction | None:
     if isinstance(item, Unreadable):
         outcome.count("unreadable")
         outcome.answers.add_error(item.serial, error_about(item))
         faults.append(fault_of(item, gateway))
-        return
+        return None
     faults += faults_of_ignored(item, gateway)
     reaction = HANDLERS[item.channel](Received(gateway, item.message, item.arrival, now))
     reaction.into(outcome, faults, gateway)
@@ -98,3 +107,4 @@ def _apply(
         contact.touch(item.arrival.at, reaction.sent_at_ms)
     if reaction.online is not None:
         contact.online = reaction.online
+    return reaction

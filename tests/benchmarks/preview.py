@@ -18,8 +18,8 @@ from django.urls import include, path, reverse
 
 from accounts.access import Role
 from accounts.models import Account, User
+from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import Constraint
-from flexibility.operations import DriverLimits, set_driver_limits
 from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool

@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from flexibility.emitters import emitter_of
-from flexibility.operations import Draft, DriverLimits, set_constraints, set_driver_limits
+from flexibility.local import DriverLimits, set_driver_limits
+from flexibility.operations import Draft, set_constraints
 from gridx import clock
 from inventory.kinds import Plug
 from measurements.models import LatestReading

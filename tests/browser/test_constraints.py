@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
-from flexibility.operations import DriverLimits, set_driver_limits
+from flexibility.local import DriverLimits, set_driver_limits
 from gridx import clock
 from inventory.models import Gateway
 from tests.browser.conftest import sign_in

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flexibility.operations import DriverLimits, set_driver_limits
+from flexibility.local import DriverLimits, set_driver_limits
 from gridx import clock
 
 

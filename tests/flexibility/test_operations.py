@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 
 from accounts.models import AuditEntry, OutboxMessage
 from flexibility.emitters import DIMMING, Emitter, UnableToConstrain, emitter_of
+from flexibility.local import DriverLimits, set_driver_limits, set_local_wishes
 from flexibility.models import (
     Constraint,
     Flexibility,
@@ -15,14 +16,7 @@ from flexibility.models import (
     ResolvedBoundary,
     SystemMark,
 )
-from flexibility.operations import (
-    Draft,
-    DriverLimits,
-    set_constraints,
-    set_driver_limits,
-    set_local_wishes,
-    withdraw_constraint,
-)
+from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from flexibility.resolver import EmitterKind
 from flexibility.sweeping import sweep
 from inventory.kinds import ApplianceKind

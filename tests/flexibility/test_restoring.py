@@ -7,13 +7,13 @@ from django.core.exceptions import PermissionDenied
 
 from accounts.models import AuditEntry
 from flexibility.emitters import emitter_of
+from flexibility.local import set_local_wishes
 from flexibility.models import Constraint, Flexibility, GatewaySchedule
 from flexibility.operations import (
     Draft,
     UnableToRestore,
     restore_constraint,
     set_constraints,
-    set_local_wishes,
     withdraw_constraint,
 )
 

@@ -4,11 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from flexibility.delivery import Acknowledgement, Applied, record_acknowledgements
 from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.dimming.proof import keep_proofs, proof_of
 from flexibility.emitters import DIMMING, UnableToConstrain, emitter_of
 from flexibility.models import Constraint, DimmingProof, Flexibility, GatewaySchedule, SharedLimit
-from flexibility.operations import Applied, Draft, record_acknowledgement, set_constraints
+from flexibility.operations import Draft, set_constraints
 from flexibility.resolving import balance_systems
 from flexibility.sweeping import sweep
 from inventory.kinds import ApplianceKind, DimmingMode
@@ -51,15 +52,17 @@ def allowed_w(cast) -> dict[str, float | None]:
 def confirm(cast, now) -> None:
     """The gateway takes over what it was told."""
     schedule = GatewaySchedule.objects.get(pk=cast.gateway.pk)
-    record_acknowledgement(
-        gateway=cast.gateway.pk,
-        revision=schedule.revision,
-        applied={
-            row.pk: Applied(min_w=row.min_w, max_w=row.max_w)
-            for row in Flexibility.objects.filter(appliance__gateway=cast.gateway)
-        },
-        refusal="",
-        detail="",
+    record_acknowledgements(
+        acknowledgements=[
+            Acknowledgement(
+                gateway=cast.gateway.pk,
+                revision=schedule.revision,
+                applied={
+                    row.pk: Applied(min_w=row.min_w, max_w=row.max_w)
+                    for row in Flexibility.objects.filter(appliance__gateway=cast.gateway)
+                },
+            )
+        ],
         now=now,
     )
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import SharedLimit
-from flexibility.operations import DriverLimits, set_driver_limits
 from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 
 from accounts.models import AuditEntry
 from flexibility.allotment import Strategy
+from flexibility.delivery import Acknowledgement, Applied, record_acknowledgements
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.limits.balancing import moved_shares
 from flexibility.limits.operations import (
@@ -17,6 +18,7 @@ from flexibility.limits.operations import (
     set_limit,
     withdraw_limit,
 )
+from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import (
     Constraint,
     Flexibility,
@@ -24,16 +26,7 @@ from flexibility.models import (
     ResolvedBoundary,
     Share,
 )
-from flexibility.operations import (
-    Applied,
-    Draft,
-    DriverLimits,
-    drafted,
-    record_acknowledgement,
-    set_constraints,
-    set_driver_limits,
-    withdraw_constraint,
-)
+from flexibility.operations import Draft, drafted, set_constraints, withdraw_constraint
 from flexibility.resolving import balance_systems
 from flexibility.sweeping import balance_all_due, sweep
 from inventory.kinds import ApplianceKind, Plug
@@ -98,15 +91,19 @@ class Garage:
         """The gateway takes its newest schedule over; some stations refuse it."""
         schedule = GatewaySchedule.objects.get(pk=self.cast.gateway.pk)
         boundaries = Flexibility.objects.in_bulk([one.pk for one in self.stations])
-        record_acknowledgement(
-            gateway=self.cast.gateway.pk,
-            revision=schedule.revision,
-            applied={
-                pk: Applied(min_w=row.min_w, max_w=row.max_w, refusal=refusals.get(str(pk), ""))
-                for pk, row in boundaries.items()
-            },
-            refusal="",
-            detail="",
+        record_acknowledgements(
+            acknowledgements=[
+                Acknowledgement(
+                    gateway=self.cast.gateway.pk,
+                    revision=schedule.revision,
+                    applied={
+                        pk: Applied(
+                            min_w=row.min_w, max_w=row.max_w, refusal=refusals.get(str(pk), "")
+                        )
+                        for pk, row in boundaries.items()
+                    },
+                )
+            ],
             now=self.now,
         )
 
@@ -328,12 +325,13 @@ def test_what_a_gateway_was_told_before_is_forgotten_where_nobody_asks_for_anyth
     garage.after(2 * HOUR)
     schedule = GatewaySchedule.objects.get(pk=garage.cast.gateway.pk)
     assert schedule.body == []
-    record_acknowledgement(
-        gateway=schedule.pk,
-        revision=schedule.revision,
-        applied={},
-        refusal="",
-        detail="",
+    record_acknowledgements(
+        acknowledgements=[
+            Acknowledgement(
+                gateway=schedule.pk,
+                revision=schedule.revision,
+            )
+        ],
         now=garage.now,
     )
     assert (station.get().applied_at, station.get().applied_max_w) == (None, None)

@@ -12,18 +12,12 @@ from uuid import UUID
 import pytest
 
 from flexibility.allotment import Strategy
+from flexibility.delivery import Acknowledgement, Applied, record_acknowledgements
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, fuse_emitter_of, set_limit, withdraw_limit
+from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import Constraint, GatewaySchedule, SharedLimit
-from flexibility.operations import (
-    Applied,
-    Draft,
-    DriverLimits,
-    record_acknowledgement,
-    set_constraints,
-    set_driver_limits,
-    withdraw_constraint,
-)
+from flexibility.operations import Draft, set_constraints, withdraw_constraint
 from flexibility.standing import members_of
 from flexibility.sweeping import balance_all_due, sweep
 from inventory.kinds import ApplianceKind
@@ -175,12 +169,14 @@ class Site:
         self.confirmed = max(self.sent)
         self.sent = {self.confirmed: self.sent[self.confirmed]}
         self.settled = True
-        record_acknowledgement(
-            gateway=self.cast.gateway.pk,
-            revision=self.confirmed,
-            applied={one.pk: Applied() for one in self.stations},
-            refusal="",
-            detail="",
+        record_acknowledgements(
+            acknowledgements=[
+                Acknowledgement(
+                    gateway=self.cast.gateway.pk,
+                    revision=self.confirmed,
+                    applied={one.pk: Applied() for one in self.stations},
+                )
+            ],
             now=self.now,
         )
 

@@ -10,12 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import AuditEntry
 from flexibility.emitters import UnableToConstrain, emitter_of
 from flexibility.models import Constraint, Flexibility, Series
-from flexibility.operations import (
-    Draft,
-    UnableToRestore,
-    set_constraints,
-    withdraw_constraint,
-)
+from flexibility.operations import Draft, UnableToRestore, set_constraints, withdraw_constraint
 from flexibility.series.operations import (
     Part,
     SeriesDraft,

@@ -89,7 +89,7 @@ from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.emitters import Emitter
 from flexibility.limits.operations import LimitDraft, set_limit, withdraw_limit
 from flexibility.models import ChargingPolicy, Constraint, Dimming, SharedLimit
-from flexibility.operations import Draft, set_constraints, withdraw_constraint
+from flexibility.operations import (Draft, set_constraints, withdraw_constraint)
 from flexibility.policies.operations import PolicyDraft, set_policy, withdraw_policy
 from flexibility.policies.terms import Mode
 from flexibility.resolver import EmitterKind

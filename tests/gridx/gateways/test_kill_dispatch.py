@@ -41,7 +41,7 @@ from pathlib import Path
 from django.db import DatabaseError, connection
 from gridx import clock
 from flexibility.emitters import Emitter
-from flexibility.operations import Draft, set_constraints
+from flexibility.operations import (Draft, set_constraints)
 from flexibility.resolver import EmitterKind
 from inventory.models import Appliance
 stop = Path({stop!r})

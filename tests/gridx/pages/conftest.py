@@ -3,8 +3,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from flexibility.emitters import emitter_of
+from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import Constraint
-from flexibility.operations import Draft, DriverLimits, set_constraints, set_driver_limits
+from flexibility.operations import Draft, set_constraints
 from gridx import clock
 from inventory.models import Gateway
 from tests.cast import Cast

@@ -8,13 +8,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from flexibility.delivery import Acknowledgement, Applied, record_acknowledgements, record_published
 from flexibility.emitters import DIMMING, Emitter, emitter_of
 from flexibility.models import Flexibility, GatewaySchedule, ResolvedBoundary
-from flexibility.operations import (
-    Applied,
-    record_acknowledgement,
-    record_published,
-)
 from flexibility.resolver import EmitterKind
 from gridx.pages.appliance import render_live
 from gridx.pages.timeline import MOST_PAST, spans_around
@@ -113,12 +109,15 @@ def test_a_schedule_is_seen_arriving(
     monkeypatch.setattr("gridx.clock.now", lambda: at_noon)
 
     def acknowledge(refusal="", **fields) -> None:
-        record_acknowledgement(
-            gateway=gateway,
-            revision=revision,
-            applied={driven.evcs.pk: Applied(max_w=11_000, **fields)},
-            refusal=refusal,
-            detail="",
+        record_acknowledgements(
+            acknowledgements=[
+                Acknowledgement(
+                    gateway=gateway,
+                    revision=revision,
+                    applied={driven.evcs.pk: Applied(max_w=11_000, **fields)},
+                    refusal=refusal,
+                )
+            ],
             now=at_noon,
         )
 

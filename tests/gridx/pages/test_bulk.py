@@ -7,9 +7,9 @@ from django.test import Client
 from django.urls import reverse
 
 from flexibility.bulk.operations import work_due
+from flexibility.delivery import Acknowledgement, record_acknowledgements, record_published
 from flexibility.emitters import emitter_of
 from flexibility.models import BulkAction, Constraint, Flexibility, GatewaySchedule
-from flexibility.operations import record_acknowledgement, record_published
 from inventory.models import Appliance
 from tests.cast import Cast
 
@@ -92,12 +92,15 @@ def test_its_arrival_is_watched_gateway_by_gateway(fleet: Client, driven: Cast, 
     revision = GatewaySchedule.objects.get(pk=gateway).revision
     record_published(revisions={gateway: revision}, now=at_noon)
     assert "1 sent" in text(fleet.get(where))
-    record_acknowledgement(
-        gateway=gateway,
-        revision=revision,
-        applied={},
-        refusal="bad_schedule",
-        detail="no such appliance",
+    record_acknowledgements(
+        acknowledgements=[
+            Acknowledgement(
+                gateway=gateway,
+                revision=revision,
+                refusal="bad_schedule",
+                detail="no such appliance",
+            )
+        ],
         now=at_noon,
     )
     html = text(fleet.get(f"{where}?state=refused"))

@@ -9,8 +9,9 @@ from django.test import Client
 
 from flexibility.emitters import Emitter, emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
+from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import ChargingPolicy, Constraint
-from flexibility.operations import Draft, DriverLimits, set_constraints, set_driver_limits
+from flexibility.operations import Draft, set_constraints
 from flexibility.policies.asking import apply_policies
 from flexibility.policies.operations import PolicyDraft, set_policy
 from flexibility.policies.terms import Mode
