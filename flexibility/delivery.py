@@ -12,6 +12,7 @@ from django.db.models.functions import Cast, JSONArray, JSONObject
 from accounts import outbox
 from accounts.audit import Verb, record_change
 from accounts.models import User
+from accounts.rows import update_rows
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.resolving import SCHEDULE
 from inventory.models import Gateway
@@ -66,7 +67,7 @@ def record_published(*, revisions: Mapping[UUID, int], now: datetime) -> set[UUI
         newer = [row for row in held if revisions[row.pk] > row.published_revision]
         for row in newer:
             row.published_revision, row.published_at = revisions[row.pk], now
-        GatewaySchedule.objects.bulk_update(newer, ["published_revision", "published_at"])
+        update_rows(newer, ["published_revision", "published_at"])
     return {row.pk for row in held if revisions[row.pk] < row.revision}
 
 
@@ -120,8 +121,8 @@ def record_acknowledgements(*, acknowledgements: Sequence[Acknowledgement], now:
         # In the order of `record_published`.
         held = GatewaySchedule.objects.select_for_update().filter(pk__in=list(schedules))
         list(held.order_by("pk").values_list("pk"))
-        GatewaySchedule.objects.bulk_update(schedules.values(), _SAID)
-        Flexibility.objects.bulk_update(rows.values(), [*_APPLIED, "refusal", "refusal_detail"])
+        update_rows(schedules.values(), _SAID)
+        update_rows(rows.values(), [*_APPLIED, "refusal", "refusal_detail"])
         _forget_applied(schedules)
 
 

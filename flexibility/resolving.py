@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import outbox
+from accounts.rows import update_rows
 from flexibility.limits.balancing import balance
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.resolver import (
@@ -227,7 +228,7 @@ def _catch_up(ids: Sequence[UUID], now: datetime) -> set[UUID]:
             for name in _RESOLVED:
                 setattr(row, name, values[name])
         row.resolved_at, row.changes_at = now, now
-    Flexibility.objects.bulk_update(missed, [*_RESOLVED, "resolved_at", "changes_at"])
+    update_rows(missed, [*_RESOLVED, "resolved_at", "changes_at"])
     _save_records(records)
     return {row.appliance.system_id for row in missed}
 

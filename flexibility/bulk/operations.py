@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from accounts import outbox
 from accounts.audit import Verb
 from accounts.outbox import Patience
+from accounts.rows import update_rows
 from flexibility.bulk.stored import draft_of_json, draft_to_json
 from flexibility.emitters import Emitter, UnableToConstrain
 from flexibility.models import BulkAction, BulkItem, Constraint, Series, not_over
@@ -218,7 +219,7 @@ def _do_some(action_id: UUID, now: datetime) -> bool:
             _withdraw(allowed, emitter, now)
         else:
             _restore(allowed, emitter, now)
-        BulkItem.objects.bulk_update(items, ["state", "reason", "constraint", "series"])
+        update_rows(items, ["state", "reason", "constraint", "series"])
     return True
 
 

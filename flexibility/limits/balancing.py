@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db.models import Min, QuerySet
 
+from accounts.rows import update_rows
 from flexibility.allotment import Limit, Measured, PhaseWatts, Strategy, Tally
 from flexibility.limits.shares import Division, Kept, Rule, Span, Taker, divide_limits
 from flexibility.models import (
@@ -391,7 +392,7 @@ def _save_shares(
         limit.tallies = list(map(_as_json, division.tallies.get(str(limit.pk), ())))
         limit.due_at = _next_due(limit, now)
         limit.balanced_at = now if limit.valid_at <= now else None
-    SharedLimit.objects.bulk_update(limits, ["tallies", "balanced_at", "due_at"])
+    update_rows(limits, ["tallies", "balanced_at", "due_at"])
     return systems
 
 

@@ -7,6 +7,7 @@ from operator import or_
 
 from django.db.models import Q
 
+from accounts.rows import update_rows
 from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.derivation import NAMES
 from measurements.energy import LATE_S
@@ -93,7 +94,7 @@ def _leave(changed: Mapping[_Day, _Changes], causes: Mapping[int, int], now: dat
             one.changes = _together(one.changes, changes)
             again.append(one)
     DayChange.objects.bulk_create(new)
-    DayChange.objects.bulk_update([one for one in again if one.changes], ["changes"])
+    update_rows([one for one in again if one.changes], ["changes"])
     DayChange.objects.filter(pk__in=[one.pk for one in again if not one.changes]).delete()
 
 
