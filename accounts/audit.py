@@ -33,6 +33,7 @@ class Verb(models.TextChoices):
     LIMIT_WITHDRAWN = "limit_withdrawn", _("shared limit withdrawn")
     CONSTRAINT_RESTORED = "constraint_restored", _("constraint set again")
     RESENT = "resent", _("schedule sent again")
+    COMPUTED_ANEW = "computed_anew", _("computed anew")
 
 
 # What changed, where it is no field of what it was changed of.

@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gridx.settings")
 
@@ -46,6 +47,12 @@ app.conf.beat_schedule = {
         "task": "accounts.tasks.forget_what_expired",
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
+    },
+    # At night, when there is least to do.
+    "check measurements": {
+        "task": "measurements.tasks.check_measurements",
+        "schedule": crontab(hour="0-5", minute="*/2"),
+        "options": {"expires": 120.0},
     },
     "maintain partitions": {
         "task": "measurements.tasks.maintain_partitions",

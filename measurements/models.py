@@ -312,6 +312,33 @@ class DayChange(models.Model):
         indexes = [models.Index(fields=["system_key", "start"], name="day_change")]
 
 
+class DayCheck(models.Model):
+    """The last comparison of a local day of a system with the readings that it was made of.
+
+    `slots` of appliances were computed anew; `differing` rows were other than stored. `changes` as
+    in `DayChange`: what was stored, and what follows. `repaired`: that has taken its place.
+    """
+
+    system_key = models.IntegerField()
+    start = models.DateTimeField(_("day"))
+    checked_at = models.DateTimeField(_("checked"))
+    slots = models.IntegerField(_("slots compared"))
+    differing = models.IntegerField(_("rows that differ"))
+    changes = models.JSONField(_("figures as stored and as computed"), default=dict)
+    repaired = models.BooleanField(_("repaired"), default=False)
+
+    class Meta:
+        verbose_name = _("check of a day")
+        verbose_name_plural = _("checks of days")
+        constraints = [
+            models.UniqueConstraint(fields=["system_key", "start"], name="day_checked_once")
+        ]
+        indexes = [models.Index(fields=["start", "system_key"], name="day_check")]
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d}"
+
+
 class SystemMonth(Figures):
     """A local month of a system: the sum of its slots."""
 

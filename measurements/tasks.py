@@ -5,10 +5,11 @@ import time
 from celery import shared_task
 
 from gridx import clock
-from measurements import partitions, slots
+from measurements import checks, partitions, slots
 
 # A worker turns to other tasks after so long, however much is dirty.
 COMPUTING_S = 20.0
+CHECKING_S = 60.0
 
 
 @shared_task
@@ -23,3 +24,11 @@ def compute_slots() -> None:
     until = time.monotonic() + COMPUTING_S
     while time.monotonic() < until and slots.compute_dirty(now=clock.now()).claimed:
         pass
+
+
+@shared_task
+def check_measurements() -> None:
+    """Compare slots with their readings, for a while; at night until each system had its turn."""
+    now = clock.now()
+    checks.forget_old_checks(now=now)
+    checks.check_due(now=now, for_s=CHECKING_S)

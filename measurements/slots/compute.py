@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -36,11 +38,21 @@ _HOUR_MS = 4 * SLOT_MS
 
 @dataclass(frozen=True)
 class Computed:
-    """What one round did: rows taken from the queue, slots of appliances and systems changed."""
+    """What one round did: rows taken from the queue; slots, and their sums, that have changed.
+
+    `sums` are hours, days and months. `causes` (bits of `Cause`) are why it was to be done.
+    """
 
     claimed: int
-    appliance_slots: int
-    system_slots: int
+    appliance_slots: int = 0
+    system_slots: int = 0
+    sums: int = 0
+    causes: int = 0
+
+    @property
+    def changed(self) -> int:
+        """How many rows have changed."""
+        return self.appliance_slots + self.system_slots + self.sums
 
 
 def compute_dirty(*, now: datetime, system_key: int | None = None) -> Computed:
@@ -78,26 +90,27 @@ def _compute(
     )
     zones = load_zones({run.system_key for run in claim.runs})
     dirty = [run for run in claim.runs if run.system_key in zones]
+    causes = reduce(or_, claim.causes.values(), 0)
     if not dirty:
-        return Computed(claim.rows, 0, 0)
+        return Computed(claim.rows, causes=causes)
     before = load_membership(zones)
     runs, appliance_slots = compute_appliances(
         dirty, slots_at_once=slots_at_once, readings_at_most=readings_at_most, now=now
     )
     # Slots that are final are summed up again all the same.
     changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in (*dirty, *runs))
-    roll_up(APPLIANCE_HOURS, _hours_of(changed))
-    roll_up(APPLIANCE_DAYS, _periods_of(changed, Resolution.DAY, zones))
+    sums = roll_up(APPLIANCE_HOURS, _hours_of(changed))
+    sums += roll_up(APPLIANCE_DAYS, _periods_of(changed, Resolution.DAY, zones))
     membership = load_membership(zones)
     changed += [Stretch(*span) for span in membership.differences(before)]
     computed, system_slots = compute_systems(changed, membership)
-    roll_up(SYSTEM_HOURS, _hours_of(computed))
+    sums += roll_up(SYSTEM_HOURS, _hours_of(computed))
     days = _periods_of(computed, Resolution.DAY, zones)
     figures_before = figures_of_days(days, now=now)
-    roll_up(SYSTEM_DAYS, days)
+    sums += roll_up(SYSTEM_DAYS, days)
     leave_receipts(figures_before, figures_of_days(days, now=now), causes=claim.causes, now=now)
-    roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
-    return Computed(claim.rows, appliance_slots, system_slots)
+    sums += roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
+    return Computed(claim.rows, appliance_slots, system_slots, sums, causes)
 
 
 def _hours_of(stretches: Sequence[Stretch]) -> list[tuple[int, Span]]:

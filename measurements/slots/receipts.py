@@ -15,14 +15,14 @@ from measurements.models import Cause, DayChange, SystemDay
 from measurements.resolutions import Span
 
 # A day is over once what ends in it has had time to be read and to arrive.
-_SETTLED_AFTER = timedelta(seconds=LONGEST_INTERVAL_S + LATE_S)
+SETTLED_AFTER = timedelta(seconds=LONGEST_INTERVAL_S + LATE_S)
 # Changes that follow upon each other are told as one: a gateway sends its past in many batches.
 _ONE_CHANGE = timedelta(minutes=15)
 
 _Day = tuple[int, datetime]
 _Figures = dict[str, int | None]
 # By figure, what it was and what it is.
-_Changes = dict[str, list[int | None]]
+Changes = dict[str, list[int | None]]
 
 
 def figures_of_days(days: Iterable[tuple[int, Span]], *, now: datetime) -> dict[_Day, _Figures]:
@@ -30,7 +30,7 @@ def figures_of_days(days: Iterable[tuple[int, Span]], *, now: datetime) -> dict[
 
     A day of which nothing is stored has none.
     """
-    over = [(key, span.from_at) for key, span in days if span.until_at + _SETTLED_AFTER <= now]
+    over = [(key, span.from_at) for key, span in days if span.until_at + SETTLED_AFTER <= now]
     found: dict[_Day, _Figures] = {day: {} for day in over}
     if not over:
         return found
@@ -57,23 +57,27 @@ def leave_receipts(
     Days of which nothing was known leave a receipt only where readings arrived late: history that
     is imported for the first time changes no figure that anybody has seen.
     """
-    changed: dict[_Day, _Changes] = {}
+    changed: dict[_Day, Changes] = {}
     for (key, start), figures in after.items():
         was = before.get((key, start), {})
         if not was and not causes.get(key, 0) & Cause.READINGS:
             continue
-        changes = {
-            name: [was.get(name), figures.get(name)]
-            for name in NAMES
-            if was.get(name) != figures.get(name)
-        }
-        if changes:
+        if changes := changes_of(was, figures):
             changed[key, start] = changes
     if changed:
         _leave(changed, causes, now)
 
 
-def _leave(changed: Mapping[_Day, _Changes], causes: Mapping[int, int], now: datetime) -> None:
+def changes_of(before: _Figures, after: _Figures) -> Changes:
+    """Of each figure of a day that differs, what it was and what it is."""
+    return {
+        name: [before.get(name), after.get(name)]
+        for name in NAMES
+        if before.get(name) != after.get(name)
+    }
+
+
+def _leave(changed: Mapping[_Day, Changes], causes: Mapping[int, int], now: datetime) -> None:
     """A receipt a day, unless the last one of the day is of the same cause and just now."""
     recent = DayChange.objects.filter(
         system_key__in={key for key, _start in changed},
@@ -98,7 +102,7 @@ def _leave(changed: Mapping[_Day, _Changes], causes: Mapping[int, int], now: dat
     DayChange.objects.filter(pk__in=[one.pk for one in again if not one.changes]).delete()
 
 
-def _together(before: _Changes, then: _Changes) -> _Changes:
+def _together(before: Changes, then: Changes) -> Changes:
     """Two changes as one; what was taken back is none."""
     both = before | {
         name: [before[name][0] if name in before else was, value]

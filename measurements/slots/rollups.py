@@ -79,14 +79,15 @@ APPLIANCE_DAYS = Rollup(
 )
 
 
-def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> None:
+def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> int:
     """Make the coarser rows of these spans, each of a system given by its key, anew.
 
-    The spans are whole ones of the coarser rows, and do not overlap.
+    The spans are whole ones of the coarser rows, and do not overlap. Returns how many rows are
+    new, changed or gone.
     """
     wanted = list(spans)
     if not wanted:
-        return
+        return 0
     with connection.cursor() as cursor:
         cursor.execute(
             _statement(rollup.target),
@@ -96,6 +97,8 @@ def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> None:
                 [span.until_at for _key, span in wanted],
             ],
         )
+        (changed,) = cursor.fetchone()
+        return changed
 
 
 _ROLLUPS = {
@@ -127,11 +130,15 @@ def _statement(target: str) -> str:
         WHERE target.system_key = wanted.key
             AND target.start >= wanted.from_at AND target.start < wanted.until_at
             AND NOT EXISTS (SELECT FROM summed WHERE target.start = summed.begins AND {same})
+        RETURNING 1
+    ), stored AS (
+        INSERT INTO {rollup.target} AS target ({keys}, start, {names})
+        SELECT {keys}, begins, {names} FROM summed
+        ON CONFLICT ({keys}, start) DO UPDATE
+        SET {", ".join(f"{name} = EXCLUDED.{name}" for name in rollup.columns)}
+        WHERE ({", ".join(f"target.{name}" for name in rollup.columns)})
+            IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in rollup.columns)})
+        RETURNING 1
     )
-    INSERT INTO {rollup.target} AS target ({keys}, start, {names})
-    SELECT {keys}, begins, {names} FROM summed
-    ON CONFLICT ({keys}, start) DO UPDATE
-    SET {", ".join(f"{name} = EXCLUDED.{name}" for name in rollup.columns)}
-    WHERE ({", ".join(f"target.{name}" for name in rollup.columns)})
-        IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in rollup.columns)})
+    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM stored)
     """  # noqa: S608 - put together from this module's own names

@@ -4,7 +4,6 @@ import zoneinfo
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from time import monotonic, sleep
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
@@ -19,6 +18,7 @@ from measurements.layouts import (
     parse_mapping,
     parse_new_appliance,
 )
+from measurements.management.arguments import find_system
 from measurements.models import DirtySlot
 
 _EPILOG = """\
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args, **options) -> None:
-        system = _find_system(options["system"])
+        system = find_system(options["system"])
         layout = _read_layout(options)
         quiet = options["verbosity"] == 0
         with tqdm(unit="B", unit_scale=True, disable=quiet, desc=options["file"].name) as bar:
@@ -122,13 +122,6 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"From {report.first_at.isoformat()} to {report.last_at.isoformat()}."
             )
-
-
-def _find_system(text: str) -> System:
-    try:
-        return System.objects.get(pk=UUID(text))
-    except (ValueError, System.DoesNotExist) as error:
-        raise CommandError(f"There is no system {text}.") from error
 
 
 def _read_layout(options: dict) -> Layout:

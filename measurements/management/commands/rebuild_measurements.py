@@ -1,14 +1,13 @@
 """Compute a system's history once more from its readings, while the site runs."""
 
-from datetime import datetime
 from time import sleep
-from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from gridx import clock
 from inventory.models import System
+from measurements.management.arguments import find_system, read_instant
 from measurements.models import DirtySlot
 from measurements.slots import compute_dirty, mark_history
 
@@ -33,12 +32,10 @@ class Command(BaseCommand):
         parser.add_argument("--until", dest="until_at", help="the same, not included; default: now")
 
     def handle(self, *args, **options) -> None:
-        system = _find_system(options["system"])
+        system = find_system(options["system"])
         now = clock.now()
-        from_at = _read_instant(options["from_at"], system)
-        until_at = (
-            now if options["until_at"] is None else _read_instant(options["until_at"], system)
-        )
+        from_at = read_instant(options["from_at"], system)
+        until_at = now if options["until_at"] is None else read_instant(options["until_at"], system)
         if from_at >= until_at:
             raise CommandError("There is nothing between these instants.")
         marked = mark_history(system=system, from_at=from_at, until_at=until_at, now=now)
@@ -58,18 +55,3 @@ class Command(BaseCommand):
                     sleep(_PAUSE_S)
             bar.update(marked - bar.n)
         return changed
-
-
-def _find_system(text: str) -> System:
-    try:
-        return System.objects.get(pk=UUID(text))
-    except (ValueError, System.DoesNotExist) as error:
-        raise CommandError(f"There is no system {text}.") from error
-
-
-def _read_instant(text: str, system: System) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise CommandError(f"“{text}” is no ISO 8601 day or instant.") from error
-    return at if at.tzinfo else at.replace(tzinfo=system.zone)

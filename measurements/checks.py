@@ -1,0 +1,130 @@
+"""The nightly check: yesterday of every system, and an older day of each in turn."""
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.audit import Verb, record_change
+from accounts.models import User
+from inventory.models import System
+from measurements.models import DayCheck, SystemDay
+from measurements.resolutions import Resolution, Span, next_period, period_start, previous_period
+from measurements.slots.checking import Comparison, KeptChanging, compare
+from measurements.slots.receipts import SETTLED_AFTER
+
+logger = logging.getLogger(__name__)
+
+# An older day is compared again when so much has passed since.
+_AGAIN_AFTER = timedelta(hours=12)
+
+
+def check_day(*, system: System, day: Span, now: datetime, repair: bool = False) -> DayCheck:
+    """Compare a local day of a system with its readings, and keep what was found.
+
+    With `repair`, what follows from the readings takes the place of what was stored, and the
+    changed day gets its receipt. Raises KeptChanging.
+    """
+    found = compare(system=system, day=day, now=now, repair=repair)
+    if found.differing:
+        _warn(system, day, found, repair)
+    check, _is_new = DayCheck.objects.update_or_create(
+        system_key=system.key,
+        start=day.from_at,
+        defaults={
+            "checked_at": now,
+            "slots": found.slots,
+            "differing": found.differing,
+            "changes": found.changes,
+            "repaired": repair and found.differing > 0,
+        },
+    )
+    return check
+
+
+def repair_day(*, check: DayCheck, by: User, now: datetime) -> DayCheck:
+    """Have what follows from the readings take the place of what was stored, and say who did so.
+
+    Raises KeptChanging.
+    """
+    system = System.objects.select_related("account").get(key=check.system_key)
+    day = Span(check.start, next_period(check.start, Resolution.DAY, system.zone))
+    with transaction.atomic():
+        record_change(
+            verb=Verb.COMPUTED_ANEW,
+            target=system,
+            account=system.account,
+            by=by,
+            now=now,
+            changes={"day": [None, check.start.astimezone(system.zone).date().isoformat()]},
+        )
+        return check_day(system=system, day=day, now=now, repair=True)
+
+
+def check_due(*, now: datetime, for_s: float) -> int:
+    """Check what is due, for so many seconds at most; returns how many days were.
+
+    Of each system the last day that is settled and, where that was due, the day whose check is
+    longest ago. Two that do so at once do some of it twice, which changes nothing.
+    """
+    until, count = time.monotonic() + for_s, 0
+    for system, day in _due(now):
+        for one in (day, *_longest_ago(system, now)):
+            try:
+                check_day(system=system, day=one, now=now)
+            except KeptChanging:
+                logger.info("%s of %s kept changing; it is left for later", one.from_at, system)
+            count += 1
+        if time.monotonic() > until:
+            break
+    return count
+
+
+def forget_old_checks(*, now: datetime) -> None:
+    """Days whose readings are gone are not compared any more; what differed stays on record."""
+    DayCheck.objects.filter(start__lt=now - settings.RAW_RETENTION, differing=0).delete()
+
+
+def last_settled_day(now: datetime, zone: ZoneInfo) -> Span:
+    """The last local day of which everything has had time to arrive."""
+    until_at = period_start(now - SETTLED_AFTER, Resolution.DAY, zone)
+    return Span(previous_period(until_at, Resolution.DAY, zone), until_at)
+
+
+def _due(now: datetime) -> Iterator[tuple[System, Span]]:
+    """The systems of which the last settled day is not checked yet, with that day."""
+    for name in System.objects.order_by("time_zone").values_list("time_zone", flat=True).distinct():
+        day = last_settled_day(now, ZoneInfo(name))
+        checked = DayCheck.objects.filter(start=day.from_at).values("system_key")
+        measured = SystemDay.objects.filter(start=day.from_at).values("system_key")
+        of_zone = System.objects.filter(time_zone=name, key__in=measured)
+        for system in of_zone.exclude(key__in=checked).order_by("key").iterator():
+            yield system, day
+
+
+def _longest_ago(system: System, now: datetime) -> list[Span]:
+    """The older day of a system that was not compared for the longest time, if there is one."""
+    checks = DayCheck.objects.filter(
+        system_key=system.key,
+        start__gte=now - settings.RAW_RETENTION,
+        checked_at__lt=now - _AGAIN_AFTER,
+    )
+    return [
+        Span(start, next_period(start, Resolution.DAY, system.zone))
+        for start in checks.order_by("checked_at", "start").values_list("start", flat=True)[:1]
+    ]
+
+
+def _warn(system: System, day: Span, found: Comparison, repair: bool) -> None:
+    logger.error(
+        "Of %s, %d stored rows around %s are other than what follows from the readings%s: %s",
+        system.pk,
+        found.differing,
+        day.from_at.isoformat(),
+        ", and are mended" if repair else "",
+        found.changes,
+    )
