@@ -19,7 +19,6 @@ from drf_spectacular.utils import (
 )
 from rest_framework import generics
 from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -87,12 +86,6 @@ STATE = OpenApiParameter(
 DRY_RUN = OpenApiParameter(
     "dryRun", bool, default=False, description="Store nothing, and tell what would happen."
 )
-
-
-class NumbersParser(JSONParser):
-    """Takes `NaN` too: no JSON, but Python's clients write it, and its field says what is wrong."""
-
-    strict = False
 
 
 def caller(request: Request, *, home: System | None = None) -> Emitter:
@@ -231,7 +224,6 @@ class ConstraintsOf(generics.GenericAPIView):
     """The constraints set on what a view's `get_target` loads, and new ones."""
 
     serializer_class = ConstraintSerializer
-    parser_classes = (NumbersParser,)
 
     def get(self, request: Request, *args, **kwargs) -> Response:
         target, now = self.get_target(), clock.now()
@@ -363,7 +355,6 @@ class ImportPowerLimit(generics.GenericAPIView):
     """
 
     serializer_class = ImportLimitSerializer
-    parser_classes = (NumbersParser,)
 
     def get_meter(self) -> Appliance:
         gateways = Gateway.objects.visible_to(self.request.user)

@@ -77,10 +77,18 @@ def _digits(value: float, language: str | None) -> str:
     return number(value, decimals)
 
 
-def moment(at: datetime, *, now: datetime, zone: ZoneInfo) -> str:
+def span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
+    """ "18:00 – tomorrow, 06:00"; within a minute "18:00:05 – 18:00:09"."""
+    first, last = (moment(at, now=now, zone=zone) for at in (start, end))
+    if first == last:
+        first, last = (moment(at, now=now, zone=zone, to_s=True) for at in (start, end))
+    return f"{first} – {last}"
+
+
+def moment(at: datetime, *, now: datetime, zone: ZoneInfo, to_s: bool = False) -> str:
     """An instant in the zone: "18:00", "tomorrow, 06:00", "Thu 26 Nov, 18:00"."""
     local, today = at.astimezone(zone), now.astimezone(zone).date()
-    clock = _clock(local)
+    clock = _clock(local, to_s)
     if local.date() == today:
         return clock
     if local.date() == today + timedelta(days=1):
@@ -104,10 +112,11 @@ def _day(local: datetime) -> str:
     return date_format(local.date(), pgettext("date format", "D j M"))
 
 
-def _clock(local: datetime) -> str:
+def _clock(local: datetime, to_s: bool = False) -> str:
     """The time of day; where the clock shows it twice that day, with the zone's abbreviation."""
+    clock = f"{local:%H:%M:%S}" if to_s else f"{local:%H:%M}"
     is_twice = local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset()
-    return f"{local:%H:%M} {local.tzname()}" if is_twice else f"{local:%H:%M}"
+    return f"{clock} {local.tzname()}" if is_twice else clock
 
 
 # What a constraint asks for ----------------------------------------------------------------------

@@ -114,7 +114,7 @@ def _floor(one: Now, power_w: float) -> tuple[float, str]:
         return power_w, _("The sun gives no more.")
     low_w, reason = _limit(one, "min_w")
     if one.span.boundary.can_pause and low_w > 0:
-        return 0.0, _("It can only pause.")
+        return 0.0, _("It can only pause.") if power_w > 0 else _("It uses nothing.")
     stored_wh, least_wh = _stored_wh(one), one.span.boundary.min_wh
     is_empty = (
         stored_wh is not None and least_wh is not None and stored_wh <= least_wh + _slack(one)

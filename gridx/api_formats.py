@@ -7,10 +7,17 @@ from django.core.paginator import Paginator
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.pagination import BasePagination
+from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 
 PER_PAGE_MAX = 1000
+
+
+class NumbersParser(JSONParser):
+    """Takes `NaN` too: no JSON, but Python's clients write it, and its field says what is wrong."""
+
+    strict = False
 
 
 class OrjsonRenderer(BaseRenderer):

@@ -264,7 +264,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["gridx.api_formats.NumbersParser"],
     "DEFAULT_RENDERER_CLASSES": ["gridx.api_formats.OrjsonRenderer"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "gridx.api_formats.FirstUnlessAskedOtherwise",
     "DEFAULT_PAGINATION_CLASS": "gridx.api_formats.WirePagination",

@@ -16,7 +16,7 @@ from rest_framework.settings import api_settings
 from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.wire import ErrorSerializer, NamedSerializer
 from accounts.wire_fields import InstantField
-from flexibility.api import NumbersParser, caller
+from flexibility.api import caller
 from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.dimming.proof import Proved, proof_of
 from flexibility.emitters import UnableToConstrain
@@ -99,7 +99,6 @@ class SystemDimmings(generics.GenericAPIView):
     """The dimmings of a system, the newest first, and new ones."""
 
     serializer_class = DimmingSerializer
-    parser_classes = (NumbersParser,)
 
     def get_system(self) -> System:
         visible = System.objects.visible_to(self.request.user).select_related("account")

@@ -16,7 +16,6 @@ from accounts.api import REFUSALS
 from accounts.wire import ErrorSerializer
 from flexibility.api import (
     ApplianceScope,
-    NumbersParser,
     caller,
     may_be_named,
     visible_cluster,
@@ -68,7 +67,6 @@ class PolicyOn(generics.GenericAPIView):
     """The charging policy set on what a view's `get_target` loads, called `target_name`."""
 
     serializer_class = ChargingPolicySerializer
-    parser_classes = (NumbersParser,)
     target_name: str
 
     def get(self, request: Request, *args, **kwargs) -> Response:
@@ -158,7 +156,6 @@ class EvConfiguration(generics.GenericAPIView):
     """A charging station's configuration: the policy that asks there."""
 
     serializer_class = EvConfigurationSerializer
-    parser_classes = (NumbersParser,)
 
     def get_station(self) -> Appliance:
         stations = Appliance.objects.visible_to(self.request.user).filter(

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from accounts.api import REFUSALS
 from accounts.wire import ErrorSerializer
-from flexibility.api import NumbersParser, caller
+from flexibility.api import caller
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Constraint, Series
 from flexibility.operations import LONGEST_VALIDITY
@@ -38,7 +38,6 @@ CHANGE_REFUSALS = {**REFUSALS, 422: ErrorSerializer}
 class SeriesScope(generics.GenericAPIView):
     """Series of a system in sight, for appliances of one kind."""
 
-    parser_classes = (NumbersParser,)
     pagination_class = None
     kind: ApplianceKind
 

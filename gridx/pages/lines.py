@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from flexibility.api import may_be_named
-from flexibility.asking import ANY, Side, asked, moment, side_of
+from flexibility.asking import ANY, Side, asked, moment, side_of, span_words
 from flexibility.emitters import Emitter
 from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import may_restore
@@ -258,11 +258,6 @@ def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:
         lines[-1] = (last[0], span.until_at, kind, reason, span)
     else:
         lines.append((span.from_at, span.until_at, kind, reason, span))
-
-
-def span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
-    """ "18:00 – tomorrow, 06:00" """
-    return f"{moment(start, now=now, zone=zone)} – {moment(end, now=now, zone=zone)}"
 
 
 def undo_of(withdrawn: UUID | None, *, user: User, now: datetime) -> dict[str, Any] | None:

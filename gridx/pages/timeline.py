@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flexibility import bars, words
-from flexibility.asking import Side, asked_briefly, digits, moment, side_of
+from flexibility.asking import Side, asked_briefly, digits, moment, side_of, span_words
 from flexibility.bars import Measured, Picture
 from flexibility.queries import Span, timeline_of
 from flexibility.resolving import HORIZON
@@ -151,7 +151,7 @@ def _rows(spans: Sequence[Span], side: Side, now: datetime, zone: ZoneInfo) -> l
         start = span.from_at
         if rows and (rows[-1].what, rows[-1].by) == (what, by):
             start = rows.pop().from_at
-        when = f"{moment(start, now=now, zone=zone)} – {moment(span.until_at, now=now, zone=zone)}"
+        when = span_words(start, span.until_at, now=now, zone=zone)
         is_now = start <= now < span.until_at
         rows.append(Row(start, span.until_at, when, what, by, is_now))
     return rows

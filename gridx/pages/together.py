@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility import bars, words
-from flexibility.asking import ANY, Side, asked_briefly, digits, kilowatts, moment
+from flexibility.asking import ANY, Side, asked_briefly, digits, kilowatts, moment, span_words
 from flexibility.groups.timelines import GroupTimeline, group_timeline
 from flexibility.resolver import OutcomeKind
 from flexibility.resolving import HORIZON
@@ -22,7 +22,7 @@ from flexibility.stretches import thinned
 from flexibility.summed import Summed
 from flexibility.tallied import OUTCOMES, SharedSpan, Tally, shared_spans
 from gridx.pages.limits import limit_title
-from gridx.pages.lines import Tag, span_words, tag_of
+from gridx.pages.lines import Tag, tag_of
 from gridx.pages.sources import source_of
 from gridx.pages.timeline import Entry, Row, Timeline, day_name, entry_of
 from inventory.models import Appliance, Cluster, SystemPool

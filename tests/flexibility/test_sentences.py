@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import translation
 
-from flexibility.asking import Side, asked, asked_briefly, kilowatts, moment, side_of
+from flexibility.asking import Side, asked, asked_briefly, kilowatts, moment, side_of, span_words
 from flexibility.queries import Span
 from flexibility.resolver import Boundary, EmitterKind
 from flexibility.sentences import allowed, outlook, priority_choices, priority_words, statement
@@ -91,6 +91,16 @@ def test_what_produces_is_spoken_of_by_what_it_gives():
 )
 def test_instants_are_those_of_the_systems_clock(at, text):
     assert moment(at, now=NOON, zone=BERLIN) == text
+
+
+def test_a_span_within_a_minute_is_told_to_the_second():
+    begin = NOON + 20 * HOUR
+
+    def words(seconds: int) -> str:
+        return span_words(begin, begin + timedelta(seconds=seconds), now=NOON, zone=BERLIN)
+
+    assert words(60) == "tomorrow, 08:00 – tomorrow, 08:01"
+    assert words(9) == "tomorrow, 08:00:00 – tomorrow, 08:00:09"
 
 
 def says(*spans, side=TAKES, own=()):

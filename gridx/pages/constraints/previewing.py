@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from flexibility import bars, words
-from flexibility.asking import Side, asked, kilowatts, moment, side_of
+from flexibility.asking import Side, asked, kilowatts, moment, side_of, span_words
 from flexibility.effects import Effect, Loss, effect_of
 from flexibility.limits.balancing import moved_shares
 from flexibility.models import Constraint
@@ -240,8 +240,7 @@ def _changes(found: Preview, new: set[str], shown: Appliance, now: datetime, zon
 
 
 def _when(stretch: Any, now: datetime, zone: ZoneInfo) -> str:
-    start = moment(stretch.from_at, now=now, zone=zone)
-    return f"{start} – {moment(stretch.until_at, now=now, zone=zone)}"
+    return span_words(stretch.from_at, stretch.until_at, now=now, zone=zone)
 
 
 def _summary(effects: Sequence[MemberEffect]) -> str:

@@ -398,9 +398,9 @@ def test_a_charging_station_may_pause_and_needs_a_car(driven, room, now):
     LatestReading.objects.update(power_w=20_000)
     assert room(driven.evcs) == (2_000, 20_000, LIMITED, "It can only pause.")
     LatestReading.objects.update(power_w=0, plug_state=3)
-    assert room(driven.evcs) == (0, 0, takes, "It can only pause.")
+    assert room(driven.evcs) == (0, 0, takes, "It uses nothing.")
     LatestReading.objects.update(power_w=0, plug_state=0)
-    assert room(driven.evcs) == (0, 0, "No car is plugged in.", "It can only pause.")
+    assert room(driven.evcs) == (0, 0, "No car is plugged in.", "It uses nothing.")
 
 
 def test_a_set_point_holds_an_appliance(driven, room, limit, now):

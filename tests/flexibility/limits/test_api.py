@@ -171,6 +171,13 @@ def test_what_makes_no_sense_is_422_with_the_wires_field(put, fields, named):
     assert not SharedLimit.objects.exists()
 
 
+def test_a_number_that_is_none_names_its_field(driven, path):
+    sent = '{"maxPower": NaN, "invalidAt": "2026-06-15T11:00:00Z"}'
+    answer = as_(driven.fleet).put(f"/api/{path}", sent, content_type="application/json")
+    assert answer.status_code == 422
+    assert answer.json()["details"] == ["maxPower: This is not a number."]
+
+
 def test_without_a_meter_there_is_no_dynamic_limit(driven, path, now):
     Appliance.objects.filter(pk=driven.grid_meter.pk).update(removed_at=now)
     body = {"maxPower": 1, "invalidAt": wire(now + HOUR), "dynamic": True}
