@@ -177,8 +177,18 @@ def evidence_of(*, system: System, appliance: Appliance, start: datetime) -> Evi
         list(readings.order_by("at")),
         trace,
         is_final,
-        DirtySlot.objects.filter(**of, start=start).exists(),
+        _is_waiting(system, appliance, start),
     )
+
+
+def _is_waiting(system: System, appliance: Appliance, start: datetime) -> bool:
+    marks = DirtySlot.objects.filter(
+        system_key=system.key,
+        appliance_key=appliance.key,
+        start__gt=start - timedelta(days=1),
+        start__lte=start,
+    )
+    return any(first + slots * SLOT > start for first, slots in marks.values_list("start", "slots"))
 
 
 def received_at(reading: Reading) -> datetime | None:

@@ -102,13 +102,15 @@ class DeclaredInterval(models.Model):
 class DirtySlot(models.Model):
     """A slot of an appliance to compute again: written with the readings that touch it.
 
-    Rows are only ever added and claimed; a slot may be named by many.
+    `slots` of them from `start` on, all of one day of UTC: history is marked by the day. Rows are
+    only ever added and claimed; a slot may be named by many.
     """
 
     id = models.BigAutoField(primary_key=True)
     system_key = models.IntegerField()
     appliance_key = models.IntegerField()
     start = models.DateTimeField()
+    slots = models.SmallIntegerField(default=1, db_default=1)
     marked_at = models.DateTimeField()
     cause = models.SmallIntegerField(default=Cause.READINGS, db_default=Cause.READINGS)
 

@@ -24,7 +24,7 @@ _OF_SYSTEMS = (
 _OF_APPLIANCES = (
     {name: f"sum({name})::bigint" for name in ("import_mwh", "export_mwh")}
     | {
-        "mean_w": "sum(mean_w * seen_s ORDER BY start)"
+        "mean_w": "sum(mean_w * seen_s ORDER BY start DESC)"
         " / NULLIF(sum(seen_s) FILTER (WHERE mean_w IS NOT NULL), 0)",
         "min_w": "min(min_w)",
         "max_w": "max(max_w)",

@@ -29,17 +29,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Runs to compute, in the order of their keys and of time; `rows` were in the queue.
+    """Runs to compute, in the order of their keys and of time; `slots` were in the queue.
 
     `causes` are why, by system: bits of `measurements.models.Cause`.
     """
 
     runs: list[Run]
-    rows: int
+    slots: int
     causes: dict[int, int]
 
 
-def claim_slots(*, systems_at_most: int, rows_at_most: int, system_key: int | None = None) -> Claim:
+def claim_slots(
+    *, systems_at_most: int, slots_at_most: int, system_key: int | None = None
+) -> Claim:
     """Take dirty slots out of the queue, for as long as the caller's transaction lasts.
 
     Systems are locked and those of other workers skipped, so a system is computed by one worker
@@ -49,20 +51,20 @@ def claim_slots(*, systems_at_most: int, rows_at_most: int, system_key: int | No
     the next claim. With `system_key` only that system's.
     """
     runs: list[Run] = []
-    rows, systems, at_once = 0, set(), 1
+    slots, systems, at_once = 0, set(), 1
     causes: dict[int, int] = {}
-    while rows < rows_at_most and len(systems) < systems_at_most:
+    while slots < slots_at_most and len(systems) < systems_at_most:
         wanted = min(at_once, systems_at_most - len(systems))
         locked = _lock_systems(wanted, besides=systems, only=system_key)
         if not locked:
             break
-        found, taken, why = _take(locked, rows_at_most - rows)
+        found, taken, why = _take(locked, slots_at_most - slots)
         runs += found
         causes |= why
-        rows += taken
+        slots += taken
         systems.update(locked)
         at_once *= 2
-    return Claim(sorted(runs, key=lambda run: (run.of, run.from_ms)), rows, causes)
+    return Claim(sorted(runs, key=lambda run: (run.of, run.from_ms)), slots, causes)
 
 
 # Hops from one system in the queue to the next, and only as far as is asked for.
@@ -112,33 +114,39 @@ def _lock_systems(at_most: int, *, besides: Iterable[int], only: int | None) -> 
 _TAKE = f"""
 WITH taken AS (
     DELETE FROM measurements_dirtyslot WHERE id = ANY(ARRAY(
-        SELECT oldest.id FROM unnest(%(systems)s::int[]) AS system (key) CROSS JOIN LATERAL (
-            SELECT id FROM measurements_dirtyslot WHERE system_key = system.key
-            ORDER BY start LIMIT %(at_most)s
-        ) AS oldest
-        LIMIT %(at_most)s
+        SELECT id FROM (
+            SELECT oldest.id, sum(slots) OVER (ROWS UNBOUNDED PRECEDING) - slots AS before
+            FROM unnest(%(systems)s::int[]) AS system (key) CROSS JOIN LATERAL (
+                SELECT id, slots FROM measurements_dirtyslot WHERE system_key = system.key
+                ORDER BY start LIMIT %(at_most)s
+            ) AS oldest
+        ) AS found
+        WHERE before < %(at_most)s
     ))
-    RETURNING system_key, appliance_key, cause,
+    RETURNING system_key, appliance_key, cause, slots,
         (extract(epoch FROM start) * 1000)::bigint AS ms
 ), steps AS (
-    SELECT *, ms - lag(ms) OVER w > {_JOIN_SLOTS * SLOT_MS} AS is_far
-    FROM taken WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
+    SELECT *, ms > {_JOIN_SLOTS * SLOT_MS} + max(ms + (slots - 1) * {SLOT_MS}) OVER (
+        PARTITION BY system_key, appliance_key ORDER BY ms
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS is_far
+    FROM taken
 ), numbered AS (
     SELECT *, count(*) FILTER (WHERE is_far) OVER w AS run
     FROM steps WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
 )
-SELECT system_key, appliance_key, min(ms), max(ms) + {SLOT_MS}, bit_or(cause), count(*)
+SELECT system_key, appliance_key, min(ms), max(ms + slots * {SLOT_MS}), bit_or(cause), sum(slots)
 FROM numbered GROUP BY system_key, appliance_key, run
 """  # noqa: S608 - put together from this module's own numbers
 
 
 def _take(systems: list[int], at_most: int) -> tuple[list[Run], int, dict[int, int]]:
-    """The oldest slots of these systems as runs, how many rows they were, and why, by system."""
+    """The oldest slots of these systems as runs, how many they were, and why, by system."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {"systems": systems, "at_most": at_most})
         found = cursor.fetchall()
     causes: dict[int, int] = {}
-    for system_key, *_rest, cause, _count in found:
+    for system_key, *_rest, cause, _slots in found:
         causes[system_key] = causes.get(system_key, 0) | cause
-    runs = [Run(*columns) for *columns, _cause, _count in found]
+    runs = [Run(*columns) for *columns, _cause, _slots in found]
     return runs, sum(row[-1] for row in found), causes

@@ -28,7 +28,7 @@ from measurements.slots.systems import Stretch, compute_systems, joined
 # So much at a time that a round takes less than a second and little memory, however long the queue
 # is.
 SYSTEMS_AT_MOST = 50
-ROWS_AT_MOST = 10_000
+SLOTS_AT_MOST = 10_000
 # How many slots of an appliance are computed at a time, and with how many readings at most. Where
 # it is read more often than it says, they are fewer, so that a round fits in little memory.
 _SLOTS_AT_ONCE = ((960, 250_000), (96, 250_000), (4, None))
@@ -38,7 +38,7 @@ _HOUR_MS = 4 * SLOT_MS
 
 @dataclass(frozen=True)
 class Computed:
-    """What one round did: rows taken from the queue; slots, and their sums, that have changed.
+    """What one round did: slots taken from the queue; slots, and their sums, that have changed.
 
     `sums` are hours, days and months. `causes` (bits of `Cause`) are why it was to be done.
     """
@@ -73,7 +73,7 @@ def compute_dirty(*, now: datetime, system_key: int | None = None) -> Computed:
 def compute_until_clean(
     *, now: datetime, progress: Callable[[Computed], None] = lambda done: None
 ) -> int:
-    """Compute until the queue is empty, or others do the rest; returns how many rows were taken."""
+    """Compute until the queue is empty, or others do the rest; returns how many slots were done."""
     total = 0
     while (done := compute_dirty(now=now)).claimed:
         total += done.claimed
@@ -86,13 +86,13 @@ def _compute(
     now: datetime, system_key: int | None, slots_at_once: int, readings_at_most: int | None
 ) -> Computed:
     claim = claim_slots(
-        systems_at_most=SYSTEMS_AT_MOST, rows_at_most=ROWS_AT_MOST, system_key=system_key
+        systems_at_most=SYSTEMS_AT_MOST, slots_at_most=SLOTS_AT_MOST, system_key=system_key
     )
     zones = load_zones({run.system_key for run in claim.runs})
     dirty = [run for run in claim.runs if run.system_key in zones]
     causes = reduce(or_, claim.causes.values(), 0)
     if not dirty:
-        return Computed(claim.rows, causes=causes)
+        return Computed(claim.slots, causes=causes)
     before = load_membership(zones)
     runs, appliance_slots = compute_appliances(
         dirty, slots_at_once=slots_at_once, readings_at_most=readings_at_most, now=now
@@ -110,7 +110,7 @@ def _compute(
     sums += roll_up(SYSTEM_DAYS, days)
     leave_receipts(figures_before, figures_of_days(days, now=now), causes=claim.causes, now=now)
     sums += roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
-    return Computed(claim.rows, appliance_slots, system_slots, sums, causes)
+    return Computed(claim.slots, appliance_slots, system_slots, sums, causes)
 
 
 def _hours_of(stretches: Sequence[Stretch]) -> list[tuple[int, Span]]:

@@ -6,22 +6,32 @@ from django.db import connection, transaction
 
 from inventory.models import System
 from measurements.models import Cause
+from measurements.resolutions import SLOT_S
 
 # So much is marked in one transaction; those who store meanwhile do not wait for it.
 _MARKED_AT_ONCE = timedelta(days=7)
 
-# Slots that are there, and those that readings lie in.
+# Slots that are there, and those that readings lie in; of each day from the first to the last one.
 _MARK = f"""
-INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
-SELECT system_key, appliance_key, start, %(now)s, {int(Cause.REBUILD)} FROM (
-    SELECT system_key, appliance_key, start FROM measurements_applianceslot
-    WHERE system_key = %(system)s AND start >= %(from)s AND start < %(until)s
-    UNION
-    SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch')
-    FROM measurements_reading
-    WHERE system_key = %(system)s AND at >= %(from)s AND at < %(until)s
-) AS slots
-"""  # noqa: S608 - a number of our own
+WITH marked AS (
+    INSERT INTO measurements_dirtyslot
+        (system_key, appliance_key, start, slots, marked_at, cause)
+    SELECT system_key, appliance_key, min(start),
+        extract(epoch FROM max(start) - min(start)) / {SLOT_S} + 1,
+        %(now)s, {int(Cause.REBUILD)}
+    FROM (
+        SELECT system_key, appliance_key, start FROM measurements_applianceslot
+        WHERE system_key = %(system)s AND start >= %(from)s AND start < %(until)s
+        UNION
+        SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch')
+        FROM measurements_reading
+        WHERE system_key = %(system)s AND at >= %(from)s AND at < %(until)s
+    ) AS found
+    GROUP BY system_key, appliance_key, date_bin('1 day', start, 'epoch')
+    RETURNING slots
+)
+SELECT COALESCE(sum(slots), 0) FROM marked
+"""  # noqa: S608 - numbers of our own
 _CLAIMABLE = "INSERT INTO measurements_systemclaim VALUES (%s) ON CONFLICT DO NOTHING"
 
 
@@ -36,7 +46,8 @@ def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: 
         span = {"system": system.key, "from": from_at, "until": part_end, "now": now}
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_MARK, span)
-            marked += cursor.rowcount
+            (slots,) = cursor.fetchone()
+            marked += slots
             cursor.execute(_CLAIMABLE, [system.key])
         from_at = part_end
     return marked

@@ -31,6 +31,7 @@ class Rollup:
     begins: str = "from_at"
 
 
+# Every ordered aggregate in the same order, so that the rows of a sum are sorted once.
 def _last(name: str) -> str:
     return f"(array_agg({name} ORDER BY start DESC) FILTER (WHERE {name} IS NOT NULL))[1]"
 
@@ -45,7 +46,7 @@ _APPLIANCE = (
     {name: f"sum({name})::bigint" for name in ("import_mwh", "export_mwh")}
     # In order, so that the floats' sum is the same however the rows are found.
     | {
-        "mean_w": "sum(mean_w * seen_s ORDER BY start)"
+        "mean_w": "sum(mean_w * seen_s ORDER BY start DESC)"
         " / NULLIF(sum(seen_s) FILTER (WHERE mean_w IS NOT NULL), 0)"
     }
     | {"min_w": "min(min_w)", "max_w": "max(max_w)"}

@@ -9,8 +9,11 @@ from django.core.management import CommandError, call_command
 
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
+from measurements.evidence import evidence_of
 from measurements.models import ApplianceSlot, DirtySlot, SystemSlot
 from measurements.partitions import maintain_partitions
+from measurements.resolutions import SLOT
+from measurements.slots import compute_dirty, compute_until_clean, mark_history
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
@@ -109,3 +112,21 @@ def test_wrong_bounds_are_told(site, options, words):
 def test_an_unknown_system_is_told():
     with pytest.raises(CommandError, match="no system"):
         call_command("rebuild_measurements", system="7", from_at="2026-01-01")
+
+
+def test_history_is_marked_by_the_day_and_its_slots_are_claimed_some_at_a_time(site, monkeypatch):
+    begin, end = BEGIN - timedelta(days=1), BEGIN + timedelta(days=30)
+    before = rows_of(site)
+    slots = mark_history(system=site.system, from_at=begin, until_at=end, now=NOW)
+    marks = DirtySlot.objects.all()
+    assert slots == sum(mark.slots for mark in marks) >= ApplianceSlot.objects.count()
+    assert all(mark.start.date() == (mark.start + (mark.slots - 1) * SLOT).date() for mark in marks)
+    amid = marks.latest("slots").start + SLOT
+    appliance = Appliance.objects.get(key=marks.latest("slots").appliance_key)
+    assert evidence_of(system=site.system, appliance=appliance, start=amid).is_waiting
+    monkeypatch.setattr("measurements.slots.compute.SLOTS_AT_MOST", 10)
+    first = compute_dirty(now=NOW).claimed
+    assert 10 <= first < min(10 + 96, slots)
+    assert first + compute_until_clean(now=NOW) == slots
+    assert not evidence_of(system=site.system, appliance=appliance, start=amid).is_waiting
+    assert rows_of(site) == before

@@ -107,7 +107,7 @@ def check_arrival(seed, zone, history):
 
 def make_rounds_small(patched):
     """Cut everything in far smaller pieces than need be."""
-    patched.setattr(compute, "ROWS_AT_MOST", 25)
+    patched.setattr(compute, "SLOTS_AT_MOST", 25)
     patched.setattr(compute, "_SLOTS_AT_ONCE", ((30, 5), (3, None)))
     patched.setattr(systems, "_ROWS_AT_ONCE", 10)
     patched.setattr(systems, "_ONWARD_MS", 2 * SLOT_MS)

@@ -69,7 +69,7 @@ def busy(monkeypatch):
                 active.difference_update(systems)
 
     monkeypatch.setattr(compute, "compute_appliances", noting)
-    monkeypatch.setattr(compute, "ROWS_AT_MOST", 20)
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 20)
 
 
 def test_many_workers_beside_many_gateways_give_the_same_and_do_nothing_twice(busy):
@@ -164,7 +164,7 @@ def test_an_error_in_the_midst_of_reading_leaves_the_connection_usable(monkeypat
 
 
 def test_a_long_queue_of_one_system_keeps_nobody_from_the_others(monkeypatch):
-    monkeypatch.setattr(compute, "ROWS_AT_MOST", 50)
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 50)
     power = {"power_w": 100.0}
     busy_site = make_site([Device(ApplianceKind.GRID_METER)], "UTC")
     quiet_site = make_site([Device(ApplianceKind.GRID_METER)], "UTC")

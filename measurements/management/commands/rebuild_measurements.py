@@ -3,6 +3,7 @@
 from time import sleep
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Sum
 from tqdm import tqdm
 
 from gridx import clock
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         waiting = DirtySlot.objects.filter(system_key=system.key)
         changed = 0
         with tqdm(total=marked, unit="slot", disable=quiet, desc=system.name) as bar:
-            while left := waiting.count():
+            while left := waiting.aggregate(slots=Sum("slots"))["slots"]:
                 bar.update(max(marked - left - bar.n, 0))
                 done = compute_dirty(now=clock.now(), system_key=system.key)
                 changed += done.appliance_slots + done.system_slots
