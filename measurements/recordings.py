@@ -16,6 +16,12 @@ import numpy as np
 from django.utils.translation import gettext as _
 
 LINES_AT_ONCE = 10_000
+# So many characters are enough at a time, however long the lines are.
+CHARACTERS_AT_ONCE = 8_000_000
+LONGEST_LINE = 1_000_000
+# Readings are packed ten or a hundred times as small. What unpacks to more is there to do harm.
+MOST_UNPACKED_RATIO = 400
+HARMLESS_UNPACKED = 16_000_000
 _DELIMITERS = ",;\t"
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
@@ -45,8 +51,8 @@ class Recording(Protocol):
 
     columns: list[str]
 
-    def pieces(self) -> Iterator[Piece]:
-        """Its lines in order, some at a time."""
+    def pieces(self, at_once: int = LINES_AT_ONCE) -> Iterator[Piece]:
+        """Its lines in order, some at a time. Raises UnableToRead."""
 
     def position(self) -> int:
         """How much of the file is read, on the scale of `size`."""
@@ -74,23 +80,28 @@ class CsvRecording:
     """Lines of text, the first of which names the columns."""
 
     def __init__(self, text: io.TextIOBase, raw: io.BufferedIOBase, size: int) -> None:
+        self._text = text
         self._raw = raw
+        self._characters = 0
         self.size = size
+        lines = self._lines()
         with _readable(0):
-            first = text.readline()
-        delimiter = max(_DELIMITERS, key=first.count)
-        self.columns = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
-        self._reader = csv.reader(text, delimiter=delimiter)
+            first = next(lines, "")
+            delimiter = max(_DELIMITERS, key=first.count)
+            names = next(csv.reader([first], delimiter=delimiter), [])
+        self.columns = [name.strip() for name in names]
+        self._reader = csv.reader(lines, delimiter=delimiter)
 
     def position(self) -> int:
         return min(self._raw.tell(), self.size)
 
-    def pieces(self) -> Iterator["CsvPiece"]:
+    def pieces(self, at_once: int = LINES_AT_ONCE) -> Iterator["CsvPiece"]:
         while True:
             lines: list[int] = []
             rows: list[list[str]] = []
             faults: list[tuple[int, str]] = []
-            ended = not self._fill(lines, rows, faults)
+            ended = not self._fill(lines, rows, faults, at_once)
+            _check_unpacked(self._characters, self._raw.tell())
             if rows or faults:
                 cells = zip(*rows, strict=True) if rows else [()] * len(self.columns)
                 columns = dict(zip(self.columns, cells, strict=True))
@@ -98,10 +109,28 @@ class CsvRecording:
             if ended:
                 return
 
-    def _fill(self, lines: list[int], rows: list[list[str]], faults: list[tuple[int, str]]) -> bool:
+    def _lines(self) -> Iterator[str]:
+        """Line by line, as long as they are those of readings."""
+        while line := self._text.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise UnableToRead(
+                    _("A line has more than %(most)s characters; is it a CSV?")
+                    % {"most": LONGEST_LINE}
+                )
+            self._characters += len(line)
+            yield line
+
+    def _fill(
+        self,
+        lines: list[int],
+        rows: list[list[str]],
+        faults: list[tuple[int, str]],
+        at_once: int,
+    ) -> bool:
         """Read some lines; says whether there may be more."""
+        enough = self._characters + CHARACTERS_AT_ONCE
         with _readable(1 + self._reader.line_num):
-            for row in self._reader:
+            for seen, row in enumerate(self._reader, start=1):
                 line = 1 + self._reader.line_num
                 if len(row) == len(self.columns):
                     lines.append(line)
@@ -110,7 +139,7 @@ class CsvRecording:
                     reason = _("has %(found)s cells where the first line names %(wanted)s columns")
                     wanted = len(self.columns)
                     faults.append((line, reason % {"found": len(row), "wanted": wanted}))
-                if len(rows) + len(faults) >= LINES_AT_ONCE:
+                if seen >= at_once or self._characters >= enough:
                     return True
         return False
 
@@ -144,21 +173,25 @@ class ParquetRecording:
             raise UnableToRead(
                 _("Reading Parquet needs the package pyarrow: pip install pyarrow")
             ) from error
-        self._errors = pyarrow.ArrowException
+        self._errors = (pyarrow.ArrowException, OSError)
+        packed = path.stat().st_size
         try:
             self._file = pyarrow.parquet.ParquetFile(path)
         except self._errors as error:
             raise UnableToRead(_("The file is no Parquet: %s") % error) from error
+        about = self._file.metadata
+        groups = map(about.row_group, range(about.num_row_groups))
+        _check_unpacked(sum(group.total_byte_size for group in groups), packed)
         self.columns = list(self._file.schema_arrow.names)
-        self.size = self._file.metadata.num_rows
+        self.size = about.num_rows
         self._done = 0
 
     def position(self) -> int:
         return self._done
 
-    def pieces(self) -> Iterator["ParquetPiece"]:
+    def pieces(self, at_once: int = LINES_AT_ONCE) -> Iterator["ParquetPiece"]:
         try:
-            for batch in self._file.iter_batches(LINES_AT_ONCE):
+            for batch in self._file.iter_batches(at_once):
                 lines = np.arange(self._done + 1, self._done + 1 + len(batch))
                 self._done += len(batch)
                 yield ParquetPiece(lines, batch)
@@ -198,6 +231,12 @@ class ParquetPiece:
             return self.texts(column)
         cells = cells.cast(pyarrow.timestamp("us", tz=cells.type.tz), safe=False)
         return ["" if cell is None else cell for cell in cells.to_pylist()]
+
+
+def _check_unpacked(unpacked: int, packed: int) -> None:
+    """Refuse what unpacks to far more than readings do. Raises UnableToRead."""
+    if unpacked > max(HARMLESS_UNPACKED, MOST_UNPACKED_RATIO * packed):
+        raise UnableToRead(_("The file unpacks to far more than readings do."))
 
 
 @contextmanager
