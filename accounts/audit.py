@@ -34,6 +34,7 @@ class Verb(models.TextChoices):
     CONSTRAINT_RESTORED = "constraint_restored", _("constraint set again")
     RESENT = "resent", _("schedule sent again")
     COMPUTED_ANEW = "computed_anew", _("computed anew")
+    IMPORTED = "imported", _("readings imported")
 
 
 # What changed, where it is no field of what it was changed of.
@@ -41,6 +42,7 @@ DETAILS = {
     "added": _("added"),
     "removed": _("taken out"),
     "grid_operator": _("grid operator"),
+    "readings": _("readings"),
 }
 # These are names, not values before and after.
 LISTS = frozenset({"added", "removed"})

@@ -54,6 +54,16 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour="0-5", minute="*/2"),
         "options": {"expires": 120.0},
     },
+    "work imports": {
+        "task": "measurements.tasks.work_imports",
+        "schedule": 5.0,
+        "options": {"expires": 5.0},
+    },
+    "forget uploads": {
+        "task": "measurements.tasks.forget_uploads",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "maintain partitions": {
         "task": "measurements.tasks.maintain_partitions",
         "schedule": 3600.0,

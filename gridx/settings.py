@@ -160,6 +160,8 @@ GATEWAY_MESSAGES_A_MINUTE = int(
 
 # How long raw readings are kept; slots are kept for good.
 RAW_RETENTION = timedelta(days=int(os.environ.get("GRIDX_RAW_RETENTION_DAYS", "90")))
+# How large a file of recorded readings may be that is uploaded on a page.
+MOST_UPLOADED_MB = int(os.environ.get("GRIDX_MOST_UPLOADED_MB", "256"))
 
 # Flexibility -----------------------------------------------------------------------------------
 
@@ -224,6 +226,16 @@ WHITENOISE_MAX_AGE = 60
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Recorded readings that were uploaded, until workers have read them: never served.
+    "recordings": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": os.environ.get("GRIDX_UPLOADS_DIR")
+            or services.data_directory() / "uploads",
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
     "staticfiles": {
         "BACKEND": (
             "whitenoise.storage.CompressedManifestStaticFilesStorage"

@@ -1,4 +1,4 @@
-"""Staff support for the measurements: what the nightly check found, and mending it."""
+"""Staff support for the measurements: imports; what the nightly check found, and mending it."""
 
 from zoneinfo import ZoneInfo
 
@@ -14,9 +14,19 @@ from gridx import clock
 from inventory.models import System
 from measurements.checks import repair_day
 from measurements.formats import kilowatt_hours
-from measurements.models import DayCheck
+from measurements.models import DayCheck, RecordingImport
 from measurements.slots.checking import KeptChanging
 from measurements.words import FIGURES
+
+
+@admin.register(RecordingImport)
+class RecordingImportAdmin(ReadOnlyAdmin):
+    list_display = ("file_name", "system", "by", "created_at", "state", "reason")
+    list_filter = ("state",)
+    list_select_related = ("system", "by")
+    search_fields = ("file_name", "system__name", "by__email", "=id")
+    search_help_text = gettext_lazy("File, system, person, or id")
+    ordering = ("-created_at",)
 
 
 class DifferingFilter(admin.SimpleListFilter):

@@ -3,9 +3,11 @@
 import time
 
 from celery import shared_task
+from django.db import transaction
 
 from gridx import clock
 from measurements import checks, partitions, slots
+from measurements.imports import operations as imports
 
 # A worker turns to other tasks after so long, however much is dirty.
 COMPUTING_S = 20.0
@@ -32,3 +34,28 @@ def check_measurements() -> None:
     now = clock.now()
     checks.forget_old_checks(now=now)
     checks.check_due(now=now, for_s=CHECKING_S)
+
+
+@shared_task
+def work_imports() -> None:
+    """Do the imports that wait. Runs by the clock, and at once when somebody began one."""
+    while imports.work_due(now=clock.now()):
+        pass
+
+
+def import_soon() -> None:
+    """Hint, on commit, that there is an import to do.
+
+    Robust: when the broker is away, the row waits for the next run by the clock.
+    """
+    transaction.on_commit(_hint, robust=True)
+
+
+def _hint() -> None:
+    work_imports.apply_async(retry=False)
+
+
+@shared_task
+def forget_uploads() -> None:
+    """Remove uploaded files that nobody used."""
+    imports.forget_files(now=clock.now())

@@ -44,7 +44,7 @@ class Transcriber:
         self._appliances = list(Appliance.objects.filter(system=system).order_by("created_at"))
         self._found: dict[str, Appliance] = {}
         self._instants = Instants(layout.zone)
-        self._quantities = _check_columns(columns, layout)
+        self._quantities = check_columns(columns, layout)
         for mapping in layout.mappings:
             self.find(mapping.appliance)
 
@@ -176,8 +176,11 @@ def _values(columns: dict[str, np.ndarray], lengths_s: np.ndarray | None) -> dic
     return columns if lengths_s is None else interval_values(columns, lengths_s)
 
 
-def _check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
-    """The quantities that are columns of a long recording. Raises UnableToMap."""
+def check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
+    """Whether a recording with these columns has this layout. Raises UnableToMap.
+
+    Returns the quantities that are columns of a long recording.
+    """
     needed = [layout.time_column]
     if layout.mappings:
         needed += [mapping.column for mapping in layout.mappings]

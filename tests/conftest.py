@@ -72,6 +72,17 @@ def now() -> datetime:
     return datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
 
 
+@pytest.fixture
+def uploads(settings, tmp_path: Path) -> Path:
+    """Where uploaded readings are kept during a test: a folder of its own, empty at first."""
+    folder = tmp_path / "uploads"
+    options = settings.STORAGES["recordings"]["OPTIONS"] | {"location": folder}
+    recordings = settings.STORAGES["recordings"] | {"OPTIONS": options}
+    settings.STORAGES = settings.STORAGES | {"recordings": recordings}
+    folder.mkdir()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def recorded() -> Path:
     """The folder of recorded data; tests that need it skip where it is absent."""

@@ -46,6 +46,7 @@ from gridx.pages.routing import websocket_urlpatterns
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster
 from inventory.operations import assign_system
+from measurements.models import RecordingImport
 from measurements.resolutions import slot_start
 from tests.cast import Cast, make_cast
 
@@ -141,6 +142,16 @@ PAGES = [
     Line("pool_export", POOL_SEEN, query=A_FILE),
     Line("appliance_export", SEEN),
     Line("appliance_export", SEEN, query=A_FILE),
+    # The import of `things` is over.
+    Line("system_import", MANAGED),
+    # No file is sent.
+    Line("system_import", (403, 422, 404, 404, 403, SIGN_IN), "post"),
+    Line("system_imports", MANAGED),
+    Line("recording_import", MANAGED),
+    Line("recording_import_mapping", ACTED),
+    Line("recording_import_mapping", ACTED, "post"),
+    Line("recording_import_cancel", ACTED, "post"),
+    Line("recording_import_refused", MANAGED),
     Line("fleet", SIGNED_IN),
     Line("appliance_past", SEEN),
     Line("appliance_past", (422, 422, 404, 404, 422, SIGN_IN), query="?at=yesterday"),
@@ -486,6 +497,14 @@ def things(cast: Cast, now) -> dict:
         email="second@south.example", account=cast.south, role="grid_operator"
     )
     assignment = assign_system(system=cast.lindenweg, operator=helper, by=None, now=now)
+    imported = RecordingImport.objects.create(
+        created_at=now,
+        changed_at=now,
+        system=cast.lindenweg,
+        by=cast.admin,
+        file_name="meter.csv",
+        state=RecordingImport.State.DONE,
+    )
     return {
         "account_id": cast.meyers.pk,
         "user_id": cast.mara.pk,
@@ -503,6 +522,7 @@ def things(cast: Cast, now) -> dict:
         "charging_schedule_id": charging.pk,
         "schedule_id": importing.pk,
         "limit_id": shared.pk,
+        "import_id": imported.pk,
         "pool_id": cast.pool.pk,
         "assignment_id": assignment.pk,
         "uidb64": "nobody",

@@ -135,6 +135,7 @@ def _period_context(
             "last_date": period.today,
             "nearest": _nearest(period, days, url),
             "export_url": _export_url(system, period),
+            "import_url": _import_url(request, system),
             "notices": [_notice_words()[notice] for notice in period.notices],
         },
     }
@@ -148,6 +149,13 @@ def _export_url(system: System, period: Shown) -> str:
         "resolution": period.parts.value,
     }
     return f"{reverse('system_export', args=[system.pk])}?{urlencode(suggested)}"
+
+
+def _import_url(request: HttpRequest, system: System) -> str:
+    """The way to an import, for those who may."""
+    if not may(request.user, Action.MANAGE_INVENTORY):
+        return ""
+    return reverse("system_import", args=[system.pk])
 
 
 def _nearest(period: Shown, days, url) -> dict[str, Any] | None:

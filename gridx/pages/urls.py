@@ -13,6 +13,7 @@ from gridx.pages import (
     fleet,
     groups,
     home,
+    imports,
     limiting,
     past,
     policies,
@@ -45,6 +46,24 @@ urlpatterns = [
         name="readings",
     ),
     path("systems/<uuid:system_id>/export", exports.system_export, name="system_export"),
+    path("systems/<uuid:system_id>/import", imports.system_import, name="system_import"),
+    path("systems/<uuid:system_id>/imports", imports.system_imports, name="system_imports"),
+    path("imports/<uuid:import_id>", imports.recording_import, name="recording_import"),
+    path(
+        "imports/<uuid:import_id>/mapping",
+        imports.recording_import_mapping,
+        name="recording_import_mapping",
+    ),
+    path(
+        "imports/<uuid:import_id>/cancel",
+        imports.recording_import_cancel,
+        name="recording_import_cancel",
+    ),
+    path(
+        "imports/<uuid:import_id>/refused.csv",
+        imports.recording_import_refused,
+        name="recording_import_refused",
+    ),
     path("clusters/<uuid:cluster_id>/export", exports.cluster_export, name="cluster_export"),
     path("pools/<uuid:pool_id>/export", exports.pool_export, name="pool_export"),
     path(

@@ -1,0 +1,334 @@
+"""Forms of an import: which file, and what its columns mean. A `Layout` is the only meaning."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.files import File
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from inventory.forms import TimeZoneInput
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, System, validate_time_zone
+from measurements.imports.preview import Preview
+from measurements.layouts import (
+    COUNTERS,
+    INTERVAL_ONLY,
+    POINT_QUANTITIES,
+    ColumnMapping,
+    Instants,
+    Layout,
+    NewAppliance,
+    UnableToMap,
+)
+from measurements.transcripts import check_columns
+
+BYTES_PER_MB = 1_000_000
+NEW = "new"
+MOST_SAMPLES = 3
+
+QUANTITY_NAMES = {
+    "power_w": gettext_lazy("Power, W"),
+    "imported_wh": gettext_lazy("Counter of what flowed in, Wh"),
+    "exported_wh": gettext_lazy("Counter of what flowed out, Wh"),
+    "soc": gettext_lazy("State of charge, 0–1"),
+    "energy_wh": gettext_lazy("Stored energy, Wh"),
+    "temperature_c": gettext_lazy("Temperature, °C"),
+    "current_l1_a": gettext_lazy("Current L1, A"),
+    "current_l2_a": gettext_lazy("Current L2, A"),
+    "current_l3_a": gettext_lazy("Current L3, A"),
+    "imported_w": gettext_lazy("Mean power in, W"),
+    "exported_w": gettext_lazy("Mean power out, W"),
+    "import_energy_wh": gettext_lazy("Energy in, Wh"),
+    "export_energy_wh": gettext_lazy("Energy out, Wh"),
+}
+_INTERVALS = [
+    ("", gettext_lazy("a reading at an instant")),
+    (60, gettext_lazy("an interval of 1 minute")),
+    (300, gettext_lazy("an interval of 5 minutes")),
+    (600, gettext_lazy("an interval of 10 minutes")),
+    (900, gettext_lazy("an interval of 15 minutes")),
+    (1800, gettext_lazy("an interval of 30 minutes")),
+    (3600, gettext_lazy("an interval of 1 hour")),
+]
+
+
+class UploadForm(forms.Form):
+    """The file."""
+
+    file = forms.FileField(
+        label=gettext_lazy("File"),
+        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.gz,.xz,.parquet,.pq"}),
+        error_messages={
+            "required": gettext_lazy("Choose a file."),
+            "empty": gettext_lazy("The file is empty."),
+        },
+    )
+
+    def clean_file(self) -> File:
+        file = self.cleaned_data["file"]
+        if file.size > settings.MOST_UPLOADED_MB * BYTES_PER_MB:
+            raise ValidationError(
+                _(
+                    "The file has %(size)s MB; at most %(most)s MB can be uploaded. Pack it (.gz,"
+                    " .xz), or bring it in parts."
+                )
+                % {"size": -(-file.size // BYTES_PER_MB), "most": settings.MOST_UPLOADED_MB}
+            )
+        return file
+
+
+class ColumnForm(forms.Form):
+    """What a column of a wide file is: a quantity of an appliance, or nothing that is wanted."""
+
+    appliance = forms.ChoiceField(label=gettext_lazy("Appliance"), required=False)
+    new_name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
+    new_kind = forms.ChoiceField(label=gettext_lazy("Kind"), required=False)
+    quantity = forms.ChoiceField(label=gettext_lazy("Quantity"), required=False)
+    scale = forms.FloatField(
+        label=gettext_lazy("Multiplied by"),
+        help_text=gettext_lazy("1000 of kW and kWh; −1 turns the sign."),
+        required=False,
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        column: str,
+        samples: list[str],
+        appliances: list[Appliance],
+        **kwargs: Any,
+    ) -> None:
+        """`samples`: some of what is in it."""
+        super().__init__(*args, **kwargs)
+        self.column = column
+        self.samples = samples
+        self._names = {name for one in appliances for name in (one.name, one.local_id) if name}
+        self.fields["appliance"].choices = [
+            ("", _("not wanted")),
+            *((str(one.pk), one.name) for one in appliances if one.removed_at is None),
+            (NEW, _("a new one …")),
+        ]
+        kinds = Appliance._meta.get_field("kind").choices
+        self.fields["new_kind"].choices = [("", "–"), *kinds]
+        self.fields["quantity"].choices = [
+            ("", "–"),
+            (_("at an instant"), _named(COUNTERS)),
+            (_("either"), _named(one for one in POINT_QUANTITIES if one not in COUNTERS)),
+            (_("of an interval"), _named(INTERVAL_ONLY)),
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean()
+        if not found.get("appliance"):
+            return found
+        if not found.get("quantity"):
+            self.add_error("quantity", _("Say what it is."))
+        if found.get("scale") == 0:
+            self.add_error("scale", _("Not 0."))
+        if found["appliance"] == NEW:
+            self._check_new(found)
+        return found
+
+    @property
+    def new_appliance(self) -> NewAppliance | None:
+        found = self.cleaned_data
+        if found.get("appliance") != NEW:
+            return None
+        return NewAppliance(found["new_name"], ApplianceKind(found["new_kind"]))
+
+    @property
+    def mapping(self) -> ColumnMapping | None:
+        """What is said of the column, where it is wanted."""
+        found = self.cleaned_data
+        if not found.get("appliance"):
+            return None
+        appliance = found["new_name"] if found["appliance"] == NEW else found["appliance"]
+        scale = 1.0 if found["scale"] is None else found["scale"]
+        return ColumnMapping(self.column, appliance, found["quantity"], scale)
+
+    def _check_new(self, found: dict[str, Any]) -> None:
+        name = found.get("new_name", "")
+        if not name and "new_name" not in self.errors:
+            self.add_error("new_name", _("Say what it is called."))
+        elif name in self._names or _is_uuid(name):
+            self.add_error("new_name", _("There is one of this name: choose it."))
+        if not found.get("new_kind"):
+            self.add_error("new_kind", _("Say what it is."))
+
+
+class LayoutForm(forms.Form):
+    """What the columns of a file mean; `columns` has a form for each one of a wide file.
+
+    Valid, it has the `layout`.
+    """
+
+    time_column = forms.ChoiceField(label=gettext_lazy("The time is in"))
+    time_zone = forms.CharField(
+        label=gettext_lazy("Time zone"),
+        widget=TimeZoneInput,
+        validators=[validate_time_zone],
+        help_text=gettext_lazy("Of times that do not say their offset."),
+    )
+    interval_s = forms.TypedChoiceField(
+        label=gettext_lazy("Each line is"),
+        choices=_INTERVALS,
+        coerce=int,
+        empty_value=None,
+        required=False,
+    )
+    label = forms.ChoiceField(
+        label=gettext_lazy("Its time is that of"),
+        choices=[
+            ("start", gettext_lazy("the start of the interval")),
+            ("end", gettext_lazy("the end of the interval")),
+        ],
+    )
+    skip_bad = forms.BooleanField(
+        label=gettext_lazy("Leave bad lines out"),
+        help_text=gettext_lazy("Otherwise nothing is stored as long as one line is bad."),
+        required=False,
+    )
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        system: System,
+        preview: Preview,
+        layout: Layout | None,
+        skip_bad: bool,
+    ) -> None:
+        """`layout`: what was said before, if anything."""
+        usual = {
+            "time_column": preview.time_column,
+            "time_zone": system.time_zone,
+            "label": "start",
+            "skip_bad": skip_bad,
+        }
+        super().__init__(data, initial=usual | (_said(layout) if layout else {}))
+        self._preview = preview
+        self.fields["time_column"].choices = [(name, name) for name in preview.columns]
+        appliances = list(Appliance.objects.filter(system=system).order_by("name", "key"))
+        self.columns = [
+            ColumnForm(
+                data,
+                prefix=f"column-{place}",
+                column=name,
+                samples=preview.cells(name)[:MOST_SAMPLES],
+                appliances=appliances,
+                initial=_said_of(name, layout),
+            )
+            for place, name in enumerate([] if preview.is_long else preview.columns)
+            if name != preview.time_column
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean()
+        wanted = [one for one in self.columns if one.is_valid() and one.mapping]
+        if not self.errors:
+            self._check_instants(found)
+        if all(one.is_valid() for one in self.columns):
+            self._check_new_appliances(wanted)
+            self._check_quantities(wanted, found.get("interval_s"))
+        if not all(one.is_valid() for one in self.columns):
+            raise ValidationError(_("Not every column is said yet: see there."))
+        if self.columns and not wanted:
+            raise ValidationError(_("Say of at least one column what it is."))
+        if not self.errors:
+            self._make_layout(found, wanted)
+        return found
+
+    def _check_instants(self, found: dict[str, Any]) -> None:
+        """One glance at the first lines spares reading all of them for nothing."""
+        cells = self._preview.cells(found["time_column"])
+        instants = Instants(ZoneInfo(found["time_zone"]))
+        problem: ValueError | None = None
+        for cell in cells:
+            try:
+                instants.read(cell, "")
+            except ValueError as error:
+                problem = problem or error
+            else:
+                return
+        if problem is not None:
+            self.add_error("time_column", str(problem))
+
+    def _check_new_appliances(self, wanted: list[ColumnForm]) -> None:
+        kinds: dict[str, ApplianceKind] = {}
+        for one in wanted:
+            new = one.new_appliance
+            if new and kinds.setdefault(new.name, new.kind) != new.kind:
+                one.add_error("new_kind", _("Another column says that it is something else."))
+
+    def _check_quantities(self, wanted: list[ColumnForm], interval_s: int | None) -> None:
+        """What does not fit together is told where the last of it is said."""
+        said: dict[str, list[ColumnMapping]] = {}
+        for one in wanted:
+            mapping = one.mapping
+            mappings = said.setdefault(mapping.appliance, [])
+            try:
+                Layout(mappings=(*mappings, mapping), interval_s=interval_s)
+            except UnableToMap as error:
+                one.add_error("quantity", str(error))
+            else:
+                mappings.append(mapping)
+
+    def _make_layout(self, found: dict[str, Any], wanted: list[ColumnForm]) -> None:
+        new = dict.fromkeys(one.new_appliance for one in wanted if one.new_appliance)
+        try:
+            self.layout = Layout(
+                mappings=tuple(one.mapping for one in wanted),
+                time_column=found["time_column"],
+                zone=ZoneInfo(found["time_zone"]),
+                interval_s=found["interval_s"],
+                label_end=found["interval_s"] is not None and found["label"] == "end",
+                create=tuple(new),
+            )
+            check_columns(self._preview.columns, self.layout)
+        except UnableToMap as error:
+            self.add_error(None, str(error))
+
+
+def _named(quantities: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, f"{QUANTITY_NAMES[name]} ({name})") for name in quantities]
+
+
+def _said(layout: Layout) -> dict[str, Any]:
+    return {
+        "time_column": layout.time_column,
+        "time_zone": layout.zone.key if layout.zone else "",
+        "interval_s": layout.interval_s,
+        "label": "end" if layout.label_end else "start",
+    }
+
+
+def _said_of(column: str, layout: Layout | None) -> dict[str, Any]:
+    """What the layout says of a column."""
+    usual = {"scale": 1}
+    mapping = (
+        next((one for one in layout.mappings if one.column == column), None) if layout else None
+    )
+    if mapping is None:
+        return usual
+    new = next((one for one in layout.create if one.name == mapping.appliance), None)
+    return {
+        "appliance": NEW if new else mapping.appliance,
+        "new_name": new.name if new else "",
+        "new_kind": new.kind if new else "",
+        "quantity": mapping.quantity,
+        "scale": mapping.scale,
+    }
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

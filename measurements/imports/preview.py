@@ -1,0 +1,102 @@
+"""The first lines of a file of recorded readings, so that one sees what its columns mean."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from django.utils.translation import gettext as _
+
+from measurements.recordings import UnableToRead, open_recording
+from measurements.transcripts import APPLIANCE_COLUMN
+
+FIRST_LINES = 8
+MOST_COLUMNS = 120
+LONGEST_NAME = 120
+_LONGEST_CELL = 60
+_USUAL_TIME_COLUMN = "at"
+_KNOWN_ENDINGS = re.compile(r"\.((csv|tsv|txt)(\.gz|\.xz)?|parquet|pq)$")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The columns that have a name of their own, and the texts of the first lines in them."""
+
+    columns: list[str]
+    lines: list[tuple[str, ...]]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its lines name their appliance, so that nothing has to be said of columns."""
+        return APPLIANCE_COLUMN in self.columns
+
+    @property
+    def time_column(self) -> str:
+        """The column that the instants seem to be in; empty where none does."""
+        if _USUAL_TIME_COLUMN in self.columns:
+            return _USUAL_TIME_COLUMN
+        return next((name for name in self.columns if _are_instants(self.cells(name))), "")
+
+    def cells(self, column: str) -> list[str]:
+        """What the first lines have in a column, without empty cells."""
+        place = self.columns.index(column)
+        return [line[place] for line in self.lines if line[place]]
+
+
+def ending_of(file_name: str) -> str:
+    """The ending by which files are told apart, such as ".csv.gz". Raises UnableToRead."""
+    found = _KNOWN_ENDINGS.search(file_name.lower())
+    if found is None:
+        raise UnableToRead(_("Choose a file that ends in .csv, .csv.gz, .csv.xz or .parquet."))
+    return found[0]
+
+
+def read_preview(path: Path) -> Preview:
+    """Its columns and first lines. Raises UnableToRead, also where they cannot be readings."""
+    with open_recording(path) as recording:
+        counted = Counter(recording.columns)
+        columns = [name for name, count in counted.items() if name and count == 1]
+        _check_names(columns)
+        piece = next(recording.pieces(FIRST_LINES), None)
+        if piece is None:
+            raise UnableToRead(_("The file has no lines but the one that names the columns."))
+        try:
+            cells = [[_shown(text) for text in piece.texts(name)] for name in columns]
+        except (ValueError, OverflowError) as error:  # as of instants that no calendar has
+            raise UnableToRead(_("The file has values that cannot be read: %s") % error) from error
+        return Preview(columns, list(zip(*cells, strict=True)))
+
+
+def _check_names(columns: Sequence[str]) -> None:
+    if not columns:
+        raise UnableToRead(_("The file is empty."))
+    if any("\0" in name or len(name) > LONGEST_NAME for name in columns):
+        raise UnableToRead(_("The first line does not name columns; is it a CSV?"))
+    if len(columns) < 2:
+        raise UnableToRead(
+            _("The first line has to name columns, at least one of instants and one of readings.")
+        )
+    if len(columns) > MOST_COLUMNS:
+        raise UnableToRead(
+            _("The file has %(count)s columns; at most %(most)s can be said what they are.")
+            % {"count": len(columns), "most": MOST_COLUMNS}
+        )
+
+
+def _shown(text: str) -> str:
+    text = text.replace("\0", "")
+    return text if len(text) <= _LONGEST_CELL else f"{text[:_LONGEST_CELL]}…"
+
+
+def _are_instants(cells: Sequence[str]) -> bool:
+    return bool(cells) and all(map(_is_instant, cells))
+
+
+def _is_instant(cell: str) -> bool:
+    try:
+        datetime.fromisoformat(cell)
+    except ValueError:
+        return False
+    return "-" in cell
