@@ -115,6 +115,7 @@ def test_tokens_and_groups_are_not_for_hands(staff):
         "accounts",
         "inventory",
         "flexibility",
+        "measurements",
     }
     assert "oauth" not in staff.get(reverse("admin:index")).content.decode().lower()
 
