@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.wire import ErrorSerializer
 from gridx import clock
+from inventory.api import flag
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.figures import SUMMED
@@ -21,7 +22,15 @@ from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
-from measurements.wire import COLUMNS, LISTED, history_to_wire, pool_history_to_wire
+from measurements.tables import measured_shares
+from measurements.wire import (
+    COLUMNS,
+    LISTED,
+    QUALITY,
+    add_quality,
+    history_to_wire,
+    pool_history_to_wire,
+)
 from measurements.wire_schema import (
     HistoricalSerializer,
     LiveSerializer,
@@ -46,6 +55,12 @@ RESOLUTION = OpenApiParameter(
     enum=[str(resolution) for resolution in Resolution],
     default=str(Resolution.HOUR),
     description="15m and 1h give powers in W, coarser ones energies in Wh.",
+)
+QUALITY_WANTED = OpenApiParameter(
+    "quality",
+    bool,
+    default=False,
+    description="How much of each window was seen, and what there is to know of its figures.",
 )
 HISTORY = extend_schema(
     parameters=[INTERVAL, RESOLUTION],
@@ -74,17 +89,27 @@ class SystemLive(SystemView):
 
 @extend_schema(tags=["system"])
 @HISTORY
+@extend_schema(parameters=[INTERVAL, RESOLUTION, QUALITY_WANTED])
 class SystemHistorical(SystemView):
     """What flowed in a system, span by span, and in all."""
 
     def get(self, request: Request, system_id) -> Response:
         system = self.get_system()
         asked = _asked(request, system.zone)
-        with_appliances = asked["resolution"] in _WITH_APPLIANCES
-        kinds = LISTED if with_appliances else ()
-        past = past_of_system(system=system, columns=COLUMNS, kinds=kinds, **asked)
+        resolution, with_quality = asked["resolution"], flag(request, "quality")
+        with_appliances = resolution in _WITH_APPLIANCES
+        past = past_of_system(
+            system=system,
+            columns=(*COLUMNS, *QUALITY) if with_quality else COLUMNS,
+            kinds=LISTED if with_appliances else (),
+            **asked,
+        )
         batteries = () if with_appliances else _batteries(system)
-        return Response(history_to_wire(past, asked["resolution"], batteries=batteries))
+        wire = history_to_wire(past, resolution, batteries=batteries)
+        if with_quality:
+            now = clock.now()
+            add_quality(wire, past, measured_shares(system, past, resolution, now=now), now=now)
+        return Response(wire)
 
 
 class ClusterView(APIView):

@@ -21,7 +21,7 @@ from measurements.amounts import Floats, Ints, floats_to_list
 from measurements.charts import seen_share
 from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
 from measurements.groups import past_of_cluster, past_of_pool
-from measurements.history import past_of_appliance, past_of_system
+from measurements.history import Past, past_of_appliance, past_of_system
 from measurements.models import Flag
 from measurements.queries import count_slots, stored_readings
 from measurements.raw_wire import COLUMNS as RAW_COLUMNS
@@ -152,26 +152,30 @@ def _in_wh(name: str) -> str:
     return name.replace("_mwh", "_wh")
 
 
+def measured_shares(
+    system: System, past: Past, resolution: Resolution, *, now: datetime
+) -> list[float | None]:
+    """Of each span known, which share was seen until now; None where nothing was to be seen."""
+    known = [past.spans[index] for index in past.known.tolist()]
+    counts = [{}] * len(known)
+    if resolution is not Resolution.QUARTER:
+        counts = count_slots(system, known, now=now)
+    seen, expected = past.figures.seen_s.tolist(), past.figures.expected_s.tolist()
+    return [
+        seen_share(span, SimpleNamespace(seen_s=seen_s, expected_s=expected_s, **count), now=now)
+        if expected_s
+        else None
+        for span, seen_s, expected_s, count in zip(known, seen, expected, counts, strict=True)
+    ]
+
+
 # What there is to read ---------------------------------------------------------------------------
 
 
 def _of_system(system: System, now: datetime):
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         past = past_of_system(system=system, **_asked(spans, resolution))
-        known = [spans[index] for index in past.known.tolist()]
-        counts = [{}] * len(known)
-        if resolution is not Resolution.QUARTER:
-            counts = count_slots(system, known, now=now)
-        figures = zip(
-            known, past.figures.seen_s.tolist(), past.figures.expected_s.tolist(), counts,
-            strict=True,
-        )  # fmt: skip
-        shares = [
-            seen_share(span, SimpleNamespace(seen_s=seen, expected_s=expected, **count), now=now)
-            if expected
-            else None
-            for span, seen, expected, count in figures
-        ]
+        shares = measured_shares(system, past, resolution, now=now)
         told = _figures(past.figures) | {"measured_share": shares}
         return _spread(told, past.known, len(spans))
 

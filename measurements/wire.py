@@ -18,6 +18,7 @@ from measurements.resolutions import Resolution, Span
 from measurements.wire_names import (
     DIRECT,
     FIGURES,
+    FLAGS,
     RATES,
     WS_PER_WH,
     Device,
@@ -63,6 +64,8 @@ COLUMNS = (
     "imported_wh",
     "exported_wh",
 )
+# Those that say how much of them was seen, and what there is to know of them.
+QUALITY = ("seen_s", "expected_s", "flags")
 # The lists of the appliances whose history is told one by one.
 _LISTS = {
     ApplianceKind.BATTERY: "batteries",
@@ -129,6 +132,33 @@ def pool_history_to_wire(
         wire["data"][index]["systemsSeen"] = count
     wire["total"] |= {"systemsSeen": seen_in_all, "systemsCount": systems}
     return wire
+
+
+def add_quality(
+    wire: dict[str, Any], past: Past, shares: Sequence[float | None], *, now: datetime
+) -> None:
+    """Tell of each point of history, and of all, how much of the time was seen, and its flags.
+
+    `shares` are those of the spans known, until `now` (0–1); None where nothing was to be seen.
+    """
+    flags = past.figures.flags.tolist()
+    seen_s = 0.0
+    for index, share, bits in zip(past.known.tolist(), shares, flags, strict=True):
+        wire["data"][index]["quality"] = _quality(share, bits)
+        seen_s += (share or 0.0) * _elapsed_s(past.spans[index], now)
+    if flags:
+        whole_s = sum(_elapsed_s(span, now) for span in past.spans)
+        share = seen_s / whole_s if whole_s else None
+        wire["total"]["quality"] = _quality(share, int(past.total.flags[0]))
+
+
+def _elapsed_s(span: Span, now: datetime) -> float:
+    return max((min(span.until_at, now) - span.from_at).total_seconds(), 0.0)
+
+
+def _quality(share: float | None, bits: int) -> dict[str, Any]:
+    told = {} if share is None else {"coverage": round(share, 4)}
+    return told | {"flags": [name for flag, name in FLAGS.items() if bits & flag]}
 
 
 def _units(spans: Sequence[Span], in_power: bool) -> Floats:

@@ -6,6 +6,7 @@
 from rest_framework import serializers
 
 from accounts.wire import WireSerializer
+from measurements.wire_names import FLAGS
 
 
 def _number(help_text: str = "", *, required: bool = False) -> serializers.FloatField:
@@ -126,6 +127,11 @@ class ChargingSerializer(WireSerializer):
     charge = _number()
 
 
+class QualitySerializer(WireSerializer):
+    coverage = _rate("The share of the time until now that was seen, of all that was to be seen;")
+    flags = serializers.ListField(child=serializers.ChoiceField(list(FLAGS.values())))
+
+
 class PeriodSerializer(FlowsSerializer):
     grid = ExchangeSerializer(required=False)
     battery = StorageSerializer(required=False)
@@ -134,6 +140,7 @@ class PeriodSerializer(FlowsSerializer):
     ev_charging_stations = StationSerializer(many=True, required=False)
     heaters = HeaterSerializer(many=True, required=False)
     appliances = OtherApplianceSerializer(many=True, required=False)
+    quality = QualitySerializer(required=False, help_text="of systems, where it is asked for")
 
 
 class PointSerializer(PeriodSerializer):

@@ -4,7 +4,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from gridx import clock
-from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
+from measurements.models import ApplianceSlot, Flag, LatestReading, SystemDay, SystemSlot
 from measurements.queries import history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
@@ -123,6 +123,30 @@ def test_days_are_energies_at_their_starts(cast, mara):
     first, second = body["data"]
     assert (first["measuredAt"], first["photovoltaic"]) == ("2026-06-14T22:00:00Z", 500)
     assert second == {"measuredAt": "2026-06-15T22:00:00Z"}
+
+
+def test_how_much_of_a_figure_was_seen_is_told_where_it_is_asked_for(cast, mara, morning):
+    SystemSlot.objects.filter(start=DAY).update(
+        seen_s=675, expected_s=900, flags=Flag.ESTIMATED | Flag.RECOVERED
+    )
+    half_past = {"interval": f"{stamp(DAY)}/{stamp(DAY + 2 * QUARTER)}", "resolution": "15m"}
+    body = history(mara, cast, **half_past, quality="true")
+    first, second = (point["quality"] for point in body["data"])
+    assert first == {"coverage": 0.75, "flags": ["ESTIMATED", "RECOVERED"]}
+    assert second == {"coverage": 1, "flags": []}
+    assert body["total"]["quality"] == {"coverage": 0.875, "flags": ["ESTIMATED", "RECOVERED"]}
+    assert "quality" not in str(history(mara, cast, **half_past))
+    [refusal] = history(mara, cast, **half_past, quality="very", status=422)["details"]
+    assert refusal == "quality: is true or false"
+
+
+def test_what_is_missing_of_a_day_is_no_part_of_what_was_seen(cast, mara, morning):
+    day = "2026-06-15T00:00:00+02:00/2026-06-16T00:00:00+02:00"
+    SystemDay.objects.create(
+        system_key=cast.lindenweg.key, start=DAY, **SLOT | {"expected_s": 21_600, "seen_s": 21_600}
+    )
+    body = history(mara, cast, interval=day, resolution="1d", quality="true")
+    assert body["data"][0]["quality"] == {"coverage": 0.25, "flags": []}
 
 
 @pytest.mark.parametrize("resolution", ["15m", "1h", "1d", "1w", "1M", "1y"])
