@@ -88,12 +88,17 @@ def ceiling(kind: EmitterKind) -> int:
     return PHYSICAL if kind is EmitterKind.DRIVER else settings.CONSTRAINT_PRIORITIES[kind][1]
 
 
+def floor(kind: EmitterKind) -> int:
+    """The least that it may weigh: what the wiring bears gives way to physics alone."""
+    return default_priority(kind) if kind is EmitterKind.FUSE else 0
+
+
 def priority_of(kind: EmitterKind, asked: int | None) -> int:
-    """What a constraint weighs. Raises UnableToConstrain above the ceiling of its emitter."""
+    """What a constraint weighs. Raises UnableToConstrain beyond what its emitter may."""
     if asked is None:
         return default_priority(kind)
-    greatest = ceiling(kind)
-    if not 0 <= asked <= greatest:
-        reason = _("From 0 to %(greatest)s: higher needs a higher kind of emitter.")
-        raise UnableToConstrain("priority", reason % {"greatest": greatest})
+    least, greatest = floor(kind), ceiling(kind)
+    if not least <= asked <= greatest:
+        reason = _("From %(least)s to %(greatest)s: higher needs a higher kind of emitter.")
+        raise UnableToConstrain("priority", reason % {"least": least, "greatest": greatest})
     return asked

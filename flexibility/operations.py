@@ -79,9 +79,17 @@ def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) ->
     if draft.invalid_at > now + LONGEST_VALIDITY:
         raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
     pure = checked(row)
+    if emitter.kind is EmitterKind.GRID_OPERATOR and asks_for_use(row):
+        raise UnableToConstrain("min_w", _("A grid operator limits; it asks nobody to use power."))
     if not pure.speaks_of_power and not pure.speaks_of_energy:
         raise UnableToConstrain("max_w", _("It says nothing: give a limit or a set point."))
     return row
+
+
+def asks_for_use(row: Constraint) -> bool:
+    """Whether it wants anything but less: a least power taken or given, a set point, an energy."""
+    asked = (row.set_point_w, row.min_wh, row.max_wh)
+    return (row.min_w or 0) > 0 or (row.max_w or 0) < 0 or any(one is not None for one in asked)
 
 
 def set_constraints(

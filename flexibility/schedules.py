@@ -27,6 +27,8 @@ def appliance_timeline(
     told: list[dict[str, Any]] = []
     for segment in segments:
         one = _segment(segment, dimmed_by)
+        if one["start"] == one["end"]:  # shorter than the words that gateways are told in
+            continue
         if told and _same(told[-1], one):
             told[-1]["end"] = one["end"]
         else:

@@ -27,7 +27,7 @@ from flexibility.asking import (
     moment,
 )
 from flexibility.bars import sides
-from flexibility.emitters import ceiling, default_priority
+from flexibility.emitters import ceiling, default_priority, floor
 from flexibility.queries import Explained, Span
 from flexibility.resolver import Boundary, EmitterKind
 from measurements.formats import number
@@ -367,7 +367,7 @@ def priority_choices(kind: EmitterKind) -> list[tuple[int, str]]:
     choices += [
         (weight - 1, _("Weaker: it gives way to %(who)s") % {"who": words.EMITTERS[one]})
         for weight, one in reversed(weaker)
-        if weight > 0
+        if weight > floor(kind)
     ]
     return [(value, f"{text} ({number(value, 0)})") for value, text in choices]
 

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from flexibility.models import Constraint, SharedLimit, not_over
+from flexibility.models import ChargingPolicy, Constraint, SharedLimit, not_over
 from flexibility.queries import State, constraints_on
 from flexibility.resolver import EmitterKind
 from flexibility.standing import concerns, members_of
@@ -38,7 +38,7 @@ def dissolve(*, group: Cluster | SystemPool, by: User, now: datetime) -> None:
             return
         if _is_asked_something(group, now):
             raise UnableToDissolve(
-                _("It has limits or constraints that stand: withdraw them first.")
+                _("It has limits, constraints or policies that stand: end them first.")
             )
         if isinstance(group, Cluster):
             remove_cluster(cluster=group, by=by, now=now)
@@ -72,5 +72,7 @@ def keep_what_is_dimmed(
 def _is_asked_something(group: Cluster | SystemPool, now: datetime) -> bool:
     if constraints_on(group, states=[State.ACTIVE, State.SCHEDULED], now=now).exists():
         return True
-    limits = SharedLimit.objects.filter(not_over(now), withdrawn_at=None)
-    return isinstance(group, Cluster) and limits.filter(cluster=group).exists()
+    if not isinstance(group, Cluster):
+        return False
+    standing = Q(not_over(now), withdrawn_at=None, cluster=group)
+    return any(one.objects.filter(standing).exists() for one in (SharedLimit, ChargingPolicy))

@@ -41,8 +41,10 @@ def set_policy(
 ) -> ChargingPolicy:
     """Have the stations charge so from now on; it replaces what the same person's kind had set.
 
-    Raises UnableToConstrain, naming the field.
+    Raises UnableToConstrain, naming the field; PermissionDenied for grid operators, who limit.
     """
+    if emitter.kind is EmitterKind.GRID_OPERATOR:
+        raise PermissionDenied(_("A grid operator limits: policies are for those who charge."))
     _check(draft, now)
     if not stations_of(target).exists():
         raise UnableToConstrain("target", _("There is no charging station."))

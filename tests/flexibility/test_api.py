@@ -545,6 +545,13 @@ def test_a_grid_operator_dims_by_the_scope_of_its_token_alone(cast, scope, statu
     if status == 201:
         assert answer.json()["emitter"]["kind"] == "gridOperator"
         assert answer.json()["priority"] == 100_000
+        for asked in ({"minPower": 1}, {"power": 0}, {"maxPower": -1}):
+            answer = client.post(path, {**limit, "maxPower": None, **asked}, headers=headers)
+            assert answer.status_code == 422
+            [reason] = answer.json()["details"]
+            assert "A grid operator limits" in reason
+        policy = f"/api/appliances/{cast.evcs.pk}/charging-policy"
+        assert client.put(policy, {"mode": "forced"}, headers=headers).status_code == 403
         path = f"/api/appliances/{cast.other_meter.pk}/constraints"
         assert client.post(path, limit, headers=headers).status_code == 404
 

@@ -3,7 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from flexibility.schedules import HEARTBEAT_S, fail_safe_at
+from flexibility.resolver import Constraint, EmitterKind, timeline
+from flexibility.schedules import HEARTBEAT_S, appliance_timeline, fail_safe_at
 
 MINUTE = timedelta(minutes=1)
 FAIL_SAFE = {"max_w": 4200.0, "can_pause": True, "minimum_s": 7200.0}
@@ -39,3 +40,27 @@ def test_a_gateway_that_is_cut_off_falls_back(part, now, heard, asked, falls_bac
 
 def test_what_has_no_fail_safe_never_falls_back(part, now):
     assert fail_safe_at(part | {"fail_safe": None}, heard_at=now, now=now) is None
+
+
+def test_what_is_shorter_than_a_gateway_is_told_is_left_out(now):
+    ends = [now + timedelta(seconds=11, microseconds=us) for us in (100_100, 100_400, 200_000)]
+    stood = [
+        Constraint(
+            id=str(number),
+            created_at=now,
+            valid_at=now,
+            invalid_at=end,
+            emitter=EmitterKind.LOCAL_USER,
+            priority=2_000,
+            max_w=7_000 + number,
+        )
+        for number, end in enumerate(ends)
+    ]
+    segments = timeline(stood, from_at=now, until_at=now + timedelta(hours=1))
+    assert len(segments) == 4
+    told = appliance_timeline(
+        local_id="ev", appliance="ev", segments=segments, dimmed_by=(), fail_safe=None
+    )["segments"]
+    assert [one.get("max_w") for one in told] == [7_000, 7_002, None]
+    assert all(one["start"] < one["end"] for one in told)
+    assert all(one["end"] == other["start"] for one, other in pairwise(told))

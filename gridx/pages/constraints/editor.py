@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from flexibility.asking import ANY, GIVE, STORE, Side, moment
-from flexibility.bulk.operations import UnableToActOnAll, set_on_each
+from flexibility.bulk.operations import UnableToActOnAll, obstacles_of, set_on_each
 from flexibility.emitters import Emitter, UnableToConstrain, emitters_of
 from flexibility.forms import ConstraintForm, kinds_of
 from flexibility.models import Constraint, Series
@@ -190,6 +190,9 @@ def _edit(
                 now=now,
                 zone=subject.zone,
                 without=_occurrences(changed, now),
+                obstacles=obstacles_of(subject.tried, emitter.kind, now=now)
+                if subject.is_many and rows
+                else (),
             ),
             "weekly": _weekly(draft, now),
             "is_untouched": form.is_bound and is_preview and not _says_something(form),

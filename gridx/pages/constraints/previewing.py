@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from accounts.models import User
 from flexibility import bars, words
 from flexibility.asking import Side, asked, kilowatts, moment, side_of, span_words
+from flexibility.bulk.operations import Obstacle
 from flexibility.effects import Effect, Loss, effect_of
 from flexibility.limits.balancing import moved_shares
 from flexibility.models import Constraint
@@ -82,12 +83,13 @@ def try_out(
     now: datetime,
     zone: ZoneInfo,
     without: Collection[UUID] = (),
+    obstacles: Sequence[Obstacle] = (),
 ) -> Tried | None:
     """What constraints would do; without any, how things are. None where there is nobody.
 
     `rows` stand for each of the members, and these (ids) do not any more; `wanted` (an id) is the
     one to be drawn, `user` who looks at it. Looked at are the next two days, or those in which the
-    first of them begins.
+    first of them begins. `obstacles` keep it from being set for some of them.
     """
     if not members:
         return None
@@ -98,7 +100,12 @@ def try_out(
     found, matters = None, _Matter.NOTHING
     for one in preview(appliances=members, drafts=drafts, now=start, without=without):
         effect = effect_of(one.before, one.after, new=new)
-        effects.append(_member_effect(one.appliance, effect, now, zone))
+        kept_from = [each.reason for each in obstacles if each.appliance.pk == one.appliance.pk]
+        effects.append(
+            _kept_from(one.appliance, kept_from)
+            if kept_from
+            else _member_effect(one.appliance, effect, now, zone)
+        )
         this = _Matter.WANTED if str(one.appliance.pk) == wanted else _matter(effects[-1], drafts)
         if found is None or this > matters:
             found, matters = one, this
@@ -172,6 +179,11 @@ def _matter(one: MemberEffect, drafts: Collection[Constraint]) -> _Matter:
     if drafts and one.state != "follows":
         return _Matter.TROUBLED
     return _Matter.LOSES if one.losses else _Matter.NOTHING
+
+
+def _kept_from(one: Appliance, reasons: Sequence[str]) -> MemberEffect:
+    lines = tuple(Line("", reason) for reason in reasons)
+    return MemberEffect(one, "not", _("cannot"), lines, losses=(), switches_off=False)
 
 
 def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo) -> MemberEffect:

@@ -183,13 +183,21 @@ def test_a_cluster_with_standing_constraints_is_not_dissolved(driven, garage, li
     answer = fleet.delete(path)
     assert answer.status_code == 409
     assert answer.json() == {
-        "message": "It has limits or constraints that stand: withdraw them first."
+        "message": "It has limits, constraints or policies that stand: end them first."
     }
     fleet.delete(f"/api/constraints/{found['id']}")
     assert fleet.delete(path).status_code == 204
     assert fleet.get(path).status_code == 404
     driven.evcs.refresh_from_db()
     assert driven.evcs.cluster is None
+
+
+def test_a_cluster_with_a_standing_policy_is_not_dissolved(driven, garage):
+    path, fleet = f"/api/clusters/{garage.pk}", as_(driven.fleet)
+    assert fleet.put(f"{path}/charging-policy", {"mode": "off"}).status_code == 200
+    assert fleet.delete(path).status_code == 409
+    assert fleet.delete(f"{path}/charging-policy").status_code == 204
+    assert fleet.delete(path).status_code == 204
 
 
 def test_a_cluster_with_a_standing_limit_is_not_dissolved(driven, garage, now):

@@ -117,6 +117,11 @@ def test_each_kind_of_emitter_has_its_own_and_there_is_a_fuse(driven, path, put)
     assert read(as_(driven.fleet), f"{path}?fuse=true")["fuse"] is True
 
 
+def test_what_the_wiring_bears_gives_way_to_nobody(put, driven):
+    [detail] = put(by=driven.installer, fuse=True, priority=999_999, status=422)["details"]
+    assert detail.startswith("priority: From 1000000 to 1999999")
+
+
 def test_withdrawing_ends_the_callers_own_and_may_be_said_twice(driven, path, put):
     put()
     put(by=driven.installer, fuse=True)

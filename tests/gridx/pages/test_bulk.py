@@ -65,6 +65,10 @@ def test_it_is_tried_out_on_each_of_them(fleet: Client, driven: Cast):
     chosen = {"appliance": ids(driven.evcs, driven.battery), "preview": "1"}
     html = text(fleet.post(NEW, {**USUAL, **chosen, "greatest": "4"}))
     assert "2 of 2 appliances can follow." in html
+    chosen["appliance"] = ids(driven.evcs, driven.grid_meter)
+    html = text(fleet.post(NEW, {**USUAL, **chosen, "greatest": "4"}))
+    assert "1 of 2 appliances can follow." in html
+    assert "It cannot be controlled." in html
     assert not BulkAction.objects.exists()
 
 
