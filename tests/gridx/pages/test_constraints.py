@@ -280,7 +280,7 @@ def test_a_groups_constraint_is_for_each_of_the_kinds_that_are_ticked(fleet: Cli
 
 
 def test_those_of_a_group_that_cannot_follow_are_named(fleet: Client, driven: Cast, limit):
-    limit(min_w=6_000, emitter=Emitter(EmitterKind.GRID_OPERATOR))
+    limit(min_w=6_000, emitter=Emitter(EmitterKind.OPERATOR))
     kinds = ["battery", "ev_charging_station"]
     html = tried(fleet, driven.pool, greatest="4", kinds=kinds)
     assert "1 of 2 appliances can follow." in html
