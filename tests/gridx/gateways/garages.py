@@ -134,11 +134,14 @@ def constrain_station(now):
     if standing.count() > 3:
         return
     low, high = chance.randint(4_140, 9_000), chance.randint(9_001, 22_080)
-    said = chance.choice([
-        dict(max_w=high), dict(max_w=chance.randint(4_140, 22_080)), dict(max_w=low - 2_500),
+    limits = [
+        dict(max_w=high), dict(max_w=chance.randint(4_140, 22_080)), dict(max_w=low - 2_500)
+    ]
+    orders = [
         dict(min_w=low, max_w=high), dict(set_point_w=low), dict(set_point_w=0),
         dict(set_point_w=high, closest=True),
-    ])
+    ]
+    said = chance.choice(limits if by.kind is EmitterKind.GRID_OPERATOR else limits + orders)
     set_constraints(target=station, drafts=[Draft(**said, **span(now))], emitter=by, now=now)
 
 # Of one station's policies only the newest stands.
