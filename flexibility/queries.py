@@ -85,7 +85,8 @@ class ExplainedSpan:
 class Now:
     """An appliance's flexibility: its latest reading, its boundary, and what its gateway does.
 
-    After `invalid_at` it cannot be trusted any more; None where its gateway was never heard.
+    `heard_at`: when its gateway was heard last, None where it never was. After `invalid_at` it
+    cannot be trusted any more.
     """
 
     appliance: Appliance
@@ -95,6 +96,7 @@ class Now:
     kept: Flexibility | None
     delivery: Delivery
     updated_at: datetime | None
+    heard_at: datetime | None
     invalid_at: datetime | None
     is_stale: bool
 
@@ -306,6 +308,7 @@ def _now(
         kept=kept,
         delivery=delivery_of(schedule, kept, now=now),
         updated_at=max(filter(None, (contact, kept and kept.resolved_at)), default=None),
+        heard_at=contact,
         invalid_at=invalid_at,
         is_stale=bool(is_gone) or invalid_at is None or invalid_at <= now,
     )

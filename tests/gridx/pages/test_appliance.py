@@ -81,6 +81,8 @@ def test_a_silent_gateway_makes_it_uncertain_with_its_age(
     limit(max_w=11_000)
     assert "Not certain any more" not in page(fleet, driven.evcs)
     monkeypatch.setattr("gridx.clock.now", lambda: at_noon + 3 * HOUR)
+    # What is asked of it goes on being worked out; that is no news from it.
+    Flexibility.objects.update(resolved_at=at_noon + 3 * HOUR)
     html = page(fleet, driven.evcs)
     assert "Not certain any more" in html
     assert "3 h ago" in html
