@@ -382,7 +382,8 @@ API = [
         "patch",
         data={"name": "Yard"},
     ),
-    Line("api_cluster", API_GROUPED, "delete"),
+    # A policy stands for it.
+    Line("api_cluster", (FORBIDDEN, 409, 404, 404, FORBIDDEN, FORBIDDEN), "delete"),
     Line("api_cluster_member", API_GROUPED, "put"),
     Line("api_cluster_member", API_GROUPED, "delete"),
     Line("api_cluster_live", API_SEEN),

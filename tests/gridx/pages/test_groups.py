@@ -48,12 +48,12 @@ def test_a_groups_constraint_says_who_follows_and_who_does_not(
     client: Client, driven: Cast, garage: Cluster, limit
 ):
     limit(target=garage, max_w=4_000)
-    limit(min_w=6_000, emitter=Emitter(EmitterKind.GRID_OPERATOR))
+    limit(min_w=6_000, emitter=Emitter(EmitterKind.OPERATOR))
     client.force_login(driven.fleet)
     html = read(client, flexibility(garage))
     assert "The fleet manager: at most 4 kW" in html
     assert "1 of 2 appliances can follow" in html
-    assert "Car</a>: It gives way to the grid operator" in html
+    assert "Car</a>: It gives way to staff" in html
     assert "2 pending" in html
 
 
@@ -109,7 +109,7 @@ def test_a_bar_of_the_cluster_says_for_whom_it_decides(
     client: Client, driven: Cast, garage: Cluster, limit
 ):
     row = limit(target=garage, max_w=4_000)
-    limit(min_w=6_000, emitter=Emitter(EmitterKind.GRID_OPERATOR))
+    limit(min_w=6_000, emitter=Emitter(EmitterKind.OPERATOR))
     client.force_login(driven.fleet)
     address = flexibility(garage)
     html = read(client, address)
@@ -206,7 +206,7 @@ def test_a_group_of_which_something_is_asked_is_not_dissolved(
     client.force_login(driven.admin)
     address = reverse(f"{which}_remove", args=[group.pk])
     answer = client.post(address, follow=True)
-    assert "withdraw them first" in answer.content.decode()
+    assert "end them first" in answer.content.decode()
     assert type(group).objects.filter(pk=group.pk).exists()
     row.__class__.objects.filter(pk=row.pk).update(withdrawn_at=row.created_at)
     assert "was dissolved" in client.post(address, follow=True).content.decode()
