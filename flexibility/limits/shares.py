@@ -20,7 +20,6 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
 from flexibility.allotment import (
-    Allotment,
     Last,
     Limit,
     Measured,
@@ -186,9 +185,7 @@ def _divide(
             if chains.get(one.cluster) and _concerns(group[0], one)
         ]
         nodes = _nodes(chains, known, meter)
-        allotment = _unbound(group, nodes, known, now) or allot(
-            nodes=nodes, members=[one.member for one in known], pace=PACE, now=now
-        )
+        allotment = allot(nodes=nodes, members=[one.member for one in known], pace=PACE, now=now)
         for one in known:
             target = allotment.shares[one.taker.key]
             is_falling |= _falls(one, target)
@@ -201,28 +198,6 @@ def _divide(
             for key, node in allotment.nodes.items()
         )
     return found, is_falling
-
-
-def _unbound(
-    rules: Sequence[Rule], nodes: Sequence[Node], known: Sequence["_Known"], now: datetime
-) -> Allotment | None:
-    """Whole shares where limits bind nobody, though all did what they can; else None.
-
-    What else is asked of a member leaves no trace in such a share, so that it ends by itself even
-    where nobody is there to divide anew. What a meter leaves may be less at any time.
-    """
-    if any(rule.dynamic or rule.net for rule in rules):
-        return None
-    members = [one.unbound() for one in known]
-    found = allot(nodes=nodes, members=members, now=now)
-    is_whole = all(
-        bound_w is None or bound_w == can_w
-        for member in members
-        for bound_w, can_w in zip(
-            _span(found.shares[member.key]), (member.min_w, member.max_w), strict=True
-        )
-    )
-    return found if is_whole else None
 
 
 # Limits ------------------------------------------------------------------------------------------
@@ -317,27 +292,13 @@ def _stepped(room_w: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A taker as a member of a group.
-
-    `held`: what surely bounds it now, whatever it was told; `physical`: what it can do.
-    """
+    """A taker as a member of a group. `held`: what surely bounds it now, whatever it was told."""
 
     taker: Taker
     chain: tuple[Rule, ...]
     member: Member
     kept: Kept | None
     held: Span
-    physical: Span
-
-    def unbound(self) -> Member:
-        """The member as it would be if it did all that it can."""
-        return Member(
-            self.member.key,
-            self.member.node,
-            min_w=self.physical.min_w and min(self.physical.min_w, 0.0),
-            max_w=self.physical.max_w and max(self.physical.max_w, 0.0),
-            phases=self.member.phases,
-        )
 
 
 def _known(
@@ -378,7 +339,7 @@ def _known(
         holds_max_w=held.max_w,
         last=_last(kept, chain, taker),
     )
-    return _Known(taker, chain, member, kept, held.narrowed(physical), physical)
+    return _Known(taker, chain, member, kept, held.narrowed(physical))
 
 
 def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:
