@@ -42,6 +42,7 @@ BY_ORIGIN = (
     Series("pv_to_load", "sun", "pv_to_load_mwh"),
     Series("battery_to_load", "battery", "battery_to_load_mwh"),
     Series("grid_to_load", "grid", "grid_to_load_mwh"),
+    Series("unmetered", "house", "unmetered_mwh"),
     Series("charge", "battery-in", "charge_mwh", down=True),
     Series("export", "feed-in", "export_mwh", down=True),
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inventory.kinds import Role
-from measurements.amounts import Amounts, Bools, Floats, Ints, floats_to_list
+from measurements.amounts import Amounts, Bools, Floats, Ints, floats_to_list, sum_known
 from measurements.flows import FLOWS, TOTALS, Balance, balance_of, carry_battery, split
 from measurements.resolutions import SLOT_S
 
@@ -238,21 +238,24 @@ def rates_of(figures: Mapping[str, float | None], suffix: str = "_mwh") -> dict[
     """What a system makes of its sun, from (summed) figures or from live ones (`suffix="_w"`).
 
     `self_consumption`, `direct_consumption` and `self_supply` carry the suffix and its unit; the
-    rates are in 0–1, or None where their denominator is 0 or absent.
+    rates are in 0–1, or None where their denominator is 0 or absent. All follow from the flows, so
+    that of sums they tell of the slots in which a meter was read, and of no others.
     """
-    pv, to_grid = figures[f"pv{suffix}"], figures[f"pv_to_grid{suffix}"]
-    direct, discharge = figures[f"pv_to_load{suffix}"], figures[f"discharge{suffix}"]
-    bought, consumption = figures[f"import{suffix}"], figures[f"consumption{suffix}"]
-    kept = None if pv is None or to_grid is None else max(pv - to_grid, 0)
-    supplied = None if direct is None and discharge is None else (direct or 0) + (discharge or 0)
-    bought_rate = _rate(bought, consumption)
+    direct, stored = figures[f"pv_to_load{suffix}"], figures[f"pv_to_battery{suffix}"]
+    to_load, to_grid = (figures[f"battery_to_{to}{suffix}"] for to in ("load", "grid"))
+    known, unmetered = figures[f"consumption{suffix}"], figures[f"unmetered{suffix}"]
+    kept = None if direct is None else direct + (stored or 0)
+    supplied = None if direct is None and to_load is None else sum_known((direct, to_load, to_grid))
+    whole = None if kept is None else kept + (figures[f"pv_to_grid{suffix}"] or 0)
+    consumption = None if known is None else known - (unmetered or 0)
+    bought_rate = _rate(figures[f"import{suffix}"], consumption)
     return {
         f"self_consumption{suffix}": kept,
         f"direct_consumption{suffix}": direct,
         f"self_supply{suffix}": supplied,
         "self_sufficiency_rate": None if bought_rate is None else 1 - bought_rate,
-        "self_consumption_rate": _rate(kept, pv),
-        "direct_consumption_rate": _rate(direct, pv),
+        "self_consumption_rate": _rate(kept, whole),
+        "direct_consumption_rate": _rate(direct, whole),
     }
 
 
@@ -264,18 +267,20 @@ def _rate(part: float | None, whole: float | None) -> float | None:
 
 def rate_columns(columns: Mapping[str, Floats]) -> dict[str, Floats]:
     """What `rates_of` says of each row of energies, column by column; NaN where absent."""
-    pv, discharge = columns["pv_mwh"], columns["discharge_mwh"]
-    direct, bought = columns["pv_to_load_mwh"], columns["import_mwh"]
-    kept = np.maximum(pv - columns["pv_to_grid_mwh"], 0)
-    neither = np.isnan(direct) & np.isnan(discharge)
-    supplied = np.nan_to_num(direct) + np.nan_to_num(discharge)
+    direct, to_load = columns["pv_to_load_mwh"], columns["battery_to_load_mwh"]
+    or_0 = np.nan_to_num
+    kept = direct + or_0(columns["pv_to_battery_mwh"])
+    whole = kept + or_0(columns["pv_to_grid_mwh"])
+    neither = np.isnan(direct) & np.isnan(to_load)
+    supplied = or_0(direct) + or_0(to_load) + or_0(columns["battery_to_grid_mwh"])
+    consumption = columns["consumption_mwh"] - or_0(columns["unmetered_mwh"])
     return {
         "self_consumption_mwh": kept,
         "direct_consumption_mwh": direct,
         "self_supply_mwh": np.where(neither, np.nan, supplied),
-        "self_sufficiency_rate": 1 - _rates(bought, columns["consumption_mwh"]),
-        "self_consumption_rate": _rates(kept, pv),
-        "direct_consumption_rate": _rates(direct, pv),
+        "self_sufficiency_rate": 1 - _rates(columns["import_mwh"], consumption),
+        "self_consumption_rate": _rates(kept, whole),
+        "direct_consumption_rate": _rates(direct, whole),
     }
 
 

@@ -9,16 +9,18 @@ The balance of a slot, and what holds for it to the last mWh (absent counts as 0
   `import = grid_to_load + grid_to_battery`;
 - each of `pv_to_load`, `battery_to_load`, `grid_to_load` is the sum of what household, EV, heat
   pump and heater have from it;
-- `consumption = household + ev + heat_pump + heater`;
+- `consumption = household + ev + heat_pump + heater`; the part of it of which no origin is known is
+  `unmetered`;
 - `pv + discharge + import = consumption + charge + export + residual`. The residual is 0 or
   negative: what was fed in, stored or used beyond what any source gave, because clocks differ
   between appliances or a part was not read. Sinks exceed the flows into them by just that much.
 
 A PV inverter or battery that was not read counts as 0 in the balance (inverters sleep at night);
-`seen_s` beside `expected_s` in the system's figures says that it is missing. Without the grid's
-and the household's meter in a slot, nothing is said about flows. Where a system has neither meter
-at all, its consumption is what its known consumers used. What an EV or heat pump gives back is
-not a source here.
+`seen_s` beside `expected_s` in the system's figures says that it is missing. Where neither the
+grid's nor the household's meter was read in a slot, nothing is said about flows: its consumption is
+what its known consumers used, and all of that is unmetered. So sums of slots with and without a
+meter tell both, and what is made of them (`measurements.figures.rates_of`) keeps them apart. What
+an EV or heat pump gives back is not a source here.
 
 Within the load, EV, heat pump, heater and at last the household take PV, in that order. What each
 of them still needs it has from battery and grid in the same proportion.
@@ -56,6 +58,7 @@ FLOWS = (
     "grid_to_battery",
     *(f"{consumer}_from_{source}" for consumer in CONSUMERS for source in SOURCES),
     "residual",
+    "unmetered",
 )
 
 
@@ -63,8 +66,7 @@ FLOWS = (
 class Balance:
     """What a system's appliances took and gave: the input of the split.
 
-    `metered` says where the grid's or the household's meter was read; `has_meter` whether the
-    system has one at all.
+    `metered` says where the grid's or the household's meter was read.
     """
 
     pv: Amounts
@@ -76,7 +78,6 @@ class Balance:
     grid_import: Amounts
     grid_export: Amounts
     house: Amounts
-    has_meter: bool
     metered: Bools = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +102,6 @@ def balance_of(parts: Sequence[tuple[Role, Amounts, Amounts]], length: int) -> B
         grid_import=total(Role.GRID, 1),
         grid_export=total(Role.GRID, 2),
         house=Amounts.of(np.maximum(taken.values - given.values, 0), taken.present),
-        has_meter=any(role in (Role.GRID, Role.HOUSE) for role, *_ in parts),
     )
 
 
@@ -129,7 +129,7 @@ def split(balance: Balance) -> dict[str, Amounts]:
     has_pv, has_battery = b.pv.present & metered, b.charge.present | b.discharge.present
     has_battery = has_battery & metered
     has_grid = bought.present
-    some_consumer = b.ev.present | b.heat_pump.present | b.heater.present
+    unmetered = (b.ev.present | b.heat_pump.present | b.heater.present) & ~metered
     flows = {
         "pv": b.pv,
         "charge": b.charge,
@@ -139,9 +139,7 @@ def split(balance: Balance) -> dict[str, Amounts]:
         "heater": b.heater,
         "import": bought,
         "export": fed,
-        "consumption": Amounts.of(consumption, metered)
-        if b.has_meter
-        else Amounts.of(known, some_consumer),
+        "consumption": Amounts.of(np.where(metered, consumption, known), metered | unmetered),
         "household": Amounts.of(consumption - known, metered),
         "pv_to_load": Amounts.of(to_load["pv"], has_pv),
         "pv_to_battery": Amounts.of(pv_to_battery, has_pv & has_battery),
@@ -151,6 +149,7 @@ def split(balance: Balance) -> dict[str, Amounts]:
         "grid_to_load": Amounts.of(to_load["grid"], has_grid),
         "grid_to_battery": Amounts.of(grid_to_battery, has_grid & has_battery),
         "residual": Amounts.of(residual, metered),
+        "unmetered": Amounts.of(known, unmetered),
     }
     present = {"pv": has_pv, "battery": has_battery, "grid": has_grid}
     return flows | _origins(flows, to_load, present)

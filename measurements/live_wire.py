@@ -67,10 +67,18 @@ def live_to_wire(live: LiveFigures) -> dict[str, Any]:
 
 def pool_live_to_wire(live: LiveFigures, *, seen: int, systems: int) -> dict[str, Any]:
     """The same of a pool, without single appliances and counters: the sum of those `seen` lately
-    of its systems."""
+    of its systems.
+
+    Where some of them take from the grid and others feed in, `grid` tells neither: both are told.
+    """
     battery = _live_batteries(live).get("battery")
+    exchange = {
+        "gridSupply": live.figures.get("import_w"),
+        "gridFeedIn": live.figures.get("export_w"),
+    }
     return _present(
         _live_flows(live)
+        | exchange
         | {"battery": battery, "evChargingStation": _group(power=live.figures.get("ev_w"))}
         | {"systemsSeen": seen, "systemsCount": systems}
     )

@@ -250,6 +250,7 @@ class Figures(models.Model):
     heater_from_battery_mwh = models.BigIntegerField(null=True)
     heater_from_grid_mwh = models.BigIntegerField(null=True)
     residual_mwh = models.BigIntegerField(null=True)
+    unmetered_mwh = models.BigIntegerField(null=True)
     grid_via_battery_mwh = models.BigIntegerField(null=True)
     stored_mwh = models.BigIntegerField(null=True)
     stored_from_grid_mwh = models.BigIntegerField(null=True)

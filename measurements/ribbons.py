@@ -367,11 +367,11 @@ def statement(powers: Any) -> Statement:
     if charge >= WORTH_W:
         parts = {"pv": _w(powers, "pv_to_battery_w"), "grid": _w(powers, "grid_to_battery_w")}
         return _from("charge", charge, parts)
-    if getattr(powers, "consumption_w", None) is None:
-        return Statement("unknown")
     use = _w(powers, "consumption_w")
     if use < REST_W:
-        return Statement("nothing")
+        # Without a meter nobody knows what the household uses.
+        is_known = getattr(powers, "household_w", None) is not None
+        return Statement("nothing" if is_known else "unknown")
     return _from("use", use, {key: _w(powers, f"{key}_to_load_w") for key in SOURCES[:3]})
 
 

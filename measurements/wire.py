@@ -44,7 +44,11 @@ _KEPT = (
     "consumption",
     "household",
     "pv_to_load",
+    "pv_to_battery",
     "pv_to_grid",
+    "battery_to_load",
+    "battery_to_grid",
+    "unmetered",
 )
 _COUNTERS = (
     ("gridMeterReadingPositive", "imported_wh"),

@@ -25,6 +25,7 @@ FIGURES = {
     "production": "pv",
     "consumption": "household",
     "totalConsumption": "consumption",
+    "unmeteredConsumption": "unmetered",
     "heatPump": "heat_pump",
     "heating": "heater",
     "directConsumption": "direct_consumption",

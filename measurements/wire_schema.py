@@ -26,6 +26,9 @@ class FlowsSerializer(WireSerializer):
     production = _number()
     consumption = _number("of the household, without heat pump, heater and EV")
     total_consumption = _number("with heat pump, heater and EV")
+    unmetered_consumption = _number(
+        "the part of it that was used while no meter told where it came from: in no rate"
+    )
     heat_pump = _number()
     heating = _number("of heaters")
     direct_consumption = _number("straight from PV")
@@ -174,6 +177,8 @@ class PoolLiveSerializer(FlowsSerializer):
 
     measured_at = serializers.DateTimeField(required=False)
     grid = _number("W, import less feed-in")
+    grid_supply = _number("W, of the systems that take from the grid")
+    grid_feed_in = _number("W, of the systems that feed in")
     battery = BatteriesSerializer(required=False)
     ev_charging_station = StationsSerializer(required=False)
     systems_seen = serializers.IntegerField(help_text=_SEEN)

@@ -13,6 +13,7 @@ SERIES: dict[str, str | Promise] = {
     "pv_to_load": gettext_lazy("from the sun"),
     "battery_to_load": gettext_lazy("from the battery"),
     "grid_to_load": gettext_lazy("from the grid"),
+    "unmetered": gettext_lazy("of unknown origin"),
     "charge": gettext_lazy("into the battery"),
     "export": gettext_lazy("into the grid"),
     "pv": gettext_lazy("produced"),

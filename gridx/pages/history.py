@@ -30,7 +30,7 @@ TOTALS = (
     charts.Series("pv", "sun", "pv_mwh"),
     charts.Series("consumption", "house", "consumption_mwh"),
 )
-MIX_TONES = {"pv": "sun", "battery": "battery", "grid": "grid"}
+MIX_TONES = {"pv": "sun", "battery": "battery", "grid": "grid", "unmetered": "house"}
 # The width of the bar of origins, in its own units, and the room between two parts.
 MIX_WIDTH, MIX_GAP = 1000.0, 12.0
 

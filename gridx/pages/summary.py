@@ -12,11 +12,15 @@ ORIGINS = ("pv", "battery", "grid")
 def origin_shares(figures: Any) -> list[tuple[str, float]]:
     """(pv, battery or grid; its share of what was used), without those of no part.
 
-    Empty where the origin is not known or nothing was used.
+    At last "unmetered", for what was used while no meter told its origin. Empty where no origin is
+    known or nothing was used.
     """
-    parts = [(origin, getattr(figures, f"{origin}_to_load_mwh")) for origin in ORIGINS]
-    whole = sum(mwh or 0 for _origin, mwh in parts)
-    return [(origin, mwh / whole) for origin, mwh in parts if mwh] if whole > 0 else []
+    parts = [(origin, getattr(figures, f"{origin}_to_load_mwh") or 0) for origin in ORIGINS]
+    if not any(mwh for _origin, mwh in parts):
+        return []
+    parts.append(("unmetered", figures.unmetered_mwh or 0))
+    whole = sum(mwh for _origin, mwh in parts)
+    return [(origin, mwh / whole) for origin, mwh in parts if mwh]
 
 
 def origin_parts(figures: Any) -> tuple[str, ...]:
@@ -25,6 +29,7 @@ def origin_parts(figures: Any) -> tuple[str, ...]:
         "pv": _("%(share)s sun"),
         "battery": _("%(share)s battery"),
         "grid": _("%(share)s grid"),
+        "unmetered": _("%(share)s of unknown origin"),
     }
     return tuple(
         words[origin] % {"share": percent(share)} for origin, share in origin_shares(figures)
@@ -74,5 +79,6 @@ def _origins(figures: Any) -> str:
         "pv": _("%(share)s from the sun"),
         "battery": _("%(share)s from the battery"),
         "grid": _("%(share)s from the grid"),
+        "unmetered": _("%(share)s of unknown origin"),
     }
     return ", ".join(words[origin] % {"share": percent(share)} for origin, share in shares)

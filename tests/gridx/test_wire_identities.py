@@ -83,15 +83,18 @@ def asked(zone: ZoneInfo) -> Iterator[tuple[Resolution, Span]]:
 def test_the_identities_hold_live(staff, monkeypatch):
     monkeypatch.setattr(clock, "now", lambda: NOW)
     LatestReading.objects.update(at=NOW, power_at=NOW)
-    for address, _zone, _kind in subjects():
+    for address, _zone, kind in subjects():
         body = staff.get(f"{address}/live").json()
-        grid = body.pop("grid", None)
-        if grid is not None:
-            body["grid"] = {"supply": max(grid, 0), "feedIn": max(-grid, 0)}
+        if "grid" in body:
+            grid = body["grid"]
+            supply, feed_in = max(grid, 0), max(-grid, 0)
+            if kind == "pool":
+                supply, feed_in = body["gridSupply"], body["gridFeedIn"]
+                assert grid == pytest.approx(supply - feed_in)
+            body["grid"] = {"supply": supply, "feedIn": feed_in}
         if "power" in body.get("evChargingStation", {}):
             body["evChargingStation"]["charge"] = body["evChargingStation"]["power"]
-        # A pool's import and feed-in are told less each other: no rate follows from that.
-        assert_identities(body, hours=1, quarters=2, netted="systemsSeen" in body)
+        assert_identities(body, hours=1, quarters=2)
 
 
 def subjects() -> Iterator[tuple[str, ZoneInfo, str]]:
@@ -108,7 +111,7 @@ def stamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def assert_identities(point: dict, *, hours: float, quarters: float, netted: bool = False) -> None:
+def assert_identities(point: dict, *, hours: float, quarters: float) -> None:
     """What must hold between the figures of one point, to what rounding loses."""
     if set(point) <= {"measuredAt", "systemsSeen", "systemsCount"}:
         return
@@ -137,16 +140,15 @@ def assert_identities(point: dict, *, hours: float, quarters: float, netted: boo
         same(direct, sum(at(f"directConsumption{part}") for part in parts))
         same(at("selfSupply"), direct + discharge)
         assert direct <= min(pv, total) + near
-        if not netted:
-            same(at("selfConsumption"), pv - fed)
-            same(direct, max(0, min(total, pv - fed - charge)))
+        same(at("selfConsumption"), pv - fed)
+        same(direct, max(0, min(total, pv - fed - charge)))
         if pv:
             assert point["selfConsumptionRate"] == pytest.approx(at("selfConsumption") / pv)
             assert point["directConsumptionRate"] == pytest.approx(direct / pv)
         else:
             assert "selfConsumptionRate" not in point
             assert "directConsumptionRate" not in point
-    if total and not netted:
+    if total:
         assert point["selfSufficiencyRate"] == pytest.approx(1 - min(bought / total, 1), abs=1e-9)
     for rate in ("selfSufficiencyRate", "selfConsumptionRate", "directConsumptionRate"):
         assert 0 <= point.get(rate, 0) <= 1

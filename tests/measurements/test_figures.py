@@ -160,38 +160,58 @@ def test_systems_add_up_with_what_their_batteries_hold():
     assert together["imported_wh"] == [None]
 
 
+RATED = (
+    "pv_to_load",
+    "pv_to_battery",
+    "pv_to_grid",
+    "battery_to_load",
+    "battery_to_grid",
+    "import",
+    "consumption",
+    "unmetered",
+)
+
+
 @pytest.mark.parametrize(
     ("figures", "expected"),
     [
         pytest.param(
-            {"pv": 1000, "pv_to_grid": 250, "pv_to_load": 500, "import": 100, "consumption": 800,
-             "discharge": 200},
+            {"pv_to_grid": 250, "pv_to_load": 500, "pv_to_battery": 250, "import": 100,
+             "consumption": 800, "battery_to_load": 190, "battery_to_grid": 10},
             (750, 500, 700, 0.875, 0.75, 0.5),
             id="a day",
         ),
         pytest.param(
-            {"pv": 0, "pv_to_grid": 0, "pv_to_load": 0, "import": 100, "consumption": 100,
-             "discharge": None},
+            {"pv_to_grid": 250, "pv_to_load": 500, "pv_to_battery": 250, "import": 100,
+             "consumption": 1800, "unmetered": 1000, "battery_to_load": 200},
+            (750, 500, 700, 0.875, 0.75, 0.5),
+            id="a day of which the meter was silent for a part",
+        ),
+        pytest.param(
+            {"consumption": 1800, "unmetered": 1800},
+            (None,) * 6,
+            id="a day without a meter",
+        ),
+        pytest.param(
+            {"pv_to_grid": 0, "pv_to_load": 0, "import": 100, "consumption": 100},
             (0, 0, 0, 0, None, None),
             id="a night",
         ),
         pytest.param(
-            {"pv": None, "pv_to_grid": None, "pv_to_load": None, "import": 120,
-             "consumption": 100, "discharge": None},
+            {"import": 120, "consumption": 100},
             (None, None, None, 0, None, None),
             id="no sun at all, and clamped",
         ),
         pytest.param(
-            {"pv": None, "pv_to_grid": None, "pv_to_load": None, "import": None,
-             "consumption": None, "discharge": None},
+            {},
             (None,) * 6,
             id="nothing known",
         ),
     ],
 )  # fmt: skip
-def test_rates_come_from_the_figures(figures, expected):
+def test_rates_come_from_the_flows(figures, expected):
     for suffix in ("_mwh", "_w"):
-        rates = rates_of({f"{name}{suffix}": value for name, value in figures.items()}, suffix)
+        rates = rates_of({f"{name}{suffix}": figures.get(name) for name in RATED}, suffix)
         assert tuple(rates.values()) == expected
         assert list(rates)[:3] == [
             f"{name}{suffix}" for name in ("self_consumption", "direct_consumption", "self_supply")
@@ -292,12 +312,9 @@ def test_rates_are_within_0_and_1_or_absent(table):
 energy = st.none() | st.integers(0, 10**9)
 
 
-@given(st.lists(st.tuples(*[energy] * 6), min_size=1, max_size=8))
+@given(st.lists(st.tuples(*[energy] * len(RATED)), min_size=1, max_size=8))
 def test_rates_are_the_same_column_by_column(rows):
-    names = [
-        f"{name}_mwh"
-        for name in ("pv", "pv_to_grid", "pv_to_load", "discharge", "import", "consumption")
-    ]
+    names = [f"{name}_mwh" for name in RATED]
     columns = {
         name: np.array(column, np.float64)
         for name, column in zip(names, zip(*rows, strict=True), strict=True)

@@ -151,12 +151,17 @@ def test_without_any_meter_consumption_is_what_known_consumers_used():
         "pv": 100,
         "ev": 1000,
         "consumption": 1000,
+        "unmetered": 1000,
     }
 
 
 def test_where_the_meter_was_not_read_nothing_is_said_about_flows():
     flows = flows_of(part(GRID), part(PV, 0, 100), part(Role.EV, 30))
-    assert flows == {"pv": 100, "ev": 30}
+    assert flows == {"pv": 100, "ev": 30, "consumption": 30, "unmetered": 30}
+
+
+def test_where_neither_meter_nor_consumer_was_read_nothing_is_said_of_consumption():
+    assert flows_of(part(GRID), part(PV, 0, 100), part(Role.EV)) == {"pv": 100}
 
 
 def test_a_system_without_a_part_has_no_figure_of_it():

@@ -197,6 +197,7 @@ def test_a_pool_is_live_with_those_systems_that_were_read_lately(
         body = admin.get(f"/api/systempools/{cast.pool.pk}/live").json()
     assert (body["systemsSeen"], body["systemsCount"]) == (2, 2)
     assert (body["grid"], body["photovoltaic"], body["totalConsumption"]) == (-100, 1500, 1100)
+    assert (body["gridSupply"], body["gridFeedIn"]) == (400, 500)
     # 400 of 1100 W come from the grid, though in all more is fed in than bought.
     assert body["selfSufficiencyRate"] == pytest.approx(1 - 400 / 1100)
     assert body["battery"] == {

@@ -16,7 +16,8 @@ from measurements.ingest import store_readings
 from measurements.queries import history_of_system, live_of_system, live_of_systems
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from tests.measurements.arrivals import ZONES, Device, Site, make_site, store_intervals
+from tests.measurements.arrivals import ZONES, Device, Site, events_of, make_site, store_intervals
+from tests.measurements.arrivals import store as store_all
 
 pytestmark = pytest.mark.django_db
 
@@ -271,6 +272,43 @@ def test_the_total_is_that_of_all_periods_and_rates_come_from_sums(measured):
     kept = past.total["pv_mwh"] - past.total["pv_to_grid_mwh"]
     assert past.total["self_consumption_rate"] == pytest.approx(kept / past.total["pv_mwh"])
     assert all(0 <= row["self_sufficiency_rate"] <= 1 for row in rows)
+
+
+def steady(power_w: float, *, from_h: int, until_h: int) -> dict[int, dict[str, float]]:
+    """Readings of one power, every quarter of an hour since the beginning."""
+    quarters = range(from_h * 4, until_h * 4 + 1)
+    return {quarter * 900: {"power_w": power_w} for quarter in quarters}
+
+
+@pytest.mark.parametrize("metered_h", [(0, 12), (12, 24)], ids=["falls silent", "is added"])
+@pytest.mark.parametrize("resolution", [Resolution.DAY, Resolution.MONTH, Resolution.YEAR])
+def test_what_was_used_while_no_meter_was_read_is_in_no_rate(metered_h, resolution):
+    begin = datetime(YEAR, 1, 10, tzinfo=UTC)
+    from_h, until_h = metered_h
+    devices = [
+        Device(
+            ApplianceKind.GRID_METER, 900, readings=steady(1000, from_h=from_h, until_h=until_h)
+        ),
+        Device(ApplianceKind.PV_INVERTER, 900, readings=steady(-600, from_h=0, until_h=24)),
+        Device(ApplianceKind.HEAT_PUMP, 900, readings=steady(1200, from_h=0, until_h=24)),
+    ]
+    site = make_site(devices, "Europe/London", begin=begin)
+    store_all(site, events_of(devices), history=True, now=LATER)
+    compute_until_clean(now=LATER)
+    past = history_of_system(
+        system=site.system,
+        from_at=begin,
+        until_at=begin + timedelta(days=1),
+        resolution=resolution,
+    )
+    found, day = past.periods[0].figures, 24 * 1_000_000
+    assert (found["pv_mwh"], found["heat_pump_mwh"]) == (0.6 * day, 1.2 * day)
+    assert (found["import_mwh"], found["household_mwh"]) == (0.5 * day, 0.2 * day)
+    assert found["consumption_mwh"] == 1.4 * day
+    assert found["unmetered_mwh"] == 0.6 * day
+    assert found["self_consumption_mwh"] == 0.3 * day
+    assert found["self_consumption_rate"] == found["direct_consumption_rate"] == 1
+    assert found["self_sufficiency_rate"] == pytest.approx(1 - 1000 / 1600)
 
 
 def test_spans_without_measurements_are_empty_and_not_zero(measured):

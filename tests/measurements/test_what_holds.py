@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from inventory.models import SystemPool
 from measurements.energy import Nominal, Readings, appliance_slots
 from measurements.figures import COLUMNS, SUMMED, Figures, rates_of, sum_figures
+from measurements.flows import CONSUMERS
 from measurements.groups import past_of_pool
 from measurements.models import DirtySlot, SystemSlot
 from measurements.queries import history_of_system
@@ -182,6 +183,40 @@ def test_the_balance_of_every_period_closes_to_its_residual(zone, day, seed):
             assert total("residual") <= 0
             assert total("pv") >= total("pv_to_load", "pv_to_battery", "pv_to_grid")
             assert total("import") >= total("grid_to_load", "grid_to_battery")
+
+
+@around_every_edge
+@few
+@given(seed=seeds)
+def test_the_rates_of_a_period_are_those_of_the_slots_in_which_a_meter_was_read(zone, day, seed):
+    home = Home(seed, zone, day)
+    metered = [row["residual_mwh"] is not None for row in home.slots.rows()]
+    for resolution in Resolution:
+        firsts = firsts_of(home.starts, resolution, zone).tolist()
+        _starts, sums = home.sums(resolution)
+        for first, end, row in zip(firsts, [*firsts[1:], len(metered)], sums.rows(), strict=True):
+            rates = list(rates_of(row).values())
+            if not any(metered[first:end]):
+                assert rates == [None] * len(rates)
+                continue
+            of_metered = home.slots.columns()
+            chosen = [n for n in range(first, end) if metered[n]]
+            alone = Figures.of_columns(
+                {name: [column[n] for n in chosen] for name, column in of_metered.items()}
+            )
+            assert rates == list(rates_of(sum_figures(alone, np.array([0])).rows()[0]).values())
+
+
+@around_every_edge
+@few
+@given(seed=seeds)
+def test_the_consumption_of_every_period_is_that_of_household_and_consumers(zone, day, seed):
+    home = Home(seed, zone, day)
+    for resolution in Resolution:
+        for row in home.sums(resolution)[1].rows():
+            parts = [row[f"{name}_mwh"] for name in CONSUMERS]
+            assert (row["consumption_mwh"] or 0) == sum(part or 0 for part in parts)
+            assert (row["unmetered_mwh"] or 0) <= (row["consumption_mwh"] or 0)
 
 
 @around_every_edge

@@ -11,6 +11,7 @@ NAMES = (
     "pv_to_load_mwh",
     "battery_to_load_mwh",
     "grid_to_load_mwh",
+    "unmetered_mwh",
 )
 KWH = 1_000_000
 
@@ -49,6 +50,15 @@ def test_a_single_origin_is_all_of_it():
     assert said(summary(figures(consumption=3, grid_to_load=3, export=0))) == (
         "3.00 kWh used: all of it from the grid."
     )
+
+
+def test_what_was_used_while_the_meter_was_silent_is_of_unknown_origin():
+    day = figures(consumption=4, pv_to_load=1, grid_to_load=2, unmetered=1)
+    assert said(summary(day)) == (
+        "4.00 kWh used: 25 % from the sun, 50 % from the grid, 25 % of unknown origin."
+    )
+    assert said(" · ".join(origin_parts(day))) == "25 % sun · 50 % grid · 25 % of unknown origin"
+    assert origin_parts(figures(consumption=4, unmetered=4)) == ()
 
 
 def test_what_is_not_measured_is_not_said():
