@@ -45,9 +45,9 @@ class DifferingFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
         match self.value():
             case "differs":
-                return queryset.filter(differing__gt=0, repaired=False)
+                return queryset.wrong()
             case "repaired":
-                return queryset.filter(repaired=True)
+                return queryset.exclude(repaired_at=None)
             case "right":
                 return queryset.filter(differing=0)
         return queryset
@@ -56,7 +56,7 @@ class DifferingFilter(admin.SimpleListFilter):
 @admin.register(DayCheck)
 class DayCheckAdmin(ReadOnlyAdmin):
     actions = ("repair",)
-    list_display = ("day", "system", "checked_at", "slots", "differing", "figures", "repaired")
+    list_display = ("day", "system", "checked_at", "slots", "differing", "figures", "repaired_at")
     list_filter = (DifferingFilter,)
     search_fields = ("system_name",)
     search_help_text = gettext_lazy("System")

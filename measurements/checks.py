@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -23,46 +23,60 @@ logger = logging.getLogger(__name__)
 _AGAIN_AFTER = timedelta(hours=12)
 
 
-def check_day(*, system: System, day: Span, now: datetime, repair: bool = False) -> DayCheck:
+def check_day(
+    *,
+    system: System,
+    day: Span,
+    now: datetime,
+    repair: bool = False,
+    tell: Callable[[Comparison], None] = lambda found: None,
+) -> DayCheck:
     """Compare a local day of a system with its readings, and keep what was found.
 
-    With `repair`, what follows from the readings takes the place of what was stored, and the
-    changed day gets its receipt. Raises KeptChanging.
+    With `repair`, what follows from the readings takes the place of what was stored, the changed
+    day gets its receipt, and days on record that were wrong because of it are compared again.
+    `tell` is told row by row what differed. Raises KeptChanging.
     """
     found = compare(system=system, day=day, now=now, repair=repair)
-    if found.differing:
+    is_repaired = repair and bool(found.differences)
+    if found.differences:
         _warn(system, day, found, repair)
+        tell(found)
     check, _is_new = DayCheck.objects.update_or_create(
         system_key=system.key,
         start=day.from_at,
         defaults={
             "checked_at": now,
             "slots": found.slots,
-            "differing": found.differing,
+            "differing": len(found.differences),
             "changes": found.changes,
-            "repaired": repair and found.differing > 0,
-        },
+        }
+        # A later comparison that finds nothing does not undo that it was repaired once.
+        | ({"repaired_at": now} if is_repaired else {}),
     )
+    if is_repaired:
+        _compare_again(system, day, now)
     return check
 
 
 def repair_day(*, check: DayCheck, by: User, now: datetime) -> DayCheck:
     """Have what follows from the readings take the place of what was stored, and say who did so.
 
-    Raises KeptChanging.
+    Where nothing differs, there is nothing to say. Raises KeptChanging.
     """
     system = System.objects.select_related("account").get(key=check.system_key)
-    day = Span(check.start, next_period(check.start, Resolution.DAY, system.zone))
     with transaction.atomic():
-        record_change(
-            verb=Verb.COMPUTED_ANEW,
-            target=system,
-            account=system.account,
-            by=by,
-            now=now,
-            changes={"day": [None, check.start.astimezone(system.zone).date().isoformat()]},
-        )
-        return check_day(system=system, day=day, now=now, repair=True)
+        check = check_day(system=system, day=_day_of(check.start, system), now=now, repair=True)
+        if check.differing:
+            record_change(
+                verb=Verb.COMPUTED_ANEW,
+                target=system,
+                account=system.account,
+                by=by,
+                now=now,
+                changes={"day": [None, check.start.astimezone(system.zone).date().isoformat()]},
+            )
+    return check
 
 
 def check_due(*, now: datetime, for_s: float) -> int:
@@ -86,7 +100,8 @@ def check_due(*, now: datetime, for_s: float) -> int:
 
 def forget_old_checks(*, now: datetime) -> None:
     """Days whose readings are gone are not compared any more; what differed stays on record."""
-    DayCheck.objects.filter(start__lt=now - settings.RAW_RETENTION, differing=0).delete()
+    gone = DayCheck.objects.filter(start__lt=now - settings.RAW_RETENTION)
+    gone.filter(differing=0, repaired_at=None).delete()
 
 
 def last_settled_day(now: datetime, zone: ZoneInfo) -> Span:
@@ -113,17 +128,39 @@ def _longest_ago(system: System, now: datetime) -> list[Span]:
         start__gte=now - settings.RAW_RETENTION,
         checked_at__lt=now - _AGAIN_AFTER,
     )
-    return [
-        Span(start, next_period(start, Resolution.DAY, system.zone))
-        for start in checks.order_by("checked_at", "start").values_list("start", flat=True)[:1]
-    ]
+    starts = checks.order_by("checked_at", "start").values_list("start", flat=True)
+    return [_day_of(start, system) for start in starts[:1]]
+
+
+def _compare_again(system: System, repaired: Span, now: datetime) -> None:
+    """Compare again what is on record as wrong, to both sides of a day that was repaired.
+
+    A battery's memory, an hour or a month that days share: what is wrong because of another day is
+    so by way of those between. So it ends at the first that is wrong of itself.
+    """
+    wrong = DayCheck.objects.filter(system_key=system.key).wrong()
+    later = wrong.filter(start__gte=repaired.until_at).order_by("start")
+    earlier = wrong.filter(start__lt=repaired.from_at).order_by("-start")
+    for checks in (later, earlier):
+        for start in list(checks.values_list("start", flat=True)):
+            try:
+                check = check_day(system=system, day=_day_of(start, system), now=now)
+            except KeptChanging:
+                logger.info("%s of %s kept changing; it is left for later", start, system)
+                break
+            if check.differing:
+                break
+
+
+def _day_of(start: datetime, system: System) -> Span:
+    return Span(start, next_period(start, Resolution.DAY, system.zone))
 
 
 def _warn(system: System, day: Span, found: Comparison, repair: bool) -> None:
     logger.error(
         "Of %s, %d stored rows around %s are other than what follows from the readings%s: %s",
         system.pk,
-        found.differing,
+        len(found.differences),
         day.from_at.isoformat(),
         ", and are mended" if repair else "",
         found.changes,

@@ -7,7 +7,10 @@ Energies are integers in milliwatt-hours (`_mwh`): sums of them are exact in any
 Imports of recorded readings are not measured: they are rows as those of the other apps.
 """
 
+from typing import Self
+
 from django.db import models
+from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
@@ -321,11 +324,18 @@ class DayChange(models.Model):
         indexes = [models.Index(fields=["system_key", "start"], name="day_change")]
 
 
+class DayCheckQuerySet(models.QuerySet):
+    def wrong(self) -> Self:
+        """Those of which something else is stored than what follows, as far as is known."""
+        return self.filter(differing__gt=0).exclude(repaired_at=F("checked_at"))
+
+
 class DayCheck(models.Model):
     """The last comparison of a local day of a system with the readings that it was made of.
 
     `slots` of appliances were computed anew; `differing` rows were other than stored. `changes` as
-    in `DayChange`: what was stored, and what follows. `repaired`: that has taken its place.
+    in `DayChange`: what was stored, and what follows. `repaired_at`: when what follows took the
+    place of what was stored, for the last time.
     """
 
     system_key = models.IntegerField()
@@ -334,7 +344,9 @@ class DayCheck(models.Model):
     slots = models.IntegerField(_("slots compared"))
     differing = models.IntegerField(_("rows that differ"))
     changes = models.JSONField(_("figures as stored and as computed"), default=dict)
-    repaired = models.BooleanField(_("repaired"), default=False)
+    repaired_at = models.DateTimeField(_("repaired"), null=True)
+
+    objects = DayCheckQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("check of a day")

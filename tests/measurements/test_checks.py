@@ -75,7 +75,7 @@ def slot(model):
 def test_what_follows_from_the_readings_is_right(site):
     before = rows_of(site)
     found = check(site)
-    assert (found.differing, found.changes, found.repaired) == (0, {}, False)
+    assert (found.differing, found.changes, found.repaired_at) == (0, {}, None)
     assert found.slots >= 92
     assert rows_of(site) == before
     assert not DirtySlot.objects.exists()
@@ -101,7 +101,7 @@ def test_any_figure_that_does_not_follow_is_found_and_kept_until_it_is_repaired(
         assert check(site).differing >= 1
         assert rows_of(site) == wrong
         assert not DayChange.objects.exists()
-        assert check(site, repair=True).repaired
+        assert check(site, repair=True).repaired_at == NOW
         assert rows_of(site) == right
         assert check(site).differing == 0
 
@@ -156,6 +156,54 @@ def test_readings_that_arrive_meanwhile_make_it_compare_again(site, monkeypatch)
     with pytest.raises(checking.KeptChanging):
         check(site)
     assert not DirtySlot.objects.exists()
+
+
+def neighbours(site: Site) -> list[Span]:
+    """The days beside the one that is compared, of the same month."""
+    starts = [START - timedelta(days=1), DAY.until_at]
+    return [Span(start, next_period(start, Resolution.DAY, BERLIN)) for start in starts]
+
+
+def test_a_wrong_day_leaves_the_right_ones_of_its_month_right(site):
+    day_rows = [
+        SystemDay.objects.filter(start=START),
+        SystemHour.objects.filter(start=NOON),
+        ApplianceDay.objects.filter(start=START),
+    ]
+    for rows in day_rows:
+        rows.update(flags=8)
+        assert check(site).differing >= 1
+        for day in neighbours(site):
+            assert checks.check_day(system=site.system, day=day, now=NOW).differing == 0
+        check(site, repair=True)
+
+
+def test_slots_of_a_wrong_day_leave_the_right_ones_of_its_month_right(site):
+    SystemSlot.objects.filter(start=NOON).update(residual_mwh=987)
+    assert check(site).differing == 1
+    for day in neighbours(site):
+        assert checks.check_day(system=site.system, day=day, now=NOW).differing == 0
+
+
+def test_a_wrong_month_is_told_of_its_days_until_one_of_them_is_repaired(site):
+    slot(SystemMonth).update(pv_mwh=7)
+    days = [DAY, *neighbours(site)]
+    for day in days:
+        assert checks.check_day(system=site.system, day=day, now=NOW).differing == 1
+    check(site, repair=True)
+    assert not DayCheck.objects.wrong().exists()
+    assert DayCheck.objects.exclude(repaired_at=None).get().start == START
+
+
+def test_when_a_day_was_repaired_stays_known(site, settings):
+    slot(SystemDay).update(pv_mwh=7)
+    check(site, repair=True)
+    later = NOW + timedelta(days=1)
+    found = checks.check_day(system=site.system, day=DAY, now=later)
+    assert (found.differing, found.checked_at) == (0, later)
+    assert DayCheck.objects.get().repaired_at == NOW
+    checks.forget_old_checks(now=NOW + settings.RAW_RETENTION)
+    assert DayCheck.objects.exists()
 
 
 # By night -----------------------------------------------------------------------------------------
@@ -219,7 +267,29 @@ def test_the_command_tells_each_day_that_differs_and_mends_it_when_asked(site):
     assert re.search(r"2026-03-29: \d+ slots, stored rows that differ: 1\n", told)
     assert f"consumption: {(right + 1_500_000) / 1e6:.3f} kWh stored" in told
     assert "Days compared: 1; differed and are mended: 1." in told
+    assert f"system {START.isoformat(timespec='minutes')}: consumption_mwh" in told
+    assert f"{right + 1_500_000} stored, {right} from the readings" in told
     assert row.get().consumption_mwh == right
+
+
+def test_the_command_says_row_by_row_what_differs_and_where_but_not_without_end(site):
+    row = slot(ApplianceSlot)
+    wrong = row.get()
+    right = wrong.min_w
+    row.update(min_w=-7.5)
+    told = command(site, repair=True)
+    place = wrong.start.astimezone(BERLIN).isoformat(timespec="minutes")
+    assert re.search(
+        rf"  slot of an appliance “Device \d” {re.escape(place)}: min_w -7.5 stored,"
+        rf" {'nothing' if right is None else right} from the readings\n",
+        told,
+    )
+    row.delete()
+    assert f"{place}: is missing" in command(site, repair=True)
+    SystemSlot.objects.update(residual_mwh=7, consumption_mwh=1, pv_mwh=2, import_mwh=3, flags=8)
+    lines = command(site, repair=True).splitlines()
+    assert len(lines) < 60
+    assert any(re.fullmatch(r"  … and \d+ more rows", line) for line in lines)
 
 
 def test_the_command_says_when_no_day_is_over(site):
@@ -247,6 +317,9 @@ def test_staff_see_what_differs_and_mend_it(site, client):
     entry = AuditEntry.objects.get(verb="computed_anew")
     assert (entry.by, entry.changes) == (staff, {"day": [None, "2026-03-29"]})
     assert DAY_NAME in client.get(url, {"result": "repaired"}).content.decode()
+    assert DAY_NAME not in client.get(url, {"result": "differs"}).content.decode()
+    client.post(url, {"action": "repair", "_selected_action": [found.pk]})
+    assert AuditEntry.objects.filter(verb="computed_anew").count() == 1
     assert client.get(url, {"q": "Site"}).status_code == 200
     assert (
         client.get(reverse("admin:measurements_daycheck_change", args=[found.pk])).status_code
