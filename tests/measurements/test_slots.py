@@ -82,7 +82,7 @@ def test_any_order_of_arrival_gives_the_same(seed, zone, history):
 
 
 @pytest.mark.slow
-@in_the_database(60)
+@in_the_database(30)
 @given(seed=seeds, zone=st.sampled_from(ZONES), history=st.booleans())
 def test_any_order_of_arrival_gives_the_same_many_times(seed, zone, history):
     check_arrival(seed, zone, history)
