@@ -24,6 +24,7 @@ NAMES = (
     "battery_to_grid",
     "grid_to_load",
     "grid_to_battery",
+    "unmetered",
 )
 # The role of those who measure a figure, and which of their two energies it is.
 MEASURED: dict[str, tuple[Role, str]] = {
@@ -44,7 +45,7 @@ class Rule(StrEnum):
     MEASURED = "measured"  # the sum of what its appliances measured
     BY_HOUSE = "by_house"  # what the household's meter leaves over for the grid
     BALANCE = "balance"  # what came in, less what went out
-    CONSUMERS = "consumers"  # the known consumers, where there is no meter
+    CONSUMERS = "consumers"  # the known consumers, where no meter was read
     REST = "rest"  # a total less its other parts
     SPLIT = "split"  # where a source went, by the order of the flows
 
@@ -96,6 +97,7 @@ _DERIVED = {
     "consumption": Formula(
         Rule.BALANCE, _terms("+pv +discharge +import -charge -export -residual")
     ),
+    "unmetered": _CONSUMERS,
     "household": Formula(Rule.REST, _terms("+consumption -ev -heat_pump -heater")),
     "pv_to_load": Formula(Rule.REST, _terms("+pv -pv_to_grid -pv_to_battery")),
     "battery_to_load": Formula(Rule.REST, _terms("+discharge -battery_to_grid")),

@@ -56,6 +56,7 @@ FIGURES: dict[str, str | Promise] = {
     "pv_to_load": gettext_lazy("Sun used at once"),
     "battery_to_load": gettext_lazy("Battery used"),
     "grid_to_load": gettext_lazy("Grid used at once"),
+    "unmetered": gettext_lazy("Used, of unknown origin"),
     "pv_to_battery": gettext_lazy("Sun into the battery"),
     "pv_to_grid": gettext_lazy("Sun into the grid"),
     "grid_to_battery": gettext_lazy("Grid into the battery"),

@@ -132,7 +132,7 @@ def rule_sentence(formula: Formula, names: Sequence[str] = ()) -> str:
             )
         case Rule.CONSUMERS:
             return _(
-                "There is no meter of the grid or the household here: this is what the known "
+                "No meter of the grid or the household was read here: this is what the known "
                 "consumers used."
             )
         case Rule.REST:

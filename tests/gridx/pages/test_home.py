@@ -18,6 +18,7 @@ from accounts.access import Role
 from accounts.models import User
 from gridx.pages.fragments import render_live
 from inventory.models import Appliance, Gateway, System
+from measurements.models import SystemSlot
 from tests.cast import Cast
 from tests.household import measure, read_now
 
@@ -334,6 +335,17 @@ def test_what_was_not_measured_is_missing_at_every_zoom(
     # The running day is whole until now, and no other has begun.
     rows = csv.DictReader(content.decode().splitlines())
     assert [row["measured_share"] for row in rows] == ["0.25", "1.0"]
+
+
+def test_what_was_used_while_the_meter_was_silent_is_shown_and_explained(
+    mara: Client, measured: Cast
+):
+    SystemSlot.objects.filter(start=MIDNIGHT).update(unmetered_mwh=100_000)
+    html = page(mara, "/?date=2026-06-14")
+    assert "of unknown origin" in html
+    assert "unmetered" in [bars["name"] for bars in figure(html)["data"]]
+    (address,) = set(re.findall(r'href="(/systems/[^"]*/figures/unmetered[^"]*)"', html))
+    assert "Used, of unknown origin" in page(mara, unescape(address))
 
 
 def test_the_page_speaks_the_viewers_language(mara: Client, measured: Cast):
