@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance, System
 from measurements.batches import Batch
+from measurements.cadence import Cadence
 from measurements.ingest import declare_interval, judge_history, store_readings
 from measurements.layouts import Layout, UnableToMap
 from measurements.models import DeclaredInterval, SystemClaim
@@ -90,8 +91,9 @@ def import_file(
 
     Bad lines are left out with `skip_bad`; otherwise one of them is enough for nothing to be
     stored, and all of them are told. `progress` is told how much of how much is read. The same
-    file twice changes nothing. Declares the interval of the readings from the first of them on:
-    that of the layout, or else the usual distance of the instants. Raises UnableToImport.
+    file twice changes nothing. Declares how often was read: the interval of the layout, or else
+    the usual distance of the instants, from the first on and wherever it changes for a
+    day or more (`measurements.cadence`). Raises UnableToImport.
     """
     # Before the long transaction: gateways that store meanwhile would wait for its end to learn
     # whether the row exists.
@@ -115,15 +117,6 @@ def import_file(
         raise UnableToImport(str(error)) from error
 
 
-@dataclass
-class _Span:
-    """The instants of one appliance in the recording, and their usual distance."""
-
-    first_ms: int
-    last_ms: int
-    interval_s: int | None
-
-
 class _Run:
     """One import on its way."""
 
@@ -143,7 +136,7 @@ class _Run:
         appliances = Appliance.objects.filter(system=system).select_related("system")
         self._appliances = {appliance.key: appliance for appliance in appliances}
         self._powers = load_plausible_powers(np.array(list(self._appliances), dtype=np.int32))
-        self._spans: dict[int, _Span] = {}
+        self._cadences: dict[int, Cadence] = {}
 
     def take(self, piece: Piece) -> None:
         """Store some lines; only judge them once it is clear that nothing will be stored."""
@@ -181,8 +174,8 @@ class _Run:
                 self.report,
             )
         self.report.created = [appliance.name for appliance in created]
-        for key, span in self._spans.items():
-            self._declare(self._appliances[key], span, is_new=self._appliances[key] in created)
+        for key, cadence in self._cadences.items():
+            self._declare(self._appliances[key], cadence, is_new=self._appliances[key] in created)
 
     def _refusal(self, appliance_key: int, reason: int) -> str:
         return _("The reading of %(appliance)s %(reason)s") % {
@@ -200,38 +193,37 @@ class _Run:
         report.last_at = last if report.last_at is None else max(report.last_at, last)
         for start, end in zip(runs.starts, runs.ends, strict=True):
             at_ms = batch.at_ms[start:end]
-            span = self._spans.setdefault(
-                int(batch.appliance_key[start]), _Span(int(at_ms[0]), int(at_ms[-1]), None)
+            cadence = self._cadences.setdefault(
+                int(batch.appliance_key[start]), Cadence(int(at_ms[0]), int(at_ms[0]))
             )
-            span.first_ms = min(span.first_ms, int(at_ms[0]))
-            span.last_ms = max(span.last_ms, int(at_ms[-1]))
-            if span.interval_s is None:
-                span.interval_s = self._layout.interval_s or _usual_distance_s(at_ms)
+            cadence.note(at_ms)
 
-    def _declare(self, appliance: Appliance, span: _Span, *, is_new: bool) -> None:
-        if span.interval_s is None:
+    def _declare(self, appliance: Appliance, cadence: Cadence, *, is_new: bool) -> None:
+        intervals = [
+            (from_ms(at_ms), min(interval_s, LONGEST_INTERVAL_S))
+            for at_ms, interval_s in cadence.intervals()
+        ]
+        first = from_ms(cadence.first_ms)
+        if self._layout.interval_s is not None:
+            intervals = [(first, self._layout.interval_s)]
+        if not intervals:
             return
+        last_s = intervals[-1][1]
         if is_new:
-            appliance.interval_s = span.interval_s
+            appliance.interval_s = last_s
             appliance.save(update_fields=["interval_s", "updated_at"])
-        first = from_ms(span.first_ms)
-        end = from_ms(span.last_ms) + timedelta(seconds=span.interval_s)
         declared = DeclaredInterval.objects.filter(
             system_key=appliance.system.key, appliance_key=appliance.key
         )
         before = declared.filter(valid_from__lt=first).order_by("-valid_from").first()
-        declare_interval(appliance=appliance, interval_s=span.interval_s, valid_from=first)
-        if not declared.filter(valid_from__gt=first).exists():
+        is_last = not declared.filter(valid_from__gt=first).exists()
+        for valid_from, interval_s in intervals:
+            declare_interval(appliance=appliance, interval_s=interval_s, valid_from=valid_from)
+        if is_last:
             # What comes after the recording is read as often as it was before.
             usual_s = appliance.interval_s if before is None else before.interval_s
+            end = from_ms(cadence.last_ms) + timedelta(seconds=last_s)
             declare_interval(appliance=appliance, interval_s=usual_s, valid_from=end)
-
-
-def _usual_distance_s(at_ms: np.ndarray) -> int | None:
-    """The median distance of ascending instants, in s; None of a single one."""
-    if len(at_ms) < 2:
-        return None
-    return int(np.clip(round(float(np.median(np.diff(at_ms))) / 1000), 1, LONGEST_INTERVAL_S))
 
 
 def _create_appliances(system: System, layout: Layout, now: datetime) -> list[Appliance]:

@@ -2,7 +2,7 @@
 
 import gzip
 import lzma
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -335,6 +335,30 @@ def test_the_usual_distance_is_declared_for_the_time_of_the_recording_only(load,
         (cast.battery.key, at("2020-05-01T10:00Z"), 300),
         (cast.battery.key, at("2020-05-01T10:35Z"), 60),
     ]
+
+
+def test_another_resolution_is_declared_from_the_instant_on_at_which_it_begins(
+    load, cast, monkeypatch
+):
+    monkeypatch.setattr("measurements.recordings.LINES_AT_ONCE", 1000)
+    begin, change = at("2020-05-01T10:00Z"), at("2020-05-04T13:00Z")
+    end = at("2020-05-06T00:00Z")
+    minute = timedelta(minutes=1)
+    instants = [begin + n * minute for n in range(int((change - begin) / minute))]
+    # Single gaps, one of them of hours, change nothing.
+    instants = [one for n, one in enumerate(instants) if n % 50 and not 300 < n < 700]
+    quarters = [change + 15 * n * minute for n in range(int((end - change) / minute) // 15)]
+    text = "\n".join(["at,p", *(f"{one.isoformat()},1" for one in (*instants, *quarters))])
+    load(text, mappings=["p=battery:power_w"])
+    declared = DeclaredInterval.objects.order_by("valid_from")
+    expected = [
+        (cast.battery.key, instants[0], 60),
+        (cast.battery.key, change, 900),
+        (cast.battery.key, end, 60),
+    ]
+    assert list(declared.values_list("appliance_key", "valid_from", "interval_s")) == expected
+    load(text, mappings=["p=battery:power_w"])
+    assert list(declared.values_list("appliance_key", "valid_from", "interval_s")) == expected
 
 
 def test_parquet_is_read_with_its_own_types(load, cast):
