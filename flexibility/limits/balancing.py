@@ -16,7 +16,8 @@ from django.db.models import Min, QuerySet
 
 from accounts.rows import update_rows
 from flexibility.allotment import Limit, Measured, PhaseWatts, Strategy, Tally
-from flexibility.limits.shares import Division, Kept, Rule, Span, Taker, divide_limits
+from flexibility.limits.shares import divide_limits
+from flexibility.limits.terms import Division, Kept, Rule, Span, Taker
 from flexibility.models import (
     Constraint,
     Flexibility,

@@ -15,131 +15,34 @@ Powers in W, positive into the appliance; None is no statement.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, Self
 
 from flexibility.allotment import (
-    Last,
     Limit,
     Measured,
     Member,
     Node,
     Pace,
-    PhaseWatts,
     Tally,
     Why,
     allot,
     headroom,
 )
 from flexibility.allotment import Share as Allotted
-from flexibility.resolver import Boundary, Constraint, EmitterKind, resolve
-from inventory.kinds import CONTROLLABLE, ApplianceKind
+from flexibility.limits.members import Known, held_by, known_of
+from flexibility.limits.terms import Division, Kept, Rule, Span, Taker, or_inf
+from flexibility.resolver import Constraint, EmitterKind
+from inventory.kinds import CONTROLLABLE
 
 PACE = Pace(rise_w_per_s=100.0, dwell=timedelta(minutes=15))
 # A rise of less is not worth a message.
 TOLERANCE_W = 1.0
 # What a dynamic limit leaves is taken in whole steps, so that not every kettle changes all shares.
 STEP_W = 100.0
-# A gateway that has not confirmed its newest schedule for so long does not do as it was told, and
-# after so long the one that it had confirmed may be over.
-CONFIRMED_WITHIN = timedelta(minutes=2)
-HELD_FOR = timedelta(hours=23)
-
-
-class Span(NamedTuple):
-    """A range of power that is bounded on some sides, or on none."""
-
-    min_w: float | None = None
-    max_w: float | None = None
-
-    def narrowed(self, other: Self) -> Self:
-        """What both allow."""
-        return Span(_of(max, self.min_w, other.min_w), _of(min, self.max_w, other.max_w))
-
-    def widened(self, other: Self) -> Self:
-        """What one of them allows, and all between."""
-        return Span(
-            None if None in (self.min_w, other.min_w) else min(self.min_w, other.min_w),
-            None if None in (self.max_w, other.max_w) else max(self.max_w, other.max_w),
-        )
-
-
-OPEN = Span()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A shared limit (`key`) of a cluster, or of a whole system, and when it was divided last.
-
-    It is for `members` only, where there are any. With `net`, own production adds to it.
-    """
-
-    key: str
-    cluster: str | None
-    limit: Limit
-    priority: int
-    created_at: datetime
-    kinds: frozenset[str] = frozenset()
-    members: frozenset[str] = frozenset()
-    dynamic: bool = False
-    net: bool = False
-    order: tuple[str, ...] = ()
-    balanced_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """A share, the widest that may be in force in its place, and what turns go by.
-
-    `unconfirmed_since`: since when its gateway has not confirmed the newest that it was told.
-    """
-
-    span: Span
-    wide: Span = OPEN
-    paused_since: datetime | None = None
-    running_since: datetime | None = None
-    asks_since: datetime | None = None
-    unconfirmed_since: datetime | None = None
-    why_min: str = Why.UNLIMITED
-    why_max: str = Why.UNLIMITED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taker:
-    """An appliance, in a cluster or in none, and all that is known of it.
-
-    `constraints` are all that hold or will hold, but shares; `rated` is what it can do where no
-    driver says so. `is_steered`: its gateway takes schedules, and it refused none; `is_confirmed`:
-    the gateway has confirmed the newest. `kept` are its shares by limit.
-    """
-
-    key: str
-    cluster: str | None
-    kind: ApplianceKind
-    place: int = 0
-    constraints: tuple[Constraint, ...] = ()
-    rated: Span = OPEN
-    draws: bool = True
-    is_stale: bool = False
-    is_steered: bool = True
-    is_confirmed: bool = True
-    power_w: float | None = None
-    phases_w: PhaseWatts | None = None
-    phases: tuple[int, ...] = ()
-    kept: Mapping[str, Kept] = field(default_factory=dict)
-
 
 # Limits that are divided together, and by cluster those that bound what is in it.
 _Group = tuple[list[Rule], Mapping[str | None, tuple[Rule, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Division:
-    """Shares by limit and taker, and what was found of each limit."""
-
-    shares: dict[tuple[str, str], Kept] = field(default_factory=dict)
-    tallies: dict[str, tuple[Tally, ...]] = field(default_factory=dict)
 
 
 def divide_limits(
@@ -180,7 +83,7 @@ def _divide(
     earlier: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
     for group, chains in groups:
         known = [
-            _known(one, chains[one.cluster], earlier[one.key], now, at)
+            known_of(one, chains[one.cluster], earlier[one.key], now, at)
             for one in takers
             if chains.get(one.cluster) and _concerns(group[0], one)
         ]
@@ -240,7 +143,7 @@ def _chains(
 
 
 def _nodes(
-    chains: Mapping[str, tuple[Rule, ...]], known: Sequence["_Known"], meter: Measured | None
+    chains: Mapping[str, tuple[Rule, ...]], known: Sequence[Known], meter: Measured | None
 ) -> list[Node]:
     parents = {
         rule.key: (rule, above)
@@ -257,7 +160,7 @@ def _nodes(
     ]
 
 
-def _left(rule: Rule, known: Sequence["_Known"], meter: Measured | None) -> Limit:
+def _left(rule: Rule, known: Sequence[Known], meter: Measured | None) -> Limit:
     """What the load beside the members leaves of the limit of a grid connection.
 
     Of one that is net, that load takes nothing away, but what is left of own production adds.
@@ -287,149 +190,21 @@ def _stepped(room_w: float) -> float:
     return room_w if room_w < 0 else room_w // STEP_W * STEP_W
 
 
-# Members -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A taker as a member of a group. `held`: what surely bounds it now, whatever it was told."""
-
-    taker: Taker
-    chain: tuple[Rule, ...]
-    member: Member
-    kept: Kept | None
-    held: Span
-
-
-def _known(
-    taker: Taker,
-    chain: tuple[Rule, ...],
-    earlier: tuple[Constraint, ...],
-    now: datetime,
-    at: datetime,
-) -> _Known:
-    kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
-    held = _held(taker, kept, now)
-    is_unsure = _is_unsure(taker, kept, now)
-    stronger = resolve(
-        (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=at
-    ).boundary
-    driver = [one for one in taker.constraints if one.emitter is EmitterKind.DRIVER]
-    physical = _or_rated(resolve(driver, at=at).boundary, taker.rated)
-    own = physical
-    if not is_unsure:
-        every = resolve((*taker.constraints, *earlier), at=at).boundary
-        own = _or_rated(_to_be_had(every, stronger), taker.rated)
-    own = _with_orders(own, stronger)
-    member = Member(
-        taker.key,
-        chain[0].key,
-        min_w=own.min_w,
-        max_w=own.max_w,
-        can_pause=stronger.can_pause,
-        set_point_w=stronger.set_point_w,
-        phases=taker.phases,
-        order=_order(taker, chain),
-        active_since=(kept and kept.asks_since) or now,
-        draws=taker.draws,
-        is_stale=is_unsure,
-        measured_w=taker.power_w,
-        measured_phases_w=taker.phases_w,
-        holds_min_w=held.min_w,
-        holds_max_w=held.max_w,
-        last=_last(kept, chain, taker),
-    )
-    return _Known(taker, chain, member, kept, held.narrowed(physical))
-
-
-def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:
-    """Whether it outweighs any of these limits, which are of one priority.
-
-    Set at the very same time, its id decides, which a share does not have yet: then it may.
-    """
-    oldest = min(rule.created_at for rule in chain)
-    return (one.priority, one.created_at) >= (chain[0].priority, oldest)
-
-
-def _is_unsure(taker: Taker, kept: Kept | None, now: datetime) -> bool:
-    """Whether nobody knows what it does, or whether it does as it is told."""
-    since = None if kept is None or taker.is_confirmed else kept.unconfirmed_since
-    is_late = since is not None and now - since > CONFIRMED_WITHIN
-    return taker.is_stale or not taker.is_steered or is_late
-
-
-def _held(taker: Taker, kept: Kept | None, now: datetime) -> Span:
-    """The widest share that may be in force."""
-    if kept is None or not taker.is_steered:
-        return OPEN
-    if taker.is_confirmed:
-        return kept.span
-    since = kept.unconfirmed_since
-    return OPEN if since is not None and now - since > HELD_FOR else kept.wide
-
-
-def _tightest(found: Iterable[Kept]) -> Kept | None:
-    """Of the shares of several limits above one another; mostly they are the same."""
-    return min(found, key=lambda one: _or_inf(one.wide.max_w), default=None)
-
-
-def _to_be_had(every: Boundary, stronger: Boundary) -> Span:
-    """What all constraints leave; with a set point that is weaker than the limit, no more."""
-    span = Span(every.min_w, every.max_w)
-    set_point_w = every.set_point_w
-    if set_point_w is None or stronger.set_point_w is not None:
-        return span
-    return span.narrowed(Span(min(set_point_w, 0.0), max(set_point_w, 0.0)))
-
-
-def _or_rated(boundary: Boundary | Span, rated: Span) -> Span:
-    return Span(
-        rated.min_w if boundary.min_w is None else boundary.min_w,
-        rated.max_w if boundary.max_w is None else boundary.max_w,
-    )
-
-
-def _with_orders(own: Span, stronger: Boundary) -> Span:
-    """A bound beyond 0 is an order to draw or to feed in, and counts if it is a stronger one's."""
-    is_to_draw = (stronger.min_w or 0.0) > 0
-    is_to_feed = (stronger.max_w or 0.0) < 0
-    return Span(
-        stronger.min_w if is_to_draw else own.min_w and min(own.min_w, 0.0),
-        stronger.max_w if is_to_feed else own.max_w and max(own.max_w, 0.0),
-    )
-
-
-def _order(taker: Taker, chain: tuple[Rule, ...]) -> int:
-    """Its place in the order of the nearest limit that has one; the others come after."""
-    order = next((rule.order for rule in chain if rule.order), ())
-    return order.index(taker.key) if taker.key in order else len(order) + taker.place
-
-
-def _last(kept: Kept | None, chain: tuple[Rule, ...], taker: Taker) -> Last | None:
-    if kept is None:
-        return None
-    at = max(
-        (rule.balanced_at for rule in chain if rule.key in taker.kept and rule.balanced_at),
-        default=None,
-    )
-    return at and Last(at, *kept.span, kept.paused_since, kept.running_since)
-
-
 # Shares ------------------------------------------------------------------------------------------
 
 
-def _falls(one: _Known, target: Allotted) -> bool:
+def _falls(one: Known, target: Allotted) -> bool:
     """Whether it is to have less than it may be keeping to; of one that is unsure that counts."""
     held, to = one.held, _span(target)
-    falls_max = _or_inf(held.max_w) > _or_inf(to.max_w)
-    falls_min = _or_inf(held.min_w, -1) < _or_inf(to.min_w, -1)
+    falls_max = or_inf(held.max_w) > or_inf(to.max_w)
+    falls_min = or_inf(held.min_w, -1) < or_inf(to.min_w, -1)
     return (falls_max or falls_min) and not one.member.is_stale
 
 
-def _told(one: _Known, target: Allotted, now: datetime, *, may_rise: bool) -> Kept:
+def _told(one: Known, target: Allotted, now: datetime, *, may_rise: bool) -> Kept:
     """The share as it is to be told, and what turns, ramps and gateways make of it."""
     before, is_confirmed = one.kept, one.taker.is_confirmed
-    held, span = _held(one.taker, before, now), _span(target)
+    held, span = held_by(one.taker, before, now), _span(target)
     if not may_rise and not one.member.is_stale:
         span = span.narrowed(held.widened(_must(one.member)))
     waits = span != _span(target)
@@ -483,12 +258,3 @@ def _as_constraint(rule: Rule, span: Span) -> Constraint:
         max_w=span.max_w,
         bends=True,
     )
-
-
-def _of(choose, one: float | None, other: float | None) -> float | None:
-    stated = [each for each in (one, other) if each is not None]
-    return choose(stated) if stated else None
-
-
-def _or_inf(bound_w: float | None, sign: int = 1) -> float:
-    return sign * float("inf") if bound_w is None else bound_w

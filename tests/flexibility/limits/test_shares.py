@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from flexibility.allotment import Limit, Measured, Side, Strategy
-from flexibility.limits.shares import Division, Rule, Span, Taker, divide_limits
+from flexibility.limits.shares import divide_limits
+from flexibility.limits.terms import Division, Rule, Span, Taker
 from flexibility.resolver import PHYSICAL, Boundary, Constraint, EmitterKind, resolve
 from inventory.kinds import ApplianceKind
 

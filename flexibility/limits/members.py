@@ -1,0 +1,143 @@
+"""An appliance as a member of a division: what it may have, and what it may be doing. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flexibility.allotment import Last, Member
+from flexibility.limits.terms import OPEN, Kept, Rule, Span, Taker, or_inf
+from flexibility.resolver import Boundary, Constraint, EmitterKind, resolve
+
+# A gateway that has not confirmed its newest schedule for so long does not do as it was told, and
+# after so long the one that it had confirmed may be over.
+CONFIRMED_WITHIN = timedelta(minutes=2)
+HELD_FOR = timedelta(hours=23)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A taker as a member of a group. `held`: what surely bounds it now, whatever it was told."""
+
+    taker: Taker
+    chain: tuple[Rule, ...]
+    member: Member
+    kept: Kept | None
+    held: Span
+
+
+def known_of(
+    taker: Taker,
+    chain: tuple[Rule, ...],
+    earlier: tuple[Constraint, ...],
+    now: datetime,
+    at: datetime,
+) -> Known:
+    """The taker as a member of limits above one another, the innermost first.
+
+    `earlier` are its shares of stronger limits; `at` is the instant that is divided for.
+    """
+    kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
+    held = held_by(taker, kept, now)
+    is_unsure = _is_unsure(taker, kept, now)
+    stronger = resolve(
+        (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=at
+    ).boundary
+    driver = [one for one in taker.constraints if one.emitter is EmitterKind.DRIVER]
+    physical = _or_rated(resolve(driver, at=at).boundary, taker.rated)
+    own = physical
+    if not is_unsure:
+        every = resolve((*taker.constraints, *earlier), at=at).boundary
+        own = _or_rated(_to_be_had(every, stronger), taker.rated)
+    own = _with_orders(own, stronger)
+    member = Member(
+        taker.key,
+        chain[0].key,
+        min_w=own.min_w,
+        max_w=own.max_w,
+        can_pause=stronger.can_pause,
+        set_point_w=stronger.set_point_w,
+        phases=taker.phases,
+        order=_order(taker, chain),
+        active_since=(kept and kept.asks_since) or now,
+        draws=taker.draws,
+        is_stale=is_unsure,
+        measured_w=taker.power_w,
+        measured_phases_w=taker.phases_w,
+        holds_min_w=held.min_w,
+        holds_max_w=held.max_w,
+        last=_last(kept, chain, taker),
+    )
+    return Known(taker, chain, member, kept, held.narrowed(physical))
+
+
+def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:
+    """Whether it outweighs any of these limits, which are of one priority.
+
+    Set at the very same time, its id decides, which a share does not have yet: then it may.
+    """
+    oldest = min(rule.created_at for rule in chain)
+    return (one.priority, one.created_at) >= (chain[0].priority, oldest)
+
+
+def _is_unsure(taker: Taker, kept: Kept | None, now: datetime) -> bool:
+    """Whether nobody knows what it does, or whether it does as it is told."""
+    since = None if kept is None or taker.is_confirmed else kept.unconfirmed_since
+    is_late = since is not None and now - since > CONFIRMED_WITHIN
+    return taker.is_stale or not taker.is_steered or is_late
+
+
+def held_by(taker: Taker, kept: Kept | None, now: datetime) -> Span:
+    """The widest share that may be in force."""
+    if kept is None or not taker.is_steered:
+        return OPEN
+    if taker.is_confirmed:
+        return kept.span
+    since = kept.unconfirmed_since
+    return OPEN if since is not None and now - since > HELD_FOR else kept.wide
+
+
+def _tightest(found: Iterable[Kept]) -> Kept | None:
+    """Of the shares of several limits above one another; mostly they are the same."""
+    return min(found, key=lambda one: or_inf(one.wide.max_w), default=None)
+
+
+def _to_be_had(every: Boundary, stronger: Boundary) -> Span:
+    """What all constraints leave; with a set point that is weaker than the limit, no more."""
+    span = Span(every.min_w, every.max_w)
+    set_point_w = every.set_point_w
+    if set_point_w is None or stronger.set_point_w is not None:
+        return span
+    return span.narrowed(Span(min(set_point_w, 0.0), max(set_point_w, 0.0)))
+
+
+def _or_rated(boundary: Boundary | Span, rated: Span) -> Span:
+    return Span(
+        rated.min_w if boundary.min_w is None else boundary.min_w,
+        rated.max_w if boundary.max_w is None else boundary.max_w,
+    )
+
+
+def _with_orders(own: Span, stronger: Boundary) -> Span:
+    """A bound beyond 0 is an order to draw or to feed in, and counts if it is a stronger one's."""
+    is_to_draw = (stronger.min_w or 0.0) > 0
+    is_to_feed = (stronger.max_w or 0.0) < 0
+    return Span(
+        stronger.min_w if is_to_draw else own.min_w and min(own.min_w, 0.0),
+        stronger.max_w if is_to_feed else own.max_w and max(own.max_w, 0.0),
+    )
+
+
+def _order(taker: Taker, chain: tuple[Rule, ...]) -> int:
+    """Its place in the order of the nearest limit that has one; the others come after."""
+    order = next((rule.order for rule in chain if rule.order), ())
+    return order.index(taker.key) if taker.key in order else len(order) + taker.place
+
+
+def _last(kept: Kept | None, chain: tuple[Rule, ...], taker: Taker) -> Last | None:
+    if kept is None:
+        return None
+    at = max(
+        (rule.balanced_at for rule in chain if rule.key in taker.kept and rule.balanced_at),
+        default=None,
+    )
+    return at and Last(at, *kept.span, kept.paused_since, kept.running_since)
