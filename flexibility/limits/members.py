@@ -16,13 +16,27 @@ HELD_FOR = timedelta(hours=23)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A taker as a member of a group. `held`: what surely bounds it now, whatever it was told."""
+    """A taker as a member of a group.
+
+    `held`: what surely bounds it now, whatever it was told; `physical`: what it can do.
+    """
 
     taker: Taker
     chain: tuple[Rule, ...]
     member: Member
     kept: Kept | None
     held: Span
+    physical: Span
+
+    def unbound(self) -> Member:
+        """The member as it would be if it did all that it can."""
+        return Member(
+            self.member.key,
+            self.member.node,
+            min_w=self.physical.min_w and min(self.physical.min_w, 0.0),
+            max_w=self.physical.max_w and max(self.physical.max_w, 0.0),
+            phases=self.member.phases,
+        )
 
 
 def known_of(
@@ -67,7 +81,7 @@ def known_of(
         holds_max_w=held.max_w,
         last=_last(kept, chain, taker),
     )
-    return Known(taker, chain, member, kept, held.narrowed(physical))
+    return Known(taker, chain, member, kept, held.narrowed(physical), physical)
 
 
 def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:

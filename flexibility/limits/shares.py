@@ -19,6 +19,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flexibility.allotment import (
+    Allotment,
     Limit,
     Measured,
     Member,
@@ -88,7 +89,9 @@ def _divide(
             if chains.get(one.cluster) and _concerns(group[0], one)
         ]
         nodes = _nodes(chains, known, meter)
-        allotment = allot(nodes=nodes, members=[one.member for one in known], pace=PACE, now=now)
+        allotment = _unbound(group, nodes, known, now) or allot(
+            nodes=nodes, members=[one.member for one in known], pace=PACE, now=now
+        )
         for one in known:
             target = allotment.shares[one.taker.key]
             is_falling |= _falls(one, target)
@@ -101,6 +104,28 @@ def _divide(
             for key, node in allotment.nodes.items()
         )
     return found, is_falling
+
+
+def _unbound(
+    rules: Sequence[Rule], nodes: Sequence[Node], known: Sequence[Known], now: datetime
+) -> Allotment | None:
+    """Whole shares where limits bind nobody, though all did what they can; else None.
+
+    What else is asked of a member leaves no trace in such a share, so that it ends by itself even
+    where nobody is there to divide anew. What a meter leaves may be less at any time.
+    """
+    if any(rule.dynamic or rule.net for rule in rules):
+        return None
+    members = [one.unbound() for one in known]
+    found = allot(nodes=nodes, members=members, now=now)
+    is_whole = all(
+        bound_w is None or bound_w == can_w
+        for member in members
+        for bound_w, can_w in zip(
+            _span(found.shares[member.key]), (member.min_w, member.max_w), strict=True
+        )
+    )
+    return found if is_whole else None
 
 
 # Limits ------------------------------------------------------------------------------------------

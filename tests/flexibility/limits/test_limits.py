@@ -388,10 +388,21 @@ def test_a_station_that_refuses_counts_with_what_it_can_do(garage):
 def test_a_share_rises_by_degrees(garage):
     limit = garage.limit(15_000)
     garage.confirm()
-    garage.limit(33_000, id=limit.pk)
+    garage.limit(32_400, id=limit.pk)
     assert garage.shares() == [5_000] * 3
     assert garage.after(10 * SECOND) == [6_000] * 3
-    assert [garage.after(10 * SECOND) for _ in range(5)][-1] == [11_000] * 3
+    assert [garage.after(10 * SECOND) for _ in range(5)][-1] == [10_800] * 3
+
+
+def test_a_limit_that_binds_nobody_leaves_no_trace_of_what_else_is_asked(garage):
+    garage.limit(33_000)
+    garage.confirm()
+    end = garage.now + 25 * SECOND
+    garage.constrain(0, max_w=5_000, invalid_at=end)
+    assert garage.shares() == [5_000, 11_000, 11_000]
+    # Its gateway ends it by itself, whoever divides anew meanwhile, or does not.
+    told = [garage.told_w(garage.stations[0], end + n * SECOND) for n in (-1, 0)]
+    assert told == [5_000, 11_000]
 
 
 # When --------------------------------------------------------------------------------------------
