@@ -324,6 +324,23 @@ class DayChange(models.Model):
         indexes = [models.Index(fields=["system_key", "start"], name="day_change")]
 
 
+class ImportedDay(models.Model):
+    """A local day of a system of which an import brought the first figures, with its instant.
+
+    `marked_at`: that of the import's marks. What they change of the day afterwards, is still the
+    same history, of which nobody has relied on a part. Kept for as long as marks may wait.
+    """
+
+    pk = models.CompositePrimaryKey("system_key", "start")
+    system_key = models.IntegerField()
+    start = models.DateTimeField()
+    marked_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("imported day")
+        verbose_name_plural = _("imported days")
+
+
 class DayCheckQuerySet(models.QuerySet):
     def wrong(self) -> Self:
         """Those of which something else is stored than what follows, as far as is known."""

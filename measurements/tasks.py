@@ -8,6 +8,7 @@ from django.db import transaction
 from gridx import clock
 from measurements import checks, partitions, slots
 from measurements.imports import operations as imports
+from measurements.slots import receipts
 
 # A worker turns to other tasks after so long, however much is dirty.
 COMPUTING_S = 20.0
@@ -33,6 +34,7 @@ def check_measurements() -> None:
     """Compare slots with their readings, for a while; at night until each system had its turn."""
     now = clock.now()
     checks.forget_old_checks(now=now)
+    receipts.forget_imported_days(now=now)
     checks.check_due(now=now, for_s=CHECKING_S)
 
 

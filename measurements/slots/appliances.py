@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 from django.db import connection
@@ -14,7 +13,7 @@ from measurements.carry import CARRY_SIZE, unpack_carry
 from measurements.energy import LATE_S, ApplianceSlots, Computation, Readings, appliance_slots
 from measurements.extraction import extract
 from measurements.models import Cause
-from measurements.slots.claims import Run
+from measurements.slots.claims import Reason, Run
 from measurements.slots.inventory import load_nominals
 from measurements.slots.runs import (
     LONGEST_INTERVAL_MS,
@@ -70,13 +69,17 @@ class _Computed:
 
 
 def compute_appliances(
-    dirty: Sequence[Run], *, slots_at_once: int, readings_at_most: int | None, now: datetime
+    dirty: Sequence[Run],
+    *,
+    slots_at_once: int,
+    readings_at_most: int | None,
+    reasons: Mapping[int, Reason],
 ) -> tuple[list[Run], int]:
     """Compute these runs and all that changes with them, and store what is new.
 
     Returns the runs as they were computed, and how many slots are new, changed or gone. At most
     `slots_at_once` slots of an appliance are computed at a time; raises TooManyReadings when
-    those have more readings than asked for (None: any number).
+    those have more readings than asked for (None: any number). `reasons`: why, by system.
     """
     if not dirty:
         return [], 0
@@ -96,7 +99,7 @@ def compute_appliances(
                     readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=carry
                 )
                 computed.append(_Computed(run, slots))
-        _mark_what_follows(cursor, computed, now=now)
+        _mark_what_follows(cursor, computed, reasons)
         written = _write(cursor, computed)
     return [each.run for each in computed], written
 
@@ -218,8 +221,9 @@ FROM {_ENDS} AS run ORDER BY number
 """  # noqa: S608 - put together from this module's own names
 _MARK_FOLLOWING = f"""
 INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
-SELECT system_key, appliance_key, following.start, %s, {int(Cause.FOLLOWING)}
-FROM {_ENDS} AS run CROSS JOIN LATERAL (
+SELECT system_key, appliance_key, following.start, marked_at, {int(Cause.FOLLOWING)}
+FROM {unnested("system_key", "appliance_key", instants=("until_at", "marked_at"))} AS run
+CROSS JOIN LATERAL (
     SELECT start FROM measurements_applianceslot AS slot
     WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
     AND start >= until_at ORDER BY start LIMIT {_MARKED_ONWARD}
@@ -227,8 +231,13 @@ FROM {_ENDS} AS run CROSS JOIN LATERAL (
 """  # noqa: S608 - put together from this module's own names
 
 
-def _mark_what_follows(cursor, computed: Sequence[_Computed], *, now: datetime) -> None:
-    """Where later slots went on from another state than the one computed now, mark them."""
+def _mark_what_follows(
+    cursor, computed: Sequence[_Computed], reasons: Mapping[int, Reason]
+) -> None:
+    """Where later slots went on from another state than the one computed now, mark them.
+
+    As of the instant of the marks that this follows from.
+    """
     ends = _ends(computed)
     cursor.execute(_FOLLOWED, _keys_and_ends(ends))
     differ = []
@@ -237,7 +246,8 @@ def _mark_what_follows(cursor, computed: Sequence[_Computed], *, now: datetime) 
         if not _same(before, end.slots.carry[-1]):
             differ.append(end)
     if differ:
-        cursor.execute(_MARK_FOLLOWING, [now, *_keys_and_ends(differ)])
+        marked_ms = [reasons[end.run.system_key].marked_ms for end in differ]
+        cursor.execute(_MARK_FOLLOWING, [*_keys_and_ends(differ), marked_ms])
 
 
 def _keys_and_ends(ends: Sequence[_Computed]) -> list[list[int]]:

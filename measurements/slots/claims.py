@@ -28,15 +28,36 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is computed: bits of `measurements.models.Cause`, and when it was last marked.
+
+    `marked_ms` is since the epoch.
+    """
+
+    causes: int = 0
+    marked_ms: int = 0
+
+    def __or__(self, other: "Reason") -> "Reason":
+        return Reason(self.causes | other.causes, max(self.marked_ms, other.marked_ms))
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Runs to compute, in the order of their keys and of time; `slots` were in the queue.
 
-    `causes` are why, by system: bits of `measurements.models.Cause`.
+    `reasons` has why for each run.
     """
 
     runs: list[Run]
+    reasons: list[Reason]
     slots: int
-    causes: dict[int, int]
+
+    def reasons_by_system(self) -> dict[int, Reason]:
+        """Why anything of a system is computed, by its key."""
+        found: dict[int, Reason] = {}
+        for run, reason in zip(self.runs, self.reasons, strict=True):
+            found[run.system_key] = found.get(run.system_key, Reason()) | reason
+        return found
 
 
 def claim_slots(
@@ -50,21 +71,20 @@ def claim_slots(
     the transaction is rolled back, the slots are dirty again. What is marked meanwhile stays for
     the next claim. With `system_key` only that system's.
     """
-    runs: list[Run] = []
+    taken: list[tuple[Run, Reason]] = []
     slots, systems, at_once = 0, set(), 1
-    causes: dict[int, int] = {}
     while slots < slots_at_most and len(systems) < systems_at_most:
         wanted = min(at_once, systems_at_most - len(systems))
         locked = _lock_systems(wanted, besides=systems, only=system_key)
         if not locked:
             break
-        found, taken, why = _take(locked, slots_at_most - slots)
-        runs += found
-        causes |= why
-        slots += taken
+        found, count = _take(locked, slots_at_most - slots)
+        taken += found
+        slots += count
         systems.update(locked)
         at_once *= 2
-    return Claim(sorted(runs, key=lambda run: (run.of, run.from_ms)), slots, causes)
+    taken.sort(key=lambda each: (each[0].of, each[0].from_ms))
+    return Claim([run for run, _reason in taken], [reason for _run, reason in taken], slots)
 
 
 # Hops from one system in the queue to the next, and only as far as is asked for.
@@ -124,7 +144,8 @@ WITH taken AS (
         WHERE before < %(at_most)s
     ))
     RETURNING system_key, appliance_key, cause, slots,
-        (extract(epoch FROM start) * 1000)::bigint AS ms
+        (extract(epoch FROM start) * 1000)::bigint AS ms,
+        (extract(epoch FROM marked_at) * 1000)::bigint AS marked_ms
 ), steps AS (
     SELECT *, ms > {_JOIN_SLOTS * SLOT_MS} + max(ms + (slots - 1) * {SLOT_MS}) OVER (
         PARTITION BY system_key, appliance_key ORDER BY ms
@@ -135,18 +156,16 @@ WITH taken AS (
     SELECT *, count(*) FILTER (WHERE is_far) OVER w AS run
     FROM steps WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
 )
-SELECT system_key, appliance_key, min(ms), max(ms + slots * {SLOT_MS}), bit_or(cause), sum(slots)
+SELECT system_key, appliance_key, min(ms), max(ms + slots * {SLOT_MS}), bit_or(cause),
+    max(marked_ms), sum(slots)
 FROM numbered GROUP BY system_key, appliance_key, run
 """  # noqa: S608 - put together from this module's own numbers
 
 
-def _take(systems: list[int], at_most: int) -> tuple[list[Run], int, dict[int, int]]:
-    """The oldest slots of these systems as runs, how many they were, and why, by system."""
+def _take(systems: list[int], at_most: int) -> tuple[list[tuple[Run, Reason]], int]:
+    """The oldest slots of these systems as runs, each with why; and how many slots they were."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {"systems": systems, "at_most": at_most})
         found = cursor.fetchall()
-    causes: dict[int, int] = {}
-    for system_key, *_rest, cause, _slots in found:
-        causes[system_key] = causes.get(system_key, 0) | cause
-    runs = [Run(*columns) for *columns, _cause, _slots in found]
-    return runs, sum(row[-1] for row in found), causes
+    taken = [(Run(*row[:4]), Reason(*row[4:6])) for row in found]
+    return taken, sum(row[-1] for row in found)

@@ -1,9 +1,10 @@
 """Receipts of changes: which days that were over have other figures now, by how much, and why."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
+from zoneinfo import ZoneInfo
 
 from django.db.models import Q
 
@@ -11,13 +12,16 @@ from accounts.rows import update_rows
 from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.derivation import NAMES
 from measurements.energy import LATE_S
-from measurements.models import Cause, DayChange, SystemDay
-from measurements.resolutions import Span
+from measurements.models import Cause, DayChange, ImportedDay, SystemDay
+from measurements.resolutions import Resolution, Span, from_ms, periods, to_ms
+from measurements.slots.claims import Claim, Reason
 
 # A day is over once what ends in it has had time to be read and to arrive.
 SETTLED_AFTER = timedelta(seconds=LONGEST_INTERVAL_S + LATE_S)
 # Changes that follow upon each other are told as one: a gateway sends its past in many batches.
 _ONE_CHANGE = timedelta(minutes=15)
+# However long a queue is, marks are computed after so long.
+_MARKS_WAIT = timedelta(days=30)
 
 _Day = tuple[int, datetime]
 _Figures = dict[str, int | None]
@@ -49,23 +53,41 @@ def leave_receipts(
     before: Mapping[_Day, _Figures],
     after: Mapping[_Day, _Figures],
     *,
-    causes: Mapping[int, int],
+    claim: Claim,
+    zones: Mapping[int, ZoneInfo],
     now: datetime,
 ) -> None:
-    """Note what changed; `causes` (bits of `Cause`) by system.
+    """Note what changed, and why: the marks of the day in `claim`, or else those of its system.
 
-    Days of which nothing was known leave a receipt only where readings arrived late: history that
-    is imported for the first time changes no figure that anybody has seen.
+    History that is imported for the first time changes no figure that anybody relied on, and
+    leaves no receipt, in however many parts it is stored and computed: what brings a day its first
+    figures, and what was marked no later than that, is one import. Readings that arrive late
+    always leave one.
     """
-    changed: dict[_Day, Changes] = {}
-    for (key, start), figures in after.items():
-        was = before.get((key, start), {})
-        if not was and not causes.get(key, 0) & Cause.READINGS:
-            continue
-        if changes := changes_of(was, figures):
-            changed[key, start] = changes
-    if changed:
-        _leave(changed, causes, now)
+    changed = {
+        day: changes
+        for day, figures in after.items()
+        if (changes := changes_of(before.get(day, {}), figures))
+    }
+    if not changed:
+        return
+    reasons = _reasons(changed, claim, zones)
+    quiet = {day for day in changed if not reasons[day].causes & Cause.READINGS}
+    first = {day for day in quiet if not before.get(day)}
+    _remember({day: reasons[day] for day in first if reasons[day].causes & Cause.IMPORT})
+    same = {
+        day
+        for day, marked_ms in _imported(quiet - first).items()
+        if reasons[day].marked_ms <= marked_ms and not reasons[day].causes & Cause.REBUILD
+    }
+    told = {day: changes for day, changes in changed.items() if day not in first | same}
+    if told:
+        _leave(told, {day: reasons[day].causes for day in told}, now)
+
+
+def forget_imported_days(*, now: datetime) -> None:
+    """Of imports whose marks have long been computed, nothing more needs to be known."""
+    ImportedDay.objects.filter(marked_at__lt=now - _MARKS_WAIT).delete()
 
 
 def changes_of(before: _Figures, after: _Figures) -> Changes:
@@ -77,7 +99,46 @@ def changes_of(before: _Figures, after: _Figures) -> Changes:
     }
 
 
-def _leave(changed: Mapping[_Day, Changes], causes: Mapping[int, int], now: datetime) -> None:
+def _reasons(
+    days: Iterable[_Day], claim: Claim, zones: Mapping[int, ZoneInfo]
+) -> dict[_Day, Reason]:
+    systems = {key for key, _start in days}
+    by_day: dict[_Day, Reason] = {}
+    for run, reason in zip(claim.runs, claim.reasons, strict=True):
+        if run.system_key in systems:
+            zone = zones[run.system_key]
+            for span in periods(from_ms(run.from_ms), from_ms(run.until_ms), Resolution.DAY, zone):
+                day = run.system_key, span.from_at
+                by_day[day] = by_day.get(day, Reason()) | reason
+    of_system = claim.reasons_by_system()
+    return {day: by_day.get(day) or of_system[day[0]] for day in days}
+
+
+def _remember(imported: Mapping[_Day, Reason]) -> None:
+    ImportedDay.objects.bulk_create(
+        [
+            ImportedDay(system_key=key, start=start, marked_at=from_ms(reason.marked_ms))
+            for (key, start), reason in imported.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["system_key", "start"],
+        update_fields=["marked_at"],
+    )
+
+
+def _imported(days: Collection[_Day]) -> dict[_Day, int]:
+    """Which of these days an import brought, and when that was marked (ms)."""
+    rows = ImportedDay.objects.filter(
+        system_key__in={key for key, _start in days}, start__in={start for _key, start in days}
+    )
+    found = {
+        (key, start): to_ms(marked_at)
+        for key, start, marked_at in rows.values_list("system_key", "start", "marked_at")
+    }
+    return {day: found[day] for day in days if day in found}
+
+
+def _leave(changed: Mapping[_Day, Changes], causes: Mapping[_Day, int], now: datetime) -> None:
     """A receipt a day, unless the last one of the day is of the same cause and just now."""
     recent = DayChange.objects.filter(
         system_key__in={key for key, _start in changed},
@@ -87,7 +148,7 @@ def _leave(changed: Mapping[_Day, Changes], causes: Mapping[int, int], now: date
     last = {(one.system_key, one.start): one for one in recent.order_by("changed_at", "id")}
     new, again = [], []
     for (key, start), changes in changed.items():
-        one, cause = last.get((key, start)), causes.get(key, 0)
+        one, cause = last.get((key, start)), causes[key, start]
         if one is None or one.causes != cause:
             new.append(
                 DayChange(

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from inventory.kinds import ApplianceKind
-from measurements.models import Cause, DayChange, SystemDay
+from measurements.models import Cause, DayChange, DirtySlot, ImportedDay, SystemDay
 from measurements.resolutions import to_ms
-from measurements.slots import compute_until_clean, mark_history
+from measurements.slots import compute, compute_dirty, compute_until_clean, mark_history
+from measurements.slots.receipts import forget_imported_days
 from tests.measurements.arrivals import BEGIN, Device, make_site, store
 
 pytestmark = pytest.mark.django_db
@@ -102,6 +103,53 @@ def test_a_rebuild_that_changes_something_says_that_it_was_one(site):
 def test_imported_history_leaves_one_only_where_it_changes_what_was_known(site):
     arrive(site, counter(0, 3601), TWO_DAYS_LATER, history=True)
     assert receipts(site) == []
-    arrive(site, counter(3600, 7201), TWO_DAYS_LATER, history=True)
+    arrive(site, counter(3600, 7201), TWO_DAYS_LATER + HOUR, history=True)
     [receipt] = receipts(site)
     assert (receipt.causes, receipt.changes["pv"]) == (Cause.IMPORT, [60_000, 120_000])
+
+
+def test_an_import_leaves_none_in_however_many_parts_it_is_stored_and_computed(site, monkeypatch):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 3)
+    for part in range(4):
+        store(site, counter(4000 * part, 4000 * part + 4001), history=True, now=TWO_DAYS_LATER)
+        for n in range(3):  # Workers go on meanwhile, and one was stopped and begun anew.
+            compute_dirty(now=TWO_DAYS_LATER + (part + n) * HOUR)
+    compute_until_clean(now=TWO_DAYS_LATER + 9 * HOUR)
+    assert SystemDay.objects.filter(system_key=site.system.key, start=DAY_START).exists()
+    assert receipts(site) == []
+    arrive(site, [(0, 0, {"exported_wh": 990.0})], TWO_DAYS_LATER + 24 * HOUR, history=True)
+    [receipt] = receipts(site)
+    assert (receipt.start, receipt.causes) == (DAY_START, Cause.IMPORT)
+
+
+def test_what_follows_from_an_import_is_of_it(site, monkeypatch):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 2)
+    midnight_s = (to_ms(MIDNIGHT) - to_ms(BEGIN)) // 1000
+    later = TWO_DAYS_LATER + 24 * HOUR
+    store(site, counter(midnight_s, midnight_s + 7200), history=True, now=later)
+    compute_until_clean(now=later + HOUR)
+    # The day before, whose counter ends higher: the next one begins anew then.
+    store(site, counter(midnight_s - 7200, midnight_s - 3600, wh=2000.0), history=True, now=later)
+    marked_at = set()
+    while compute_dirty(now=later + 2 * HOUR).claimed:
+        following = DirtySlot.objects.filter(cause=Cause.FOLLOWING)
+        marked_at.update(following.values_list("marked_at", flat=True))
+    assert marked_at == {later}
+    assert receipts(site) == []
+
+
+def test_live_readings_of_the_same_round_leave_days_of_an_import_alone(site):
+    later = BEGIN + timedelta(days=10)
+    live_s = (to_ms(later) - to_ms(BEGIN)) // 1000 - 60
+    store(site, counter(0, 3601), history=True, now=later)
+    store(site, [(0, live_s, {"power_w": -100.0})], history=False, now=later)
+    compute_until_clean(now=later)
+    assert receipts(site) == []
+
+
+def test_what_imports_brought_is_forgotten_when_its_marks_are_gone(site):
+    arrive(site, counter(0, 3601), TWO_DAYS_LATER, history=True)
+    forget_imported_days(now=TWO_DAYS_LATER + timedelta(days=1))
+    assert ImportedDay.objects.exists()
+    forget_imported_days(now=TWO_DAYS_LATER + timedelta(days=40))
+    assert not ImportedDay.objects.exists()
