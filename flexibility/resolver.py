@@ -53,7 +53,8 @@ class Constraint:
     """A range and/or a set point, for as long as it is valid: [`valid_at`, `invalid_at`).
 
     A range that `bends` leaves what is nearest to it where stronger ones leave nothing of it. So do
-    shares of limits: who is owed more than its share of a limit has that, and no more.
+    shares of limits: who is owed more than its share of a limit has that, and no more. And since a
+    share is no more than what else is asked for, it decides nothing that another asks for as well.
 
     Raises ContradictoryConstraint where it could never be kept to.
     """
@@ -384,9 +385,9 @@ def _narrow_power(
                 outcomes[number] = _discarded(rules, *sides)
             continue
         outcomes[number] = _REDUNDANT
-        if range_low > low:
+        if range_low > low or (range_low == low and _gives_way(rules, low_by, rule)):
             low, low_by = range_low, number
-        if range_high < high:
+        if range_high < high or (range_high == high and _gives_way(rules, high_by, rule)):
             high, high_by = range_high, number
         if has_hole and not range_low <= 0 <= range_high:
             has_hole, no_pause_by = False, number
@@ -400,6 +401,11 @@ def _narrow_power(
     if low > high:
         return (0, 0, point, False), found
     return (_stated(low), _stated(high), point, has_hole), found
+
+
+def _gives_way(rules: list[_Rule], decider: int | None, rule: _Rule) -> bool:
+    """Whether who decides a bound leaves that to one that asks for the very same."""
+    return decider is not None and rules[decider].constraint.bends and not rule.constraint.bends
 
 
 def _narrow_energy(

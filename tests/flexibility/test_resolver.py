@@ -142,6 +142,16 @@ def test_a_range_that_bends_leaves_the_least_that_a_stronger_one_asks_for():
     assert resolve([runs, point, share], at=NOON).outcomes["share"].power.kind == "discarded"
 
 
+def test_a_share_decides_nothing_that_another_asks_for_as_well():
+    share = fleet("share", 9, min_w=0, max_w=4_200, bends=True)
+    dimming = fleet("dimming", 5, max_w=4_200)
+    found = resolve([STATION, share, dimming], at=NOON)
+    assert found.deciders.max_w == "dimming"
+    assert found.outcomes["share"].power.kind == "redundant"
+    narrower = resolve([STATION, share, fleet("wish", 5, max_w=5_000)], at=NOON)
+    assert narrower.deciders.max_w == "share"
+
+
 def test_closest_bends_within_its_own_range():
     wish = fleet("wish", 5, min_w=5_000, max_w=8_000, set_point_w=8_000, closest=True)
     found = resolve([STATION, fleet("limit", 9, max_w=6_000), wish], at=NOON)
