@@ -6,7 +6,8 @@ days and months (`rollups`), all in one transaction. Live, late, corrected, impo
 data go through it alike, and running it again changes nothing.
 """
 
+from measurements.slots.claims import waiting_slots
 from measurements.slots.compute import Computed, compute_dirty, compute_until_clean
 from measurements.slots.rebuilding import mark_history
 
-__all__ = ["Computed", "compute_dirty", "compute_until_clean", "mark_history"]
+__all__ = ["Computed", "compute_dirty", "compute_until_clean", "mark_history", "waiting_slots"]

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import connection
+from django.db.models import Sum
 
+from measurements.models import DirtySlot
 from measurements.resolutions import SLOT_MS
 
 # Slots to compute that are no further apart than this many are computed as one run.
@@ -85,6 +87,17 @@ def claim_slots(
         at_once *= 2
     taken.sort(key=lambda each: (each[0].of, each[0].from_ms))
     return Claim([run for run, _reason in taken], [reason for _run, reason in taken], slots)
+
+
+def waiting_slots(*, system_key: int | None = None) -> int:
+    """How many slots are still to be computed, of all systems or of one.
+
+    One that was marked more than once counts as often.
+    """
+    marks = DirtySlot.objects.all()
+    if system_key is not None:
+        marks = marks.filter(system_key=system_key)
+    return marks.aggregate(slots=Sum("slots"))["slots"] or 0
 
 
 # Hops from one system in the queue to the next, and only as far as is asked for.

@@ -547,3 +547,7 @@ def test_the_command_waits_until_others_have_computed_the_energies(cast, tmp_pat
     path.write_text("at,p\n2020-05-01T10:00:00Z,2\n")
     with pytest.raises(CommandError, match="1 slots are still to be computed"):
         run(path, cast.lindenweg, "--map=p=battery:power_w", "--wait")
+    # A mark of a day, as those of history have, is of many slots.
+    DirtySlot.objects.update(slots=96)
+    with pytest.raises(CommandError, match="96 slots are still to be computed"):
+        run(path, cast.lindenweg, "--map=p=battery:power_w", "--wait")

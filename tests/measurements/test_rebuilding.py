@@ -13,7 +13,7 @@ from measurements.evidence import evidence_of
 from measurements.models import ApplianceSlot, DirtySlot, SystemSlot
 from measurements.partitions import maintain_partitions
 from measurements.resolutions import SLOT
-from measurements.slots import compute_dirty, compute_until_clean, mark_history
+from measurements.slots import compute_dirty, compute_until_clean, mark_history, waiting_slots
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
@@ -63,6 +63,15 @@ def test_what_was_damaged_is_made_good(site):
     SystemSlot.objects.filter(start__lt=BEGIN + timedelta(hours=5)).delete()
     rebuild(site)
     assert rows_of(site) == before
+
+
+def test_slots_that_wait_are_counted_by_their_marks(site):
+    assert waiting_slots() == 0
+    system = site.system
+    marked = mark_history(system=system, from_at=BEGIN - timedelta(days=30), until_at=NOW, now=NOW)
+    assert waiting_slots() == waiting_slots(system_key=system.key) == marked
+    assert marked > DirtySlot.objects.count()
+    assert waiting_slots(system_key=system.key + 1) == 0
 
 
 def test_only_the_given_span_is_rebuilt(site):

@@ -22,8 +22,7 @@ from gridx.demo.build import build_world, built_since, group_stations
 from gridx.demo.history import fill_site
 from gridx.demo.world import SITES
 from gridx.gateways.simulator.entries import write_entries
-from measurements.models import DirtySlot
-from measurements.slots import compute_until_clean
+from measurements.slots import compute_until_clean, waiting_slots
 
 QUARTER = timedelta(minutes=15)
 
@@ -90,7 +89,7 @@ class Command(BaseCommand):
     def _compute(self, now: datetime) -> None:
         """Compute all slots, on all processors."""
         workers = os.cpu_count() or 1
-        dirty = DirtySlot.objects.count()
+        dirty = waiting_slots()
         with (
             tqdm(total=dirty, unit=" slots", desc="slots") as bar,
             # Begun afresh, not forked: a copy of this process would share its connections.
@@ -103,4 +102,4 @@ class Command(BaseCommand):
                 done, left = wait(left, timeout=2)
                 for future in done:
                     future.result()
-                bar.update(dirty - DirtySlot.objects.count() - bar.n)
+                bar.update(dirty - waiting_slots() - bar.n)

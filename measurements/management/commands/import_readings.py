@@ -19,7 +19,7 @@ from measurements.layouts import (
     parse_new_appliance,
 )
 from measurements.management.arguments import find_system
-from measurements.models import DirtySlot
+from measurements.slots import waiting_slots
 
 _EPILOG = """\
 Long files have the columns at, appliance and any of power_w, imported_wh, exported_wh (counters),
@@ -142,13 +142,12 @@ def _read_layout(options: dict) -> Layout:
 
 def _wait_for_energies(system: System, quiet: bool) -> None:
     """Until no slot of the system is left to compute; the workers do that, not this process."""
-    marked = DirtySlot.objects.filter(system_key=system.key)
-    left = marked.count()
+    left = waiting_slots(system_key=system.key)
     moved_at = monotonic()
     with tqdm(total=left, unit="slot", disable=quiet, desc="Energies") as bar:
         while left:
             sleep(0.5)
-            before, left = left, marked.count()
+            before, left = left, waiting_slots(system_key=system.key)
             if left < before:
                 bar.update(before - left)
                 moved_at = monotonic()

@@ -3,14 +3,12 @@
 from time import sleep
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db.models import Sum
 from tqdm import tqdm
 
 from gridx import clock
 from inventory.models import System
 from measurements.management.arguments import find_system, read_instant
-from measurements.models import DirtySlot
-from measurements.slots import compute_dirty, mark_history
+from measurements.slots import compute_dirty, mark_history, waiting_slots
 
 # How long to wait where a worker of the site has the system in its hands.
 _PAUSE_S = 0.2
@@ -45,10 +43,9 @@ class Command(BaseCommand):
 
     def _compute(self, system: System, marked: int, *, quiet: bool) -> int:
         """Compute what is marked, together with the site's workers; how much changed here."""
-        waiting = DirtySlot.objects.filter(system_key=system.key)
         changed = 0
         with tqdm(total=marked, unit="slot", disable=quiet, desc=system.name) as bar:
-            while left := waiting.aggregate(slots=Sum("slots"))["slots"]:
+            while left := waiting_slots(system_key=system.key):
                 bar.update(max(marked - left - bar.n, 0))
                 done = compute_dirty(now=clock.now(), system_key=system.key)
                 changed += done.appliance_slots + done.system_slots
