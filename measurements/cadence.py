@@ -52,6 +52,10 @@ class Cadence:
         if len(known) > 1:
             self._parts.append(_quarters_of(known))
 
+    def count_within(self, at_ms: np.ndarray) -> int:
+        """How many of these instants lie between the first and the last one so far."""
+        return int(np.count_nonzero((at_ms >= self.first_ms) & (at_ms <= self.last_ms)))
+
     def intervals(self) -> list[tuple[int, int]]:
         """From which instant on (ms) it was read every so many seconds; in order of time.
 

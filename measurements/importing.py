@@ -55,8 +55,9 @@ class ImportReport:
 
     `lines` were read; `silent` of them say nothing; `bad` of them were refused in whole or in
     part, of which the first `TOLD_LINES` are in `bad_lines`. Of the readings, `stored` are new or
-    changed and `unchanged` were known. `created`: the names of appliances that were made.
-    `dirty_slots`: how many marks for computation were set.
+    changed, `unchanged` were known, and `repeated` say nothing new of instants that the file had
+    told of already. `created`: the names of appliances that were made. `dirty_slots`: how many
+    marks for computation were set.
     """
 
     lines: int = 0
@@ -64,6 +65,7 @@ class ImportReport:
     bad: int = 0
     stored: int = 0
     unchanged: int = 0
+    repeated: int = 0
     dirty_slots: int = 0
     first_at: datetime | None = None
     last_at: datetime | None = None
@@ -144,13 +146,14 @@ class _Run:
         report = self.report
         report.lines += len(piece.lines) + len(piece.faults)
         report.silent += told.silent
+        unchanged = 0
         if self._skip_bad or not (report.bad or told.faults):
             done = store_readings(
                 batch=told.batch, now=self._now, history=True, powers=self._powers
             )
             reasons = done.reasons
             report.stored += done.stored
-            report.unchanged += done.unchanged
+            unchanged = done.unchanged
             report.dirty_slots += done.dirty_slots
         else:
             reasons = judge_history(batch=told.batch, now=self._now, powers=self._powers)
@@ -159,7 +162,11 @@ class _Run:
             for row in np.flatnonzero(reasons)
         ]
         report.refuse(told.faults + refused)
-        self._measure(told.batch.take(reasons == 0).settled())
+        accepted = told.batch.take(reasons == 0)
+        settled = accepted.settled()
+        again = len(accepted) - len(settled) + self._measure(settled)
+        report.repeated += min(unchanged, again)
+        report.unchanged += max(unchanged - again, 0)
 
     def finish(self, created: list[Appliance]) -> None:
         """Declare how often was read. Raises UnableToImport when a bad line forbids the import."""
@@ -183,20 +190,27 @@ class _Run:
             "reason": REASONS[reason - 1].label,
         }
 
-    def _measure(self, batch: Batch) -> None:
-        """Note from when to when, and how often, each appliance was read."""
+    def _measure(self, batch: Batch) -> int:
+        """Note from when to when, and how often, each appliance was read.
+
+        Returns how many of these instants lie where the file had been before.
+        """
         if not len(batch):
-            return
+            return 0
+        again = 0
         report, runs = self.report, batch.by_appliance()
         first, last = from_ms(batch.at_ms.min()), from_ms(batch.at_ms.max())
         report.first_at = first if report.first_at is None else min(report.first_at, first)
         report.last_at = last if report.last_at is None else max(report.last_at, last)
         for start, end in zip(runs.starts, runs.ends, strict=True):
             at_ms = batch.at_ms[start:end]
-            cadence = self._cadences.setdefault(
-                int(batch.appliance_key[start]), Cadence(int(at_ms[0]), int(at_ms[0]))
-            )
-            cadence.note(at_ms)
+            key = int(batch.appliance_key[start])
+            if key not in self._cadences:
+                self._cadences[key] = Cadence(int(at_ms[0]), int(at_ms[0]))
+            else:
+                again += self._cadences[key].count_within(at_ms)
+            self._cadences[key].note(at_ms)
+        return again
 
     def _declare(self, appliance: Appliance, cadence: Cadence, *, is_new: bool) -> None:
         intervals = [

@@ -23,6 +23,11 @@ LONGEST_LINE = 1_000_000
 MOST_UNPACKED_RATIO = 400
 HARMLESS_UNPACKED = 16_000_000
 _DELIMITERS = ",;\t"
+TEXT_ENDINGS = (".csv", ".tsv", ".txt")
+PACKED_ENDINGS = (".gz", ".xz")
+PARQUET_ENDINGS = (".parquet", ".pq")
+# What names of files end in; of a packed one, what is packed is text.
+ENDINGS = (*TEXT_ENDINGS, *PACKED_ENDINGS, *PARQUET_ENDINGS)
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
@@ -65,7 +70,7 @@ class Recording(Protocol):
 @contextmanager
 def open_recording(path: Path) -> Iterator[Recording]:
     """The recording in this file, by the ending of its name. Raises UnableToRead, OSError."""
-    if path.suffix.lower() in {".parquet", ".pq"}:
+    if path.suffix.lower() in PARQUET_ENDINGS:
         yield ParquetRecording(path)
         return
     with path.open("rb") as raw:
@@ -77,7 +82,10 @@ def open_recording(path: Path) -> Iterator[Recording]:
 
 
 class CsvRecording:
-    """Lines of text, the first of which names the columns."""
+    """Lines of text, the first of which names the columns.
+
+    Where columns are separated by semicolons, a comma in a number is that of its decimals.
+    """
 
     def __init__(self, text: io.TextIOBase, raw: io.BufferedIOBase, size: int) -> None:
         self._text = text
@@ -89,6 +97,7 @@ class CsvRecording:
             first = next(lines, "")
             delimiter = max(_DELIMITERS, key=first.count)
             names = next(csv.reader([first], delimiter=delimiter), [])
+        self._has_decimal_commas = delimiter == ";"
         self.columns = [name.strip() for name in names]
         self._reader = csv.reader(lines, delimiter=delimiter)
 
@@ -105,7 +114,9 @@ class CsvRecording:
             if rows or faults:
                 cells = zip(*rows, strict=True) if rows else [()] * len(self.columns)
                 columns = dict(zip(self.columns, cells, strict=True))
-                yield CsvPiece(np.array(lines, dtype=np.int64), columns, faults)
+                yield CsvPiece(
+                    np.array(lines, dtype=np.int64), columns, faults, self._has_decimal_commas
+                )
             if ended:
                 return
 
@@ -151,12 +162,17 @@ class CsvPiece:
     lines: np.ndarray
     cells: dict[str, tuple[str, ...]]
     faults: list[tuple[int, str]]
+    has_decimal_commas: bool = False
 
     def texts(self, column: str) -> list[str]:
         return [text.strip() for text in self.cells[column]]
 
     def numbers(self, column: str) -> tuple[np.ndarray, dict[int, str]]:
-        return _parsed(self.cells[column])
+        cells = self.cells[column]
+        if not self.has_decimal_commas:
+            return _parsed(cells)
+        values, wrong = _parsed([_with_decimal_point(cell) for cell in cells])
+        return values, {row: cells[row] for row in wrong}
 
     def instants(self, column: str) -> list[str | datetime]:
         return self.texts(column)
@@ -244,13 +260,20 @@ def _readable(line: int) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        raise UnableToRead(
-            _("The file is damaged after line %(line)s: %(error)s") % {"line": line, "error": error}
-        ) from error
+        if not line:
+            raise UnableToRead(
+                _("The file cannot be unpacked: it is damaged, or is not what its name ends in.")
+            ) from error
+        raise UnableToRead(_("The file is damaged after line %s.") % line) from error
     except csv.Error as error:
         raise UnableToRead(
             _("After line %(line)s the file is no CSV: %(error)s") % {"line": line, "error": error}
         ) from error
+
+
+def _with_decimal_point(cell: str) -> str:
+    """A cell whose only separator is a comma, with a point in its place; others as they are."""
+    return cell if "." in cell or cell.count(",") != 1 else cell.replace(",", ".")
 
 
 def _parsed(cells: tuple[str, ...] | list[str]) -> tuple[np.ndarray, dict[int, str]]:

@@ -208,8 +208,13 @@ def check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
 def _numbers(piece: Piece, column: str, faults: dict[int, str]) -> np.ndarray:
     values, wrong = piece.numbers(column)
     for row, text in wrong.items():
-        reason = _("%(column)s: “%(text)s” is not a number") % {"column": column, "text": text}
-        faults.setdefault(row, reason)
+        reason = _("%(column)s: “%(text)s” is not a number")
+        if "," in text:
+            reason = _(
+                "%(column)s: “%(text)s” is not a number; a decimal comma is read where columns are"
+                " separated by “;”, and thousands are not separated"
+            )
+        faults.setdefault(row, reason % {"column": column, "text": text})
     return values
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from inventory.forms import TimeZoneInput
-from inventory.kinds import ApplianceKind
+from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
 from inventory.models import Appliance, System, validate_time_zone
 from measurements.imports.preview import Preview
 from measurements.layouts import (
@@ -26,6 +26,7 @@ from measurements.layouts import (
     NewAppliance,
     UnableToMap,
 )
+from measurements.recordings import ENDINGS
 from measurements.transcripts import check_columns
 
 BYTES_PER_MB = 1_000_000
@@ -47,15 +48,8 @@ QUANTITY_NAMES = {
     "import_energy_wh": gettext_lazy("Energy in, Wh"),
     "export_energy_wh": gettext_lazy("Energy out, Wh"),
 }
-_INTERVALS = [
-    ("", gettext_lazy("a reading at an instant")),
-    (60, gettext_lazy("an interval of 1 minute")),
-    (300, gettext_lazy("an interval of 5 minutes")),
-    (600, gettext_lazy("an interval of 10 minutes")),
-    (900, gettext_lazy("an interval of 15 minutes")),
-    (1800, gettext_lazy("an interval of 30 minutes")),
-    (3600, gettext_lazy("an interval of 1 hour")),
-]
+_LONGEST_MINUTES = LONGEST_INTERVAL_S // 60
+_INTERVAL_RANGE = gettext_lazy("A whole number of minutes, from 1 to 60.")
 
 
 class UploadForm(forms.Form):
@@ -63,7 +57,7 @@ class UploadForm(forms.Form):
 
     file = forms.FileField(
         label=gettext_lazy("File"),
-        widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.gz,.xz,.parquet,.pq"}),
+        widget=forms.FileInput(attrs={"accept": ",".join(ENDINGS)}),
         error_messages={
             "required": gettext_lazy("Choose a file."),
             "empty": gettext_lazy("The file is empty."),
@@ -175,11 +169,14 @@ class LayoutForm(forms.Form):
         validators=[validate_time_zone],
         help_text=gettext_lazy("Of times that do not say their offset."),
     )
-    interval_s = forms.TypedChoiceField(
-        label=gettext_lazy("Each line is"),
-        choices=_INTERVALS,
-        coerce=int,
-        empty_value=None,
+    interval_minutes = forms.IntegerField(
+        label=gettext_lazy("Each line is an interval of … minutes"),
+        help_text=gettext_lazy("Empty where each line is a reading at an instant."),
+        # By the placeholder, styles know that the field is empty.
+        widget=forms.NumberInput(attrs={"placeholder": " "}),
+        min_value=1,
+        max_value=_LONGEST_MINUTES,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), _INTERVAL_RANGE),
         required=False,
     )
     label = forms.ChoiceField(
@@ -235,7 +232,7 @@ class LayoutForm(forms.Form):
             self._check_instants(found)
         if all(one.is_valid() for one in self.columns):
             self._check_new_appliances(wanted)
-            self._check_quantities(wanted, found.get("interval_s"))
+            self._check_quantities(wanted, _seconds(found.get("interval_minutes")))
         if not all(one.is_valid() for one in self.columns):
             raise ValidationError(_("Not every column is said yet: see there."))
         if self.columns and not wanted:
@@ -281,13 +278,14 @@ class LayoutForm(forms.Form):
 
     def _make_layout(self, found: dict[str, Any], wanted: list[ColumnForm]) -> None:
         new = dict.fromkeys(one.new_appliance for one in wanted if one.new_appliance)
+        interval_s = _seconds(found["interval_minutes"])
         try:
             self.layout = Layout(
                 mappings=tuple(one.mapping for one in wanted),
                 time_column=found["time_column"],
                 zone=ZoneInfo(found["time_zone"]),
-                interval_s=found["interval_s"],
-                label_end=found["interval_s"] is not None and found["label"] == "end",
+                interval_s=interval_s,
+                label_end=interval_s is not None and found["label"] == "end",
                 create=tuple(new),
             )
             check_columns(self._preview.columns, self.layout)
@@ -299,11 +297,15 @@ def _named(quantities: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, f"{QUANTITY_NAMES[name]} ({name})") for name in quantities]
 
 
+def _seconds(minutes: int | None) -> int | None:
+    return None if minutes is None else 60 * minutes
+
+
 def _said(layout: Layout) -> dict[str, Any]:
     return {
         "time_column": layout.time_column,
         "time_zone": layout.zone.key if layout.zone else "",
-        "interval_s": layout.interval_s,
+        "interval_minutes": None if layout.interval_s is None else layout.interval_s // 60,
         "label": "end" if layout.label_end else "start",
     }
 

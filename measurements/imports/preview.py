@@ -1,6 +1,5 @@
 """The first lines of a file of recorded readings, so that one sees what its columns mean."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from django.utils.translation import gettext as _
 
-from measurements.recordings import UnableToRead, open_recording
+from measurements.recordings import ENDINGS, UnableToRead, open_recording
 from measurements.transcripts import APPLIANCE_COLUMN
 
 FIRST_LINES = 8
@@ -17,15 +16,18 @@ MOST_COLUMNS = 120
 LONGEST_NAME = 120
 _LONGEST_CELL = 60
 _USUAL_TIME_COLUMN = "at"
-_KNOWN_ENDINGS = re.compile(r"\.((csv|tsv|txt)(\.gz|\.xz)?|parquet|pq)$")
 
 
 @dataclass(frozen=True)
 class Preview:
-    """The columns that have a name of their own, and the texts of the first lines in them."""
+    """The columns that have a name of their own, and the texts of the first lines in them.
+
+    `repeated` are the names that several columns have: none of these can be meant.
+    """
 
     columns: list[str]
     lines: list[tuple[str, ...]]
+    repeated: list[str]
 
     @property
     def is_long(self) -> bool:
@@ -46,11 +48,11 @@ class Preview:
 
 
 def ending_of(file_name: str) -> str:
-    """The ending by which files are told apart, such as ".csv.gz". Raises UnableToRead."""
-    found = _KNOWN_ENDINGS.search(file_name.lower())
-    if found is None:
-        raise UnableToRead(_("Choose a file that ends in .csv, .csv.gz, .csv.xz or .parquet."))
-    return found[0]
+    """The ending by which files are told apart, such as ".gz". Raises UnableToRead."""
+    ending = Path(file_name).suffix.lower()
+    if ending not in ENDINGS:
+        raise UnableToRead(_("Choose a file that ends in %s.") % ", ".join(ENDINGS))
+    return ending
 
 
 def read_preview(path: Path) -> Preview:
@@ -58,7 +60,8 @@ def read_preview(path: Path) -> Preview:
     with open_recording(path) as recording:
         counted = Counter(recording.columns)
         columns = [name for name, count in counted.items() if name and count == 1]
-        _check_names(columns)
+        repeated = [name for name, count in counted.items() if name and count > 1]
+        _check_names([*columns, *repeated])
         piece = next(recording.pieces(FIRST_LINES), None)
         if piece is None:
             raise UnableToRead(_("The file has no lines but the one that names the columns."))
@@ -66,7 +69,7 @@ def read_preview(path: Path) -> Preview:
             cells = [[_shown(text) for text in piece.texts(name)] for name in columns]
         except (ValueError, OverflowError) as error:  # as of instants that no calendar has
             raise UnableToRead(_("The file has values that cannot be read: %s") % error) from error
-        return Preview(columns, list(zip(*cells, strict=True)))
+        return Preview(columns, list(zip(*cells, strict=True)), repeated)
 
 
 def _check_names(columns: Sequence[str]) -> None:

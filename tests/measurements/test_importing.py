@@ -90,6 +90,43 @@ def test_the_same_file_twice_changes_nothing(load):
     assert list(DeclaredInterval.objects.values()) == declared
 
 
+def test_what_a_file_repeats_was_not_known_before(load, monkeypatch):
+    monkeypatch.setattr("measurements.recordings.LINES_AT_ONCE", 2)
+    again = LONG + LONG.split("\n", 1)[1]
+    report = load(again)
+    assert (report.stored, report.unchanged, report.repeated) == (3, 0, 3)
+    report = load(again)
+    assert (report.stored, report.unchanged, report.repeated) == (0, 3, 3)
+
+
+SEMICOLONS = """\
+at;p;q
+2020-05-01T10:00:00Z;1200,5;-7
+2020-05-01T10:01:00Z;-1,25;1.5
+"""
+
+
+def test_a_decimal_comma_is_read_where_semicolons_separate_the_columns(load):
+    load(SEMICOLONS, mappings=["p=battery:power_w", "q=grid:power_w"])
+    assert sorted(stored("power_w")) == [(-7.0,), (-1.25,), (1.5,), (1200.5,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("at;p\n2020-05-01T10:00Z;1.200,5\n", "p: “1.200,5” is not a number; a decimal comma"),
+        ("at;p\n2020-05-01T10:00Z;1,2,5\n", "p: “1,2,5” is not a number; a decimal comma"),
+        ('at,p\n2020-05-01T10:00Z,"1,5"\n', "p: “1,5” is not a number; a decimal comma is read"),
+        ("at;p\n2020-05-01T10:00Z;a,b\n", "p: “a,b” is not a number"),
+        ("at;p\n2020-05-01T10:00Z;a\n", "p: “a” is not a number"),
+    ],
+)
+def test_another_comma_is_told_with_what_is_expected(load, text, reason):
+    with pytest.raises(UnableToImport) as refused:
+        load(text, mappings=["p=battery:power_w"])
+    assert refused.value.report.bad_lines[0].reason.startswith(reason)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -303,8 +340,12 @@ def test_damaged_and_absent_files_are_refused_and_leave_nothing(load, tmp_path, 
     whole = gzip.compress((LONG * 1).encode())
     with pytest.raises(UnableToImport, match="damaged"):
         load(whole[: len(whole) // 2], name="half.csv.gz")
-    with pytest.raises(UnableToImport, match="damaged"):
-        load(b"no xz at all", name="other.csv.xz")
+    for packed in ("other.csv.xz", "other.csv.gz"):
+        with pytest.raises(UnableToImport) as refused:
+            load(LONG, name=packed)
+        assert str(refused.value) == (
+            "The file cannot be unpacked: it is damaged, or is not what its name ends in."
+        )
     with pytest.raises(UnableToImport, match="no Parquet"):
         load(b"no parquet", name="other.parquet")
     with pytest.raises(UnableToImport, match="cannot be read"):
@@ -478,7 +519,7 @@ def test_a_year_of_recorded_quarters_is_imported_whole(cast, recorded):
             (sun.key, None, 7_516_000),
         )
     ]
-    assert "0 readings are new or changed, 60926 were known." in run(
+    assert "0 readings are new or changed, 60926 were known, 0 are" in run(
         path, cast.hafenstrasse, *options
     )
 

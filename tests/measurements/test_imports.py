@@ -119,6 +119,7 @@ def stored() -> list[tuple]:
     [
         ("file.csv", LONG.encode()),
         ("FILE.CSV.GZ", gzip.compress(LONG.encode(), mtime=0)),
+        ("file.gz", gzip.compress(LONG.encode(), mtime=0)),
         ("file.csv.xz", lzma.compress(LONG.encode())),
     ],
 )

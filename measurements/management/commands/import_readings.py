@@ -28,6 +28,9 @@ soc, energy_wh. Wide ones are taken as they are, with one --map for each column:
   import_readings meter.csv.xz --system UUID --time-column ts_utc --create Meter:grid_meter \\
       --map import_t1_wh=Meter:imported_wh --map import_t2_wh=Meter:imported_wh
 
+Columns are separated by commas, semicolons or tabs; with semicolons, numbers may have a decimal
+comma.
+
 Means or energies of intervals, both directions side by side:
 
   import_readings house.csv --system UUID --interval 15m --time-zone Europe/Berlin \\
@@ -116,7 +119,8 @@ class Command(BaseCommand):
             f"{report.lines} lines read, {report.bad} of them refused, {report.silent} empty."
         )
         self.stdout.write(
-            f"{report.stored} readings are new or changed, {report.unchanged} were known."
+            f"{report.stored} readings are new or changed, {report.unchanged} were known,"
+            f" {report.repeated} are repeated in the file."
         )
         if report.first_at is not None:
             self.stdout.write(

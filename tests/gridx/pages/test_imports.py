@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from datetime import datetime
 
 import pytest
@@ -14,6 +15,7 @@ from accounts.models import User
 from inventory.kinds import ApplianceKind
 from measurements.imports.kept import layout_to_json
 from measurements.imports.operations import work_due
+from measurements.imports.preview import ending_of
 from measurements.layouts import ColumnMapping, Layout, NewAppliance
 from measurements.models import Reading, RecordingImport
 from tests.cast import Cast
@@ -21,7 +23,7 @@ from tests.cast import Cast
 LONG = "at,appliance,power_w\n2020-05-01T10:00:00Z,grid,-300\n2020-05-01T10:01:00Z,grid,=1\n"
 WIDE = "no,when,in_kw,soc\n1,2020-05-01 10:00,1.5,0.5\n2,2020-05-01 10:15,2,0.6\n"
 pytestmark = pytest.mark.usefixtures("uploads")
-TIMES = {"time_zone": "Europe/Berlin", "interval_s": "", "label": "start"}
+TIMES = {"time_zone": "Europe/Berlin", "interval_minutes": "", "label": "start"}
 
 
 @pytest.fixture
@@ -148,6 +150,15 @@ def test_a_long_file_asks_for_nothing_but_its_times(installer, cast, at_noon):
     assert Reading.objects.count() == 2
 
 
+def test_any_file_that_can_be_chosen_is_read_and_columns_of_one_name_are_told(installer, cast):
+    html = text(installer.get(address(cast)))
+    accepted = re.search(r'accept="([^"]+)"', html)[1].split(",")
+    assert [ending_of(f"file{ending}") for ending in accepted] == accepted
+    job = brought(installer, cast, "when,p,p,q\n2020-05-01T10:00Z,1,2,3\n")
+    html = text(installer.get(f"/imports/{job.pk}/mapping"))
+    assert "Several columns have the same name and cannot be told apart: p." in html
+
+
 def test_the_columns_of_a_wide_file_are_said_one_by_one(installer, cast, at_noon):
     job = brought(installer, cast, WIDE)
     where = f"/imports/{job.pk}/mapping"
@@ -160,7 +171,7 @@ def test_the_columns_of_a_wide_file_are_said_one_by_one(installer, cast, at_noon
         {
             **TIMES,
             "time_column": "when",
-            "interval_s": "900",
+            "interval_minutes": "15",
             "label": "end",
             "skip_bad": "on",
             **said(2, appliance="new", new_name="Barn", new_kind="meter", quantity="imported_w"),
@@ -223,9 +234,13 @@ def test_the_columns_of_a_wide_file_are_said_one_by_one(installer, cast, at_noon
         (
             said(2, appliance="{battery}", quantity="imported_w")
             | said(3, appliance="{battery}", quantity="power_w")
-            | {"interval_s": "900"},
+            | {"interval_minutes": "7"},
             "column-3-quantity",
             "say the same",
+        ),
+        *(
+            ({"interval_minutes": text}, "interval_minutes", "A whole number of minutes, from 1")
+            for text in ("0", "61", "-15", "7.5", "long")
         ),
         (said(2, appliance="{other_meter}", quantity="power_w"), "column-2-appliance", "valid"),
     ],
