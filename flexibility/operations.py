@@ -4,6 +4,7 @@ Whatever is changed here is resolved in the same transaction (`flexibility.resol
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -164,9 +165,13 @@ def restore_constraint(*, constraint: Constraint, by: Emitter, now: datetime) ->
 
 
 def may_restore(row: Constraint, *, now: datetime) -> bool:
-    """Whether a person withdrew it just now, and it would still hold."""
+    """Whether a person withdrew it just now, and it would still hold.
+
+    What another one took the place of does not come back beside that.
+    """
     is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
-    return is_recent and row.withdrawn_by_id is not None and row.invalid_at > now
+    is_theirs = row.withdrawn_by_id is not None and row.version_of is None
+    return is_recent and is_theirs and row.invalid_at > now
 
 
 def require_own(row: Constraint | Series, by: Emitter) -> None:
@@ -189,19 +194,38 @@ def _require_set_by_hand(constraint: Constraint) -> None:
 
 
 def _save(row: Constraint, *, number: int, emitter: Emitter, now: datetime) -> None:
-    """Save a new constraint, or put it in the place of the one with its id."""
+    """Save a new constraint, or put it in the place of the one with its id, which is kept."""
     before = Constraint.objects.select_for_update(of=("self",)).filter(pk=row.pk).first()
     if before is not None:
         same_target = fields_of(before.target) == fields_of(row.target)
-        # What came with a dimming or a series is changed and ended with it.
-        is_part = before.dimming_id is not None or before.series_id is not None
+        # What came with a dimming or a series is changed and ended with it, and the past is past.
+        parts = (before.dimming_id, before.series_id, before.version_of)
+        is_part = any(part is not None for part in parts)
         if not same_target or before.emitter_kind != emitter.kind or is_part:
             raise UnableToConstrain("id", _("This id belongs to another one."), number=number)
-        if before.withdrawn_at is None and _values(before) == _values(row):
-            row.created_at = before.created_at
+        if before.withdrawn_at is None and _is_same(before, row, now):
+            row.created_at, row.valid_at = before.created_at, before.valid_at
             return
+        _keep_version(before, by=emitter.user, now=now)
     row.save(force_insert=before is None, force_update=before is not None)
     record_constraint(row, Verb.CONSTRAINED, emitter.user, now, before=before)
+
+
+def _is_same(before: Constraint, row: Constraint, now: datetime) -> bool:
+    """Whether it asks for the same; what holds already does not begin once more."""
+    was, asked = _values(before), _values(row)
+    if before.valid_at <= now and row.valid_at <= now:
+        asked["valid_at"] = was["valid_at"]
+    return was == asked
+
+
+def _keep_version(row: Constraint, *, by: User | None, now: datetime) -> None:
+    """Keep what a constraint was, by an id of its own; where it still stood, that ends now."""
+    version = copy(row)
+    version.pk, version.version_of = uuid7(), row.pk
+    if row.withdrawn_at is None and row.invalid_at > now:
+        version.withdrawn_at, version.withdrawn_by = now, by
+    version.save(force_insert=True)
 
 
 def _require_room(target: Target, kind: EmitterKind, now: datetime) -> None:

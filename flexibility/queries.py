@@ -1,5 +1,6 @@
 """What is asked of appliances, what remains of it, and why: reads for pages and the API."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -183,13 +184,23 @@ def explain(
     Who set them, and for whom, is read from what is stored, by one query for all.
     """
     ids = {one["id"] for span in spans for one in span.inputs}
-    stored = Constraint.objects.filter(pk__in=ids).select_related("emitter", "limit")
-    stored = stored.defer("limit__tallies", "limit__order")
-    known = {str(row.pk): row for row in (*stored, *drafts)}
+    stored = Constraint.objects.filter(Q(pk__in=ids) | Q(version_of__in=ids))
+    stored = stored.select_related("emitter", "limit").defer("limit__tallies", "limit__order")
+    versions: dict[str, list[Constraint]] = defaultdict(list)
+    for row in sorted((*stored, *drafts), key=lambda row: row.created_at):
+        versions[str(row.version_of or row.pk)].append(row)
     return [
-        ExplainedSpan(span, _explained_then(span, known, zone))
+        ExplainedSpan(span, _explained_then(span, _known_at(span.from_at, versions), zone))
         for span, zone in zip(spans, zones, strict=False)
     ]
+
+
+def _known_at(at: datetime, versions: Mapping[str, Sequence[Constraint]]) -> dict[str, Constraint]:
+    """By id the version that stood at an instant: the last that was set by then."""
+    return {
+        identity: next((row for row in reversed(rows) if row.created_at <= at), rows[0])
+        for identity, rows in versions.items()
+    }
 
 
 @dataclass(frozen=True)

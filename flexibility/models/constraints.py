@@ -135,6 +135,8 @@ class Constraint(models.Model):
         related_name="+",
         verbose_name=_("series"),
     )
+    # Of what another one took the place of, with its id: that id. What was asked stays on record.
+    version_of = models.UUIDField(null=True, editable=False, db_index=True)
     # What a gateway says of an appliance replaces what it said of it before.
     from_gateway = models.BooleanField(_("said by the gateway"), default=False)
     withdrawn_at = models.DateTimeField(_("withdrawn"), null=True)

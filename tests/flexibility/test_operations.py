@@ -1,6 +1,7 @@
 """Constraints are set, weighed, withdrawn and kept."""
 
 from datetime import timedelta
+from itertools import repeat
 from uuid import uuid4
 
 import pytest
@@ -16,7 +17,8 @@ from flexibility.models import (
     ResolvedBoundary,
     SystemMark,
 )
-from flexibility.operations import Draft, set_constraints, withdraw_constraint
+from flexibility.operations import Draft, may_restore, set_constraints, withdraw_constraint
+from flexibility.queries import State, constraints_on, explain, timeline_of
 from flexibility.resolver import EmitterKind
 from flexibility.sweeping import sweep
 from inventory.kinds import ApplianceKind
@@ -197,7 +199,7 @@ def test_only_the_same_kind_of_emitter_and_staff_withdraw(driven, limit, now):
 def test_with_the_id_of_one_that_stands_a_constraint_takes_its_place(driven, limit, now):
     row = limit(max_w=11_000, id=uuid4())
     limit(max_w=7_000, id=row.pk, at=now + HOUR)
-    assert Constraint.objects.filter(emitter_kind="account_user").count() == 1
+    assert Constraint.objects.get(emitter_kind="account_user", withdrawn_at=None).max_w == 7_000
     assert boundary(driven.evcs)[1] == 7_000
     with pytest.raises(UnableToConstrain):
         limit(max_w=7_000, id=row.pk, target=driven.battery)
@@ -205,12 +207,47 @@ def test_with_the_id_of_one_that_stands_a_constraint_takes_its_place(driven, lim
         limit(max_w=7_000, id=row.pk, user=driven.mara)
 
 
+def test_what_another_took_the_place_of_stays_on_record(driven, limit, now):
+    row = limit(max_w=11_000, id=uuid4())
+    limit(max_w=7_000, id=row.pk, user=driven.admin, at=now + HOUR)
+    former, present = Constraint.objects.filter(emitter_kind="account_user").order_by("max_w")[::-1]
+    assert (former.max_w, former.version_of, former.emitter) == (11_000, row.pk, driven.fleet)
+    assert (former.withdrawn_at, former.withdrawn_by) == (now + HOUR, driven.admin)
+    assert (present.pk, present.emitter, present.withdrawn_at) == (row.pk, driven.admin, None)
+    # Why at an instant names who had set it then.
+    spans = timeline_of(
+        appliance=driven.evcs, from_at=now, until_at=now + 2 * HOUR, now=now + 2 * HOUR
+    )
+    told = explain(spans, zones=repeat(driven.lindenweg.zone))
+    decided = [
+        (one.row.emitter, one.row.pk)
+        for span in told
+        for one in span.constraints
+        if str(one.row.pk) == span.span.deciders.get("max_w")
+    ]
+    assert decided == [(driven.fleet, row.pk), (driven.admin, row.pk)]
+    # It does not come back beside the one in its place, and its id is nobody's to use.
+    assert not may_restore(former, now=now + HOUR)
+    with pytest.raises(UnableToConstrain):
+        limit(max_w=5_000, id=former.pk, at=now + HOUR)
+
+
+def test_what_was_withdrawn_before_it_was_set_again_is_still_told_as_withdrawn(driven, limit, now):
+    row = limit(max_w=11_000, id=uuid4())
+    withdraw_constraint(constraint=row, by=emitter_of(driven.fleet), now=now + HOUR)
+    limit(max_w=7_000, id=row.pk, at=now + 2 * HOUR)
+    [former] = constraints_on(driven.evcs, states=[State.WITHDRAWN], now=now + 2 * HOUR)
+    assert (former.max_w, former.withdrawn_at) == (11_000, now + HOUR)
+
+
 def test_the_same_again_changes_nothing(driven, limit, now):
-    row = limit(max_w=11_000, id=uuid4(), valid_at=now)
+    row = limit(max_w=11_000, id=uuid4())
     revision = GatewaySchedule.objects.get(pk=driven.gateway.pk).revision
-    limit(max_w=11_000, id=row.pk, valid_at=now, at=now + timedelta(minutes=1))
+    again = limit(max_w=11_000, id=row.pk, at=now + timedelta(minutes=1))
+    assert (again.created_at, again.valid_at) == (now, now)
     assert GatewaySchedule.objects.get(pk=driven.gateway.pk).revision == revision
     assert AuditEntry.objects.filter(verb="constrained").count() == 1
+    assert not Constraint.objects.exclude(version_of=None).exists()
 
 
 # Groups ------------------------------------------------------------------------------------------

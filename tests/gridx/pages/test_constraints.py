@@ -53,7 +53,7 @@ def tried(client: Client, target, **fields) -> str:
 
 
 def own() -> list[Constraint]:
-    return list(Constraint.objects.filter(emitter_kind="account_user"))
+    return list(Constraint.objects.filter(emitter_kind="account_user", withdrawn_at=None))
 
 
 def test_it_is_saved_as_it_was_written_and_the_page_shows_it(
