@@ -13,6 +13,8 @@ from rest_framework import serializers
 
 # W or Wh: no grid carries as much.
 GREATEST = 1e12
+# Others are slips of the pen, and what is counted from them may be no instant at all.
+YEARS = range(2000, 2201)
 
 
 class NumberField(serializers.FloatField):
@@ -65,6 +67,7 @@ class InstantField(serializers.DateTimeField):
     default_error_messages = {
         "invalid": _("This is not an instant, such as 2026-06-01T12:00:00Z."),
         "naive": _("This lacks its offset, such as Z or +02:00."),
+        "year": _("This is not in the years {first} to {last}."),
     }
 
     def to_internal_value(self, data) -> datetime:
@@ -76,10 +79,9 @@ class InstantField(serializers.DateTimeField):
             self.fail("invalid")
         if at.tzinfo is None:
             self.fail("naive")
-        try:
-            return at.astimezone(UTC)
-        except OverflowError:
-            self.fail("invalid")
+        if at.year not in YEARS:
+            self.fail("year", first=YEARS[0], last=YEARS[-1])
+        return at.astimezone(UTC)
 
     def to_representation(self, value: datetime) -> datetime:
         # The renderer writes instants.

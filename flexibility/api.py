@@ -280,10 +280,13 @@ class ConstraintsOf(generics.GenericAPIView):
         is_asked = bool(sent) and all(map(asks_as_resident, sent))
         return target.system if is_asked and not isinstance(target, SystemPool) else None
 
-    def naming(self, found: Iterable[DryRun]) -> dict[str, Any]:
+    def naming(self, found: Sequence[DryRun]) -> dict[str, Any]:
         """The context of serializers that tell of dry runs."""
+        user = self.request.user
         spans = [span for one in found for span in (*one.before, *one.after)]
-        return {"people": _named_in(self.request.user, spans)}
+        moved = {move.appliance for one in found for move in one.moved}
+        seen = Appliance.objects.visible_to(user).filter(pk__in=moved)
+        return {"people": _named_in(user, spans), "seen": set(seen.values_list("pk", flat=True))}
 
 
 @describe_constraints("an appliance", DryRunSerializer)

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from flexibility import words
 from flexibility.emitters import Emitter
+from flexibility.limits.balancing import Moved, moved_shares
 from flexibility.models import Constraint
 from flexibility.operations import Draft, Target, set_constraints
 from flexibility.queries import Explained, ExplainedSpan, explain, preview
@@ -21,13 +22,15 @@ class DryRun:
     """An appliance over the next two days without and with what was asked, and who wins.
 
     `constraints` tells of each constraint what would become of it, from when on the first of those
-    that were asked for takes effect.
+    that were asked for takes effect. `moved`: its share of a limit where that would be another at
+    once; where it alone is asked, everybody's.
     """
 
     appliance: Appliance
     before: Sequence[ExplainedSpan]
     after: Sequence[ExplainedSpan]
     constraints: Sequence[Explained]
+    moved: Sequence[Moved]
 
 
 def try_constraints(
@@ -48,12 +51,15 @@ def try_constraints(
     previews = list(preview(appliances=appliances, drafts=rows, now=now))
     spans = [span for one in previews for span in (*one.before, *one.after)]
     zones = [one.appliance.system.zone for one in previews for _span in (*one.before, *one.after)]
+    moved = moved_shares(appliances=appliances, drafts=rows, now=now)
+    others = {move.appliance for move in moved} if isinstance(target, Appliance) else ()
     explained = iter(explain(spans, zones=zones, drafts=rows))
     found = []
     for one in previews:
         before = [next(explained) for _span in one.before]
         after = [next(explained) for _span in one.after]
-        found.append(DryRun(one.appliance, before, after, _outcomes(after, rows, now)))
+        shares = [move for move in moved if move.appliance in (one.appliance.pk, *others)]
+        found.append(DryRun(one.appliance, before, after, _outcomes(after, rows, now), shares))
     return found
 
 

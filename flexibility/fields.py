@@ -10,10 +10,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.wire_fields import YEARS
+
 _AMOUNT = r"([+\-−]?)\s*(\d+(?:[.,]\d+)?)\s*({unit})?"
 _MOST_KILO = 1_000_000
-# Others are slips of the pen.
-YEARS = range(2000, 2201)
 
 
 class LocalTimeField(forms.DateTimeField):

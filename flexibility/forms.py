@@ -10,8 +10,9 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.wire_fields import YEARS
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority
-from flexibility.fields import YEARS, EnergyField, PowerField, as_typed
+from flexibility.fields import EnergyField, PowerField, as_typed
 from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import Draft
 from flexibility.sentences import Side, priority_choices, priority_words

@@ -4,7 +4,8 @@ Each shape stands here once. Powers in W, positive into the appliance; energies 
 elsewhere on the wire, what has no value is null: a side without a boundary is a statement.
 
 Serializers that tell who set a constraint need `people` in their context, the ids of the persons
-who may be named; those of constraints need `now` besides.
+who may be named; those of constraints need `now` besides, those of dry runs `seen`, the ids of the
+appliances that may be told of.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from accounts.wire_fields import (
     WholeField,
 )
 from flexibility import words
+from flexibility.dry_run import DryRun
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Constraint
 from flexibility.operations import Draft
@@ -276,15 +278,32 @@ class FlexibilitySerializer(BoundarySerializer):
         return one.kept.applied_at if one.kept and one.delivery is Delivery.APPLIED else None
 
 
+class MovedShareSerializer(NamedSerializer):
+    """The greatest power of an appliance's share of a shared limit, W; null is no limit."""
+
+    appliance_id = serializers.UUIDField(source="appliance")
+    limit_id = serializers.UUIDField(source="limit.id")
+    max_power_before = NumberField(source="before_w", allow_null=True)
+    max_power_after = NumberField(source="after_w", allow_null=True)
+
+
 class DryRunSerializer(NamedSerializer):
     """The next 48 h without and with what was asked, and what would become of each constraint.
 
-    Of each the outcome as soon as something of what was asked takes effect.
+    Of each the outcome as soon as something of what was asked takes effect. `movedShares`: whose
+    share of a shared limit would be another one in the end, as far as the caller sees them; of the
+    members of a group each one's own.
     """
 
     before = SegmentSerializer(many=True)
     after = SegmentSerializer(many=True)
     constraints = ExplainedSerializer(many=True)
+    moved_shares = serializers.SerializerMethodField()
+
+    @extend_schema_field(MovedShareSerializer(many=True))
+    def get_moved_shares(self, found: DryRun) -> list[dict[str, Any]]:
+        seen = [move for move in found.moved if move.appliance in self.context["seen"]]
+        return MovedShareSerializer(seen, many=True).data
 
 
 class MemberDryRunSerializer(DryRunSerializer):

@@ -73,7 +73,7 @@ def try_limit(limit: SharedLimit, *, now: datetime) -> Division:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The greatest power of an appliance's share of a limit (ids) before and after, in W."""
+    """The greatest power of an appliance's (id) share of a limit before and after, in W."""
 
     appliance: UUID
     limit: SharedLimit
@@ -90,8 +90,8 @@ def moved_shares(
 ) -> list[Moved]:
     """Whose shares would move if constraints that are not saved stood for each of these appliances.
 
-    And those with the ids `without` no longer did. It is what it comes to in the end, when falls
-    are confirmed and rises are over. Nothing is written.
+    And those with the ids `without`, and those whose place the drafts take, no longer did. It is
+    what it comes to in the end, when falls are confirmed and rises are over. Nothing is written.
     """
     systems = {one.system_id for one in appliances}
     limits = list(SharedLimit.objects.valid(now).filter(system__in=systems).order_by("pk"))
@@ -100,7 +100,8 @@ def moved_shares(
         return []
     before = _divided(limits, (), now)
     meant = {one.pk: [row for row in begun if concerns(row, one)] for one in appliances}
-    after = _divided(limits, (), now, drafts=meant, without=without)
+    gone = {*without, *(row.pk for row in drafts)}
+    after = _divided(limits, (), now, drafts=meant, without=gone)
     by_id = {str(limit.pk): limit for limit in limits}
     return [
         Moved(UUID(taker), by_id[limit], was.span.max_w, kept.span.max_w)

@@ -29,10 +29,12 @@ from flexibility.models import (
 from flexibility.operations import Draft, drafted, set_constraints, withdraw_constraint
 from flexibility.resolving import balance_systems
 from flexibility.sweeping import balance_all_due, sweep
+from gridx import clock
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster
 from inventory.operations import move_appliance
 from measurements.models import LatestReading
+from tests.flexibility.asking import as_, wire
 
 pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
@@ -314,6 +316,32 @@ def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, 
     )
     back = moved_shares(appliances=[station], drafts=[], without=[row.pk], now=garage.now)
     assert {one.after_w for one in back} == {8_000}
+
+
+def test_the_apis_dry_run_tells_whose_share_would_move(garage, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: garage.now)
+    garage.limit(24_000)
+    garage.confirm()
+    station, cast = garage.stations[0], garage.cast
+    sent = {"maxPower": 5_000, "invalidAt": wire(garage.now + HOUR)}
+
+    def moved(answer: dict) -> dict:
+        return {
+            one["applianceID"]: (one["maxPowerBefore"], one["maxPowerAfter"])
+            for one in answer["movedShares"]
+        }
+
+    path = f"/api/appliances/{station.pk}/constraints?dryRun=true"
+    found = as_(cast.fleet).post(path, sent).json()
+    assert moved(found) == {
+        str(one.pk): (8_000, 5_000 if one == station else 9_500) for one in garage.stations
+    }
+    # Of a group each one's own.
+    path = f"/api/clusters/{garage.cluster.pk}/constraints?dryRun=true"
+    members = as_(cast.fleet).post(path, sent).json()
+    assert {one["applianceID"]: moved(one) for one in members} == {
+        str(one.pk): {str(one.pk): (8_000, 5_000)} for one in garage.stations
+    }
 
 
 def test_what_a_gateway_was_told_before_is_forgotten_where_nobody_asks_for_anything(garage):
