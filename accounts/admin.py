@@ -28,8 +28,9 @@ from accounts.by_hand import (
     values_among,
 )
 from accounts.forms import ACCOUNT_REFUSALS, TrialSaveForm
+from accounts.hints import run_soon
 from accounts.models import Account, AuditEntry, OutboxMessage, User
-from accounts.tasks import send_soon
+from accounts.tasks import send_due_mails
 from gridx import clock
 
 # Roles say what users may do; Django's groups would be a second, unheeded answer.
@@ -311,6 +312,6 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
     def resend(self, request: HttpRequest, queryset: QuerySet[OutboxMessage]) -> None:
         for message in queryset:
             outbox.resend(message, now=clock.now())
-        send_soon()
+        run_soon(send_due_mails)
         text = ngettext("%d message goes out again.", "%d messages go out again.", len(queryset))
         messages.success(request, text % len(queryset))

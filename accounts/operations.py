@@ -9,8 +9,9 @@ from django.utils.translation import gettext as _
 from accounts import mails, outbox
 from accounts.access import Role
 from accounts.audit import Verb, record_change, save_changes
+from accounts.hints import run_soon
 from accounts.models import Account, OutboxMessage, User
-from accounts.tasks import send_soon
+from accounts.tasks import send_due_mails
 
 CUSTOMER_ROLES = frozenset({Role.RESIDENT, Role.VIEWER})
 BUSINESS_ROLES = frozenset(Role) - {Role.RESIDENT}
@@ -257,7 +258,7 @@ def _save_letter(letter: str, email: str, now: datetime) -> OutboxMessage:
     message = outbox.add_message(
         kind=mails.KIND, payload={"letter": letter, "email": email}, now=now
     )
-    send_soon()
+    run_soon(send_due_mails)
     return message
 
 

@@ -2,7 +2,6 @@
 
 from celery import shared_task
 from django.contrib.sessions.models import Session
-from django.db import transaction
 from oauth2_provider.models import clear_expired
 
 from accounts import mails, outbox
@@ -14,19 +13,6 @@ def send_due_mails() -> None:
     """Send what is due. Runs by the clock, and at once when something was added."""
     while outbox.send_due(kind=mails.KIND, send=mails.send_letter, now=clock.now(), limit=5):
         pass
-
-
-def send_soon() -> None:
-    """Hint, on commit, that there is a mail to send.
-
-    Robust: when the broker is away, the change that caused the mail stands all the same and the
-    row waits for the next run by the clock.
-    """
-    transaction.on_commit(_hint, robust=True)
-
-
-def _hint() -> None:
-    send_due_mails.apply_async(retry=False)
 
 
 @shared_task

@@ -1,7 +1,6 @@
 """Celery tasks of flexibility: what is done to many appliances, and series that go on."""
 
 from celery import shared_task
-from django.db import transaction
 
 from flexibility.bulk.operations import work_due
 from flexibility.series import operations as series
@@ -13,18 +12,6 @@ def work_bulk_actions() -> None:
     """Do what waits. Runs by the clock, and at once when something was added."""
     while work_due(now=clock.now()):
         pass
-
-
-def work_soon() -> None:
-    """Hint, on commit, that there is something to do.
-
-    Robust: when the broker is away, the row waits for the next run by the clock.
-    """
-    transaction.on_commit(_hint, robust=True)
-
-
-def _hint() -> None:
-    work_bulk_actions.apply_async(retry=False)
 
 
 @shared_task

@@ -3,7 +3,6 @@
 import time
 
 from celery import shared_task
-from django.db import transaction
 
 from gridx import clock
 from measurements import checks, partitions, slots
@@ -43,18 +42,6 @@ def work_imports() -> None:
     """Do the imports that wait. Runs by the clock, and at once when somebody began one."""
     while imports.work_due(now=clock.now()):
         pass
-
-
-def import_soon() -> None:
-    """Hint, on commit, that there is an import to do.
-
-    Robust: when the broker is away, the row waits for the next run by the clock.
-    """
-    transaction.on_commit(_hint, robust=True)
-
-
-def _hint() -> None:
-    work_imports.apply_async(retry=False)
 
 
 @shared_task

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.access import Action, require
 from accounts.fragments import render_page_or_part
+from accounts.hints import run_soon
 from accounts.paging import page_of
 from flexibility.asking import moment
 from gridx import clock
@@ -36,7 +37,7 @@ from measurements.imports.operations import (
 from measurements.imports.progress import read_progress
 from measurements.models import RecordingImport
 from measurements.recordings import UnableToRead
-from measurements.tasks import import_soon
+from measurements.tasks import work_imports
 
 
 @login_required
@@ -115,7 +116,7 @@ def recording_import_mapping(request: HttpRequest, import_id: UUID) -> HttpRespo
         except UnableToBegin as error:
             messages.info(request, str(error))
         else:
-            import_soon()
+            run_soon(work_imports)
         return redirect("recording_import", job.pk)
     context = {"job": job, "system": job.system, "preview": preview, "form": form}
     status = 422 if form.is_bound else 200

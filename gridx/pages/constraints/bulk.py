@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.fragments import render_page_or_part
+from accounts.hints import run_soon
 from accounts.models import User
 from accounts.paging import page_of
 from flexibility.asking import ANY, Side, asked, moment, side_of
@@ -31,7 +32,7 @@ from flexibility.operations import Draft, UnableToRestore
 from flexibility.resolver import EmitterKind
 from flexibility.series.sentences import series_words
 from flexibility.standing import members_of
-from flexibility.tasks import work_soon
+from flexibility.tasks import work_bulk_actions
 from gridx import clock
 from gridx.pages.acting import may_withdraw
 from gridx.pages.appliance import emitter_or_none
@@ -137,7 +138,7 @@ def bulk_withdraw(request: HttpRequest, action_id: UUID) -> HttpResponse:
     except UnableToConstrain:
         messages.info(request, _("None of it stands any more."))
         return redirect("bulk_action", action.pk)
-    work_soon()
+    run_soon(work_bulk_actions)
     return redirect("bulk_action", begun.pk)
 
 
@@ -151,7 +152,7 @@ def bulk_undo(request: HttpRequest, action_id: UUID) -> HttpResponse:
     except UnableToRestore as error:
         messages.info(request, str(error))
         return redirect("bulk_action", action.pk)
-    work_soon()
+    run_soon(work_bulk_actions)
     return redirect("bulk_action", begun.pk)
 
 
@@ -176,7 +177,7 @@ def constraints_withdraw(request: HttpRequest) -> HttpResponse:
     own_series = [one for one in series if one.emitter_kind == emitter.kind]
     if "confirm" in request.POST and (own or own_series):
         begun = withdraw_each(constraints=own, series=own_series, emitter=emitter, now=now)
-        work_soon()
+        run_soon(work_bulk_actions)
         return redirect("bulk_action", begun.pk)
     with timezone.override(subject.zone):
         context = {

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
+from accounts.hints import run_soon
 from flexibility.asking import ANY, GIVE, STORE, Side, moment
 from flexibility.bulk.operations import UnableToActOnAll, obstacles_of, set_on_each
 from flexibility.emitters import Emitter, UnableToConstrain, emitters_of
@@ -27,7 +28,7 @@ from flexibility.queries import State, state_of
 from flexibility.resolver import EmitterKind
 from flexibility.series.operations import SeriesDraft, drafted_series, set_series
 from flexibility.series.sentences import series_words
-from flexibility.tasks import work_soon
+from flexibility.tasks import work_bulk_actions
 from gridx import clock
 from gridx.pages import appliance as appliance_page
 from gridx.pages import groups as groups_page
@@ -220,7 +221,7 @@ def _save(
     """Set it at once; of many, begin to. Raises UnableToConstrain and UnableToActOnAll."""
     if subject.target is None:
         action = set_on_each(appliances=subject.appliances, draft=draft, emitter=emitter, now=now)
-        work_soon()
+        run_soon(work_bulk_actions)
         return redirect("bulk_action", action.pk)
     if isinstance(draft, SeriesDraft):
         set_series(target=subject.target, draft=draft, emitter=emitter, now=now, series=changed)
