@@ -22,6 +22,7 @@ _COMMON = {
     "senders",
     "site",
     "timing",
+    "workers",
     "workload",
 }
 
