@@ -3,7 +3,7 @@
 Powers are said as they are shown: of what produces, by what it gives (`Side.sign`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -83,6 +83,15 @@ def span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo)
     if first == last:
         first, last = (moment(at, now=now, zone=zone, to_s=True) for at in (start, end))
     return f"{first} – {last}"
+
+
+def moments(instants: Sequence[tuple[datetime, ZoneInfo]], *, now: datetime) -> list[str]:
+    """Instants, each by the clock of its zone; which one that is is said where they differ."""
+    is_said = len({zone.key for _at, zone in instants}) > 1
+    return [
+        moment(at, now=now, zone=zone) + (f" ({zone.key})" if is_said else "")
+        for at, zone in instants
+    ]
 
 
 def moment(at: datetime, *, now: datetime, zone: ZoneInfo, to_s: bool = False) -> str:

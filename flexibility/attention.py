@@ -125,10 +125,14 @@ def exceeding(user: User, *, now: datetime) -> Concern:
 
 
 def limits_nearly_reached(user: User, *, now: datetime) -> Concern:
-    """Shared limits of which nearly all is drawn now (`drawn_w`), the strongest first."""
+    """Shared limits of which nearly all is drawn now (`drawn_w`), the strongest first.
+
+    But those that cannot be kept (`unreachable_limits`).
+    """
     rows = SharedLimit.objects.visible_to(user).valid(now).exclude(max_w=None)
     drawn_w, room_w = RawSQL(_DRAWN, ()), RawSQL(_ROOM, ())  # noqa: S611
-    drawn = rows.annotate(drawn_w=drawn_w, room_w=room_w)
+    is_over = RawSQL(_OVER, ())  # noqa: S611
+    drawn = rows.annotate(drawn_w=drawn_w, room_w=room_w, is_over=is_over).exclude(is_over=True)
     return _concern(_limits(drawn.filter(room_w__gt=0, drawn_w__gte=NEARLY * F("room_w"))))
 
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from accounts.fragments import render_page_or_part
 from accounts.models import User
 from flexibility import attention
-from flexibility.asking import ANY, Side, kilowatts, moment
+from flexibility.asking import ANY, Side, kilowatts, moments
 from flexibility.attention import Concern
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit
 from flexibility.together import Together, together
@@ -96,6 +96,9 @@ def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
 
 def _matters(user: User, now: datetime) -> list[Matter]:
     """What there is, the most urgent first."""
+    ending = attention.ending_constraints(user, now=now)
+    ends = moments([(row.invalid_at, _zone(row)) for row in ending.rows], now=now)
+    when = dict(zip((row.pk for row in ending.rows), ends, strict=True))
     found = [
         _matter(
             *("limits", "bad", "gauge", _("Limits that cannot be kept")),
@@ -130,8 +133,8 @@ def _matters(user: User, now: datetime) -> list[Matter]:
         ),
         _matter(
             *("ending", "", "clock", _("Constraints about to end")),
-            concern=attention.ending_constraints(user, now=now),
-            item=lambda row: _ending(row, now),
+            concern=ending,
+            item=lambda row: _ending(row, when[row.pk]),
         ),
     ]
     return [matter for matter in found if matter is not None]
@@ -198,7 +201,7 @@ def _broken_limit(row: SharedLimit) -> Item:
         said = _("nobody knows by how much it is exceeded: a member is not heard")
     else:
         said = _("exceeded by up to %(power)s whatever is done") % {"power": kilowatts(max(over))}
-    return Item(str(row.target), limit_url(row), row.system.name, said)
+    return Item(_limit_name(row), limit_url(row), row.system.name, said)
 
 
 def _exceeding(row: Flexibility) -> Item:
@@ -220,7 +223,15 @@ def _nearly_reached(row: SharedLimit) -> Item:
         "drawn": kilowatts(round(row.drawn_w, -2)),
         "limit": kilowatts(round(row.room_w, -2)),
     }
-    return Item(str(row.target), limit_url(row), row.system.name, said)
+    return Item(_limit_name(row), limit_url(row), row.system.name, said)
+
+
+def _limit_name(row: SharedLimit) -> str:
+    """Of what, and how much: a cluster may have many limits."""
+    if row.max_w is None:
+        return str(row.target)
+    told = {"name": row.target, "power": kilowatts(row.max_w)}
+    return _("%(name)s, at most %(power)s") % told
 
 
 def limit_url(row: SharedLimit) -> str:
@@ -230,17 +241,17 @@ def limit_url(row: SharedLimit) -> str:
     return group_url(row.cluster) if row.cluster else reverse("system", args=[row.system_id])
 
 
-def _ending(row: Constraint, now: datetime) -> Item:
+def _zone(row: Constraint) -> ZoneInfo:
+    return row.pool.zone if row.pool_id else row.target.system.zone
+
+
+def _ending(row: Constraint, when: str) -> Item:
     target = row.target
     if isinstance(target, Appliance):
-        url, where, zone = reverse("appliance", args=[target.pk]), target.system.name, target.system
+        url, where = reverse("appliance", args=[target.pk]), target.system.name
     else:
-        system = getattr(target, "system", None)
-        url, where, zone = group_url(target), str(system or ""), system or target
-    values = {
-        "what": title_of(row, Side(ANY)),
-        "when": moment(row.invalid_at, now=now, zone=zone.zone),
-    }
+        url, where = group_url(target), str(getattr(target, "system", ""))
+    values = {"what": title_of(row, Side(ANY)), "when": when}
     return Item(target.name, url, where, _("%(what)s, ends %(when)s") % values)
 
 
@@ -263,8 +274,9 @@ def _now_tiles(sums: Mapping[ApplianceKind, Together]) -> list[Tile]:
             continue
         label = _labels(one.power_w)[kind]
         shown_w = sign * one.power_w if sign < 0 else abs(one.power_w)
-        note = _seen(one.seen, one.count)
-        tiles.append(Tile(tone, icon, label, power(shown_w + 0), note))
+        # Of whom nobody is seen nothing is known, and that is not 0.
+        value = power(shown_w + 0) if one.seen else Quantity("–", "")
+        tiles.append(Tile(tone, icon, label, value, _seen(one.seen, one.count)))
     return tiles
 
 

@@ -23,7 +23,7 @@ from accounts.fragments import render_page_or_part
 from accounts.hints import run_soon
 from accounts.models import User
 from accounts.paging import page_of
-from flexibility.asking import ANY, Side, asked, moment, side_of
+from flexibility.asking import ANY, Side, asked, moment, moments, side_of
 from flexibility.bulk.operations import may_restore_each, restore_each, withdraw_each
 from flexibility.bulk.stored import draft_of_json
 from flexibility.emitters import UnableToConstrain, emitter_of
@@ -47,6 +47,8 @@ DONE, REFUSED = BulkItem.State.DONE, BulkItem.State.REFUSED
 MOST_REFUSED = 50
 # So many different constraints are told before they are withdrawn.
 MOST_TOLD = 12
+# For whom nothing of an action is in sight.
+UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +76,28 @@ class Listed:
 @require_GET
 def bulk_actions(request: HttpRequest) -> HttpResponse:
     """Those in sight, the newest first."""
-    now, zone = clock.now(), timezone.get_current_timezone()
+    now = clock.now()
     rows = BulkAction.objects.visible_to(request.user).select_related("by")
     page = page_of(rows.order_by("-created_at", "pk"), request.GET.get("page"))
     counts: dict[UUID, dict[str, int]] = {row.pk: {} for row in page.rows}
     visible = Appliance.objects.visible_to(request.user)
     items = BulkItem.objects.filter(action__in=list(counts), appliance__in=visible)
+    first = items.order_by("action", "pk").distinct("action").select_related("appliance__system")
+    zones = {row.action_id: row.appliance.system.zone for row in first}
     for action, state, count in items.values_list("action", "state").annotate(Count("pk")):
         counts[action][state] = count
+    begun = moments([(row.created_at, zones.get(row.pk, UTC)) for row in page.rows], now=now)
     context = {
         "page": page,
         "lines": [
             Listed(
                 action=row,
                 what=_asked_of_many(row),
-                begun=moment(row.created_at, now=now, zone=zone),
+                begun=when,
                 counts=counts[row.pk],
                 is_by_me=row.by_id == request.user.pk,
             )
-            for row in page.rows
+            for row, when in zip(page.rows, begun, strict=True)
         ],
     }
     return render_page_or_part(
@@ -235,7 +240,7 @@ def _items(action: BulkAction, user: User) -> QuerySet[BulkItem]:
 
 def _zone(items: QuerySet[BulkItem]) -> ZoneInfo:
     first = items.first()
-    return first.appliance.system.zone if first else ZoneInfo("UTC")
+    return first.appliance.system.zone if first else UTC
 
 
 def _standing(items: QuerySet[BulkItem], now: datetime) -> QuerySet[Constraint]:

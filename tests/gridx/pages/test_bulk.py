@@ -220,6 +220,9 @@ def test_all_of_them_are_listed_with_how_far_they_are(fleet: Client, driven: Cas
     html = text(fleet.get("/constraints/bulk"))
     assert "at work" not in html
     assert '<td class="number" data-label="Done">2</td>' in html
+    # By the clock of its appliances, as on its own page.
+    assert "<td>12:00</td>" in html
+    assert "12:00" in text(fleet.get(address))
 
 
 def test_what_others_did_out_of_sight_is_not_listed(fleet: Client, driven: Cast, client: Client):

@@ -102,6 +102,10 @@ def test_a_limit_that_cannot_be_kept_says_by_how_much(fleet, quiet, garage, at_n
     html = page(fleet)
     assert "Limits that cannot be kept" in html
     assert "exceeded by up to 5 kW whatever is done" in html
+    assert "Garage, at most 6 kW" in html
+    read_now(quiet, at=at_noon + timedelta(seconds=1), evcs=11_000.0)
+    # What cannot be kept is not nearly reached besides.
+    assert "Limits nearly reached" not in page(fleet)
     assert f"/clusters/{garage.pk}/flexibility" in html
 
 
@@ -139,6 +143,20 @@ def test_a_constraint_that_ends_within_a_day_is_told(fleet, quiet, limit, at_noo
     assert "Constraints about to end" not in page(fleet)
     limit(max_w=8_000, invalid_at=at_noon + 3 * HOUR)
     assert "The fleet manager: at most 8 kW, ends 15:00" in page(fleet)
+    assert "Europe/" not in page(fleet)
+
+
+def test_where_times_are_of_several_zones_each_says_its_own(client, quiet, limit, at_noon):
+    client.force_login(quiet.staff)
+    limit(max_w=8_000, invalid_at=at_noon + 3 * HOUR)
+    there = Draft(max_w=7_000, invalid_at=at_noon + 3 * HOUR)
+    set_constraints(
+        target=quiet.other_meter, drafts=[there], emitter=emitter_of(quiet.staff), now=at_noon
+    )
+    System.objects.filter(pk=quiet.hafenstrasse.pk).update(time_zone="Europe/Lisbon")
+    html = page(client)
+    assert "at most 8 kW, ends 15:00 (Europe/Berlin)" in html
+    assert "at most 7 kW, ends 14:00 (Europe/Lisbon)" in html
 
 
 def test_all_together_now_and_today(fleet, quiet, at_noon):
@@ -154,6 +172,15 @@ def test_all_together_now_and_today(fleet, quiet, at_noon):
     assert tile.split('<p class="figure">')[1].startswith("+6.00 / −11.4")
     assert "seen 3 of 3" in tile
     assert "Produced today" in html
+
+
+def test_of_whom_nobody_is_seen_nothing_is_known(fleet, quiet, at_noon):
+    read_now(quiet, at=at_noon, evcs=7_400.0, pv=-3_000.0)
+    LatestReading.objects.update(at=at_noon - 5 * HOUR, power_at=at_noon - 5 * HOUR)
+    html = page(fleet)
+    tile = html.split("Sun, now")[1]
+    assert tile.split('<p class="figure">')[1].startswith("–")
+    assert "seen 0 of 1" in tile
 
 
 def test_the_sums_are_those_of_each_by_itself(quiet, at_noon, limit):
