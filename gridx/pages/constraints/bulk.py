@@ -117,8 +117,9 @@ def bulk_action(request: HttpRequest, action_id: UUID) -> HttpResponse:
     with timezone.override(zone):
         context = _context(action, items, user=request.user, zone=zone, now=now)
         shown = request.GET.get("state", "")
-        done = [one.appliance for one in items.filter(state=DONE)]
-        context["deliveries"] = deliveries(done, now=now, shown=shown)
+        # An appliance may have had many constraints that were withdrawn together.
+        done = {one.appliance_id: one.appliance for one in items.filter(state=DONE)}
+        context["deliveries"] = deliveries(done.values(), now=now, shown=shown)
         return render_page_or_part(
             request, "pages/bulk.html", "pages/_bulk.html", context, target="bulk"
         )
@@ -270,6 +271,7 @@ def _context(
         "begun": moment(action.created_at, now=now, zone=zone),
         "is_by_me": action.by_id == user.pk,
         "total": total,
+        "appliances": items.order_by().values("appliance").distinct().count(),
         "done": counts.get("done", 0),
         "refused": counts.get("refused", 0),
         "worked": total - waiting,

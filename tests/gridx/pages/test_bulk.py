@@ -181,6 +181,21 @@ def test_all_of_it_is_withdrawn_at_once(fleet: Client, driven: Cast, at_noon: da
     assert fleet.post(f"{where}/withdraw").url == where
 
 
+def test_many_constraints_of_one_appliance_are_not_many_appliances(
+    fleet: Client, driven: Cast, at_noon: datetime
+):
+    for greatest in ("7", "8"):
+        begin(fleet, appliance=ids(driven.evcs), greatest=greatest)
+        work(at_noon)
+    answer = fleet.post(WITHDRAW, {"appliance": ids(driven.evcs), "confirm": "1"})
+    work(at_noon)
+    html = text(fleet.get(answer.url))
+    assert "<span>2 constraints</span><span>1 appliance</span>" in html
+    name = driven.evcs.name
+    assert name in html
+    assert f"{name}, {name}" not in html
+
+
 def test_of_the_ticked_ones_only_what_is_ones_own_is_withdrawn(
     fleet: Client, driven: Cast, limit, at_noon: datetime
 ):
