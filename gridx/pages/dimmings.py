@@ -36,6 +36,8 @@ from measurements.formats import number
 
 # What is shown where no period is asked for.
 USUAL = timedelta(days=30)
+# What was measured for less of the time says nothing of all of it.
+ALL_ALONG = 0.95
 
 
 class PeriodForm(forms.Form):
@@ -147,7 +149,8 @@ def dimming_file(request: HttpRequest, dimming_id: UUID) -> HttpResponseBase:
     """The proof of one, as CSV."""
     now, found = clock.now(), _visible(request, dimming_id)
     lines = proof_csv([(found, proof_of(found, now=now))])
-    return csv_file(request, lines, f"gridx-dimming-{found.valid_at:%Y-%m-%d-%H%M}.csv")
+    begin = found.valid_at.astimezone(found.system.zone)
+    return csv_file(request, lines, f"gridx-dimming-{begin:%Y-%m-%d-%H%M}.csv")
 
 
 def _visible(request: HttpRequest, dimming_id: UUID) -> Dimming:
@@ -200,17 +203,22 @@ def _state(found: Dimming, now: datetime) -> Tag:
     proofs = list(found.proofs.all())
     if not proofs:
         return Tag("", _("proof follows"), _("Late readings still count for an hour."))
-    tags = [_kept(one.reaction_s, one.highest_w) for one in proofs]
-    order = [_("not kept to"), _("not measured"), _("kept to")]
+    tags = [_kept(one, is_over=True) for one in proofs]
+    order = [_("not kept to"), _("not measured"), _("kept to as far as measured"), _("kept to")]
     return min(tags, key=lambda tag: order.index(tag.label))
 
 
-def _kept(reaction_s: float | None, highest_w: float | None) -> Tag:
-    if reaction_s is not None:
-        return Tag("ok", _("kept to"))
-    if highest_w is None:
+def _kept(proved: Proved, *, is_over: bool) -> Tag:
+    """What was found, and no more where it goes on or was not measured all along."""
+    if proved.highest_w is None:
         return Tag("", _("not measured"))
-    return Tag("bad", _("not kept to"))
+    if proved.reaction_s is None:
+        return Tag("bad", _("not kept to") if is_over else _("not kept to yet"))
+    if not is_over:
+        return Tag("info", _("kept to so far"))
+    if proved.measured_share < ALL_ALONG:
+        return Tag("warn", _("kept to as far as measured"))
+    return Tag("ok", _("kept to"))
 
 
 def _proof(found: Dimming, part: Part, proved: Proved | None, now: datetime) -> Proof:
@@ -247,7 +255,7 @@ def _proof(found: Dimming, part: Part, proved: Proved | None, now: datetime) -> 
         reaction=values["reaction"] or "–",
         highest=values["highest"],
         measured=_("%(share)s %%") % {"share": number(100 * proved.measured_share, 0)},
-        tag=_kept(proved.reaction_s, proved.highest_w),
+        tag=_kept(proved, is_over=now >= found.ended_at),
         picture=picture,
         summary=said % values,
     )

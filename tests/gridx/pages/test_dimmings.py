@@ -108,6 +108,26 @@ def test_one_sum_shows_how_it_comes_about(mara, driven, operator, now):
     assert "4.2 kW + 1 × 0.80 × 4.2 kW = 7.56 kW" in page
     assert "All together, from the grid: at most 7.56 kW; within it after 0 seconds" in page
     assert "dimmed now" in page
+    # It goes on, so nobody knows yet.
+    assert "kept to so far" in page
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(60, "kept to"), (40, "kept to as far as measured"), (0, "not measured")]
+)
+def test_a_verdict_is_for_as_long_as_was_measured(mara, driven, operator, now, minutes, said):
+    began = now - HOUR
+    found = dim_system(system=driven.lindenweg, emitter=operator, invalid_at=now, now=began)
+    for seconds in range(-60, 60 * minutes, 30) if minutes else ():
+        read_now(driven, at=began + seconds * SECOND, evcs=4_100, battery=1_000)
+    assert f"{said}</span>" in text_of(mara, "dimming", found.pk)
+    keep_proofs(now=now + 2 * HOUR)
+    assert f"{said}</span>" in text_of(mara, "dimmings")
+
+
+def test_a_proof_is_named_by_the_clock_of_its_system(mara, dimmed):
+    answer = mara.get(reverse("dimming_file", args=[dimmed.pk]))
+    assert 'filename="gridx-dimming-2026-06-15-1100.csv"' in answer["Content-Disposition"]
 
 
 def test_what_was_called_off_before_it_began_is_not_listed(mara, driven, operator, now):
