@@ -129,6 +129,17 @@ def allowed(boundary: Boundary, side: Side) -> str:
     return asked(values, side)
 
 
+def foreseen(span: Span, side: Side, *, now: datetime) -> str:
+    """The same of a span; of one to come that a policy decides no more than that it does.
+
+    It is asked every few seconds: what holds if it is not is no forecast.
+    """
+    is_to_be_asked = any(one.get("fallback") for one in _deciding(span))
+    if is_to_be_asked and span.from_at > now:
+        return _("as its charging policy asks then")
+    return allowed(span.boundary, side)
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What holds and why, and what comes then (empty where nothing changes soon)."""
@@ -160,7 +171,7 @@ def statement(
     if after is not None:
         then = _("From %(when)s: %(what)s.") % {
             "when": moment(after.from_at, now=now, zone=zone),
-            "what": allowed(after.boundary, side),
+            "what": foreseen(after, side, now=now),
         }
     return Statement(says, then)
 
@@ -309,7 +320,7 @@ def _emitter(span: Span, part: str) -> EmitterKind | None:
 def outlook(spans: Sequence[Span], side: Side, *, now: datetime, zone: ZoneInfo) -> str:
     """What the timeline shows from now on, in a sentence."""
     coming = [span for span in spans if span.until_at > now]
-    steps = [allowed(one.boundary, side) for one in coming]
+    steps = [foreseen(one, side, now=now) for one in coming]
     changes = [
         (one.from_at, after)
         for one, before, after in zip(coming[1:], steps, steps[1:], strict=False)

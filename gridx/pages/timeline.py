@@ -15,7 +15,7 @@ from flexibility.asking import Side, asked_briefly, digits, moment, side_of, spa
 from flexibility.bars import Measured, Picture
 from flexibility.queries import Span, timeline_of
 from flexibility.resolving import HORIZON
-from flexibility.sentences import EMITTERS, allowed, outlook, priority_words
+from flexibility.sentences import EMITTERS, foreseen, outlook, priority_words
 from flexibility.stretches import thinned
 from gridx.pages.sources import Source, title_of
 from inventory.models import Appliance
@@ -147,7 +147,7 @@ def entry_of(
 def _rows(spans: Sequence[Span], side: Side, now: datetime, zone: ZoneInfo) -> list[Row]:
     rows: list[Row] = []
     for span in spans:
-        what, by = allowed(span.boundary, side), _deciders(span)
+        what, by = foreseen(span, side, now=now), _deciders(span)
         start = span.from_at
         if rows and (rows[-1].what, rows[-1].by) == (what, by):
             start = rows.pop().from_at

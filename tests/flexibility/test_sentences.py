@@ -191,6 +191,21 @@ def test_that_a_policy_might_not_be_asked_again_is_no_news():
     assert statement(other, TAKES, now=NOON, zone=BERLIN).then != ""
 
 
+def test_what_a_policy_will_ask_is_not_foretold():
+    wish = one("w", "local_user", set_point_w=22_000, invalid_at=NOON + 2 * HOUR)
+    dark = one("f", "charging_policy", max_w=0, policy="p", fallback=True)
+    spans = [
+        span(0, 2, DRIVER, wish, deciders={"set_point_w": "w"}, set_point_w=22_000),
+        span(2, 48, DRIVER, dark, deciders={"max_w": "f", "min_w": "f"}, min_w=0, max_w=0),
+    ]
+    said = statement(spans, TAKES, now=NOON, zone=BERLIN)
+    assert said.then == "From 14:00: as its charging policy asks then."
+    told = plain(outlook(spans, TAKES, now=NOON, zone=BERLIN))
+    assert told == "Now exactly 22 kW; from 14:00: as its charging policy asks then."
+    # Once it was not asked again, it is no forecast any more.
+    assert says(spans[1]) == "Is to pause, because of a charging policy."
+
+
 def test_the_outlook_tells_the_next_changes():
     spans = [span(hour, hour + 1, max_w=1_000 * (1 + hour)) for hour in range(6)]
     told = plain(outlook(spans, TAKES, now=NOON, zone=BERLIN))
