@@ -86,6 +86,7 @@ class ExplainedSpan:
 class Now:
     """An appliance's flexibility: its latest reading, its boundary, and what its gateway does.
 
+    `refusal`: why the gateway refuses what is asked of it, or the whole schedule, in its words.
     `heard_at`: when its gateway was heard last, None where it never was. After `invalid_at` it
     cannot be trusted any more.
     """
@@ -96,6 +97,7 @@ class Now:
     reading: LatestReading | None
     kept: Flexibility | None
     delivery: Delivery
+    refusal: str
     updated_at: datetime | None
     heard_at: datetime | None
     invalid_at: datetime | None
@@ -318,6 +320,10 @@ def _now(
         reading=reading,
         kept=kept,
         delivery=delivery_of(schedule, kept, now=now),
+        refusal=next(
+            (one.refusal_detail or one.refusal for one in (kept, schedule) if one and one.refusal),
+            "",
+        ),
         updated_at=max(filter(None, (contact, kept and kept.resolved_at)), default=None),
         heard_at=contact,
         invalid_at=invalid_at,

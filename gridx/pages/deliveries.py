@@ -142,9 +142,8 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | No
     if flexibility.delivery is Delivery.NONE or not is_asked(flexibility):
         return None
     tone, label, detail = _DELIVERIES[flexibility.delivery]
-    if flexibility.delivery is Delivery.REFUSED and kept is not None:
-        code = kept.refusal_detail or kept.refusal
-        return Tag(tone, str(label), str(detail), code)
+    if flexibility.delivery is Delivery.REFUSED:
+        return Tag(tone, str(label), str(detail), flexibility.refusal)
     if flexibility.delivery is Delivery.APPLIED and kept is not None and kept.applied_at:
         since = {"when": moment(kept.applied_at, now=now, zone=zone)}
         return Tag(tone, str(label), _("Confirmed by the gateway: %(when)s.") % since)

@@ -131,7 +131,13 @@ def test_a_schedule_is_seen_arriving(
     )
     assert delivery() == "refused"
     assert "The station does not obey." in part(fleet, driven.evcs, "flexibility")
-    Flexibility.objects.filter(pk=driven.evcs.pk).update(refusal="", applied_fail_safe=True)
+    Flexibility.objects.filter(pk=driven.evcs.pk).update(refusal="")
+    schedules = GatewaySchedule.objects.filter(pk=driven.gateway.pk)
+    schedules.update(refusal="unreadable", refusal_detail="There is no such appliance.")
+    assert delivery() == "refused"
+    assert "There is no such appliance." in page(fleet, driven.evcs)
+    schedules.update(refusal="", refusal_detail="")
+    Flexibility.objects.filter(pk=driven.evcs.pk).update(applied_fail_safe=True)
     assert delivery() == "fail-safe"
 
 
