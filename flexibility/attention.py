@@ -1,19 +1,23 @@
 """What needs somebody: gateways, schedules, stations, limits and constraints in a user's sight.
 
-Each is a count, exact up to COUNTED, and the first few, the newest or the worst first; by a fixed
-number of queries, however many there are.
+Each is a list, the newest or the worst first.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.expressions import RawSQL
+from django.db.models.functions import Coalesce, RowNumber
 
 from accounts.models import User
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit
+from flexibility.models import (
+    BulkAction,
+    BulkItem,
+    Constraint,
+    Flexibility,
+    GatewaySchedule,
+    SharedLimit,
+)
 from flexibility.queries import ACKNOWLEDGED_WITHIN
 from flexibility.resolver import EmitterKind
 from inventory.kinds import ApplianceKind, Plug
@@ -22,8 +26,6 @@ from inventory.queries import GATEWAY_STATES
 from measurements.models import LatestReading
 from measurements.queries import STALE_AT_LEAST
 
-COUNTED = 1000
-SHOWN = 5
 # A constraint that ends within this is about to end.
 ABOUT_TO_END = timedelta(hours=24)
 # So long may an appliance take to follow, and so far from its limit a meter may be.
@@ -51,22 +53,13 @@ _DRAWN = """(
 _BY_PEOPLE = (EmitterKind.OPERATOR, EmitterKind.ACCOUNT_USER, EmitterKind.LOCAL_USER)
 
 
-@dataclass(frozen=True)
-class Concern:
-    """Things of one kind that need somebody: how many (`is_more` than that), and the first few."""
-
-    count: int
-    is_more: bool
-    rows: Sequence[Any]
-
-
-def offline_gateways(user: User) -> Concern:
+def offline_gateways(user: User, *, now: datetime) -> QuerySet:
     """Gateways that were there and are not heard, the latest loss first."""
     rows = Gateway.objects.visible_to(user).filter(GATEWAY_STATES["offline"])
-    return _concern(rows.select_related("system").order_by("-contacted_at", "pk"))
+    return rows.select_related("system").order_by("-contacted_at", "pk")
 
 
-def undelivered(user: User, *, now: datetime) -> Concern:
+def undelivered(user: User, *, now: datetime) -> QuerySet:
     """Schedules that were refused, whole or for an appliance, or that nobody acknowledged."""
     refusing = Flexibility.objects.filter(
         appliance__gateway=OuterRef("pk"), appliance__removed_at=None
@@ -79,10 +72,10 @@ def undelivered(user: User, *, now: datetime) -> Concern:
     rows = GatewaySchedule.objects.visible_to(user).filter(
         ~Q(refusal="") | is_late | Exists(refusing), gateway__revoked_at=None
     )
-    return _concern(rows.defer("body").select_related("gateway__system").order_by("-made_at", "pk"))
+    return rows.defer("body").select_related("gateway__system").order_by("-made_at", "pk")
 
 
-def failing_stations(user: User) -> Concern:
+def failing_stations(user: User, *, now: datetime) -> QuerySet:
     """Charging stations that report a fault, or an error."""
     faulty = LatestReading.objects.filter(
         appliance_key=OuterRef("key"),
@@ -94,18 +87,18 @@ def failing_stations(user: User) -> Concern:
         kind=ApplianceKind.EV_CHARGING_STATION,
         removed_at=None,
     )
-    return _concern(rows.select_related("system").order_by("system__name", "name", "pk"))
+    return rows.select_related("system").order_by("system__name", "name", "pk")
 
 
-def unreachable_limits(user: User, *, now: datetime) -> Concern:
+def unreachable_limits(user: User, *, now: datetime) -> QuerySet:
     """Shared limits that some exceed whatever is done, or of which nobody knows what is left."""
     # Nobody's input is in these statements.
     is_over = RawSQL(_OVER, ())  # noqa: S611
     rows = SharedLimit.objects.visible_to(user).valid(now).annotate(is_over=is_over)
-    return _concern(_limits(rows.filter(is_over=True)))
+    return _limits(rows.filter(is_over=True))
 
 
-def exceeding(user: User, *, now: datetime) -> Concern:
+def exceeding(user: User, *, now: datetime) -> QuerySet:
     """Appliances and grid connections beyond what they may do for a while now (`power_w`)."""
     fresh = LatestReading.objects.filter(
         appliance_key=OuterRef("appliance__key"),
@@ -121,10 +114,10 @@ def exceeding(user: User, *, now: datetime) -> Concern:
             | Q(min_w__lte=0, power_w__lt=F("min_w") * (1 + ACCURACY) - ACCURATE_TO_W)
         )
     )
-    return _concern(rows.select_related("appliance__system").order_by("appliance__system", "pk"))
+    return rows.select_related("appliance__system").order_by("appliance__system", "pk")
 
 
-def limits_nearly_reached(user: User, *, now: datetime) -> Concern:
+def limits_nearly_reached(user: User, *, now: datetime) -> QuerySet:
     """Shared limits of which nearly all is drawn now (`drawn_w`), the strongest first.
 
     But those that cannot be kept (`unreachable_limits`).
@@ -133,11 +126,14 @@ def limits_nearly_reached(user: User, *, now: datetime) -> Concern:
     drawn_w, room_w = RawSQL(_DRAWN, ()), RawSQL(_ROOM, ())  # noqa: S611
     is_over = RawSQL(_OVER, ())  # noqa: S611
     drawn = rows.annotate(drawn_w=drawn_w, room_w=room_w, is_over=is_over).exclude(is_over=True)
-    return _concern(_limits(drawn.filter(room_w__gt=0, drawn_w__gte=NEARLY * F("room_w"))))
+    return _limits(drawn.filter(room_w__gt=0, drawn_w__gte=NEARLY * F("room_w")))
 
 
-def ending_constraints(user: User, *, now: datetime) -> Concern:
-    """What people ask for and what is over soon, the soonest first."""
+def ending_constraints(user: User, *, now: datetime) -> QuerySet:
+    """What people ask for and what is over soon, the soonest first.
+
+    What was set together (`action`, a `BulkAction` in the user's sight) is one.
+    """
     rows = Constraint.objects.visible_to(user).filter(
         withdrawn_at=None,
         valid_at__lte=now,
@@ -148,17 +144,14 @@ def ending_constraints(user: User, *, now: datetime) -> Concern:
         series=None,
         policy=None,
     )
+    # What a bulk action sets has the id of its item.
+    seen = BulkItem.objects.filter(action__in=BulkAction.objects.visible_to(user))
+    rows = rows.annotate(action=Subquery(seen.filter(pk=OuterRef("pk")).values("action")))
+    together = [Coalesce(F("action"), F("pk"))]
+    place = Window(RowNumber(), partition_by=together, order_by=["invalid_at", "pk"])
     shown = rows.select_related("appliance__system", "cluster__system", "pool", "emitter")
-    return _concern(shown.order_by("invalid_at", "pk"))
+    return shown.annotate(place=place).filter(place=1).order_by("invalid_at", "pk")
 
 
 def _limits(rows: QuerySet[SharedLimit]) -> QuerySet[SharedLimit]:
     return rows.select_related("system", "cluster").order_by("-priority", "pk")
-
-
-def _concern(rows: QuerySet) -> Concern:
-    shown = list(rows[: SHOWN + 1])
-    count = len(shown)
-    if count > SHOWN:
-        count = rows.order_by()[: COUNTED + 1].count()
-    return Concern(min(count, COUNTED), count > COUNTED, shown[:SHOWN])

@@ -1,27 +1,28 @@
 """All that is in sight at once: what needs somebody, what it does, today too, and what it could."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Q, Sum
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, Q, QuerySet, Sum
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
 from accounts.fragments import render_page_or_part
 from accounts.models import User
+from accounts.paging import page_of
 from flexibility import attention
 from flexibility.asking import ANY, Side, kilowatts, moments
-from flexibility.attention import Concern
-from flexibility.models import Constraint, Flexibility, GatewaySchedule, SharedLimit
+from flexibility.models import BulkItem, Constraint, Flexibility, GatewaySchedule, SharedLimit
 from flexibility.together import Together, together
 from gridx import clock
 from gridx.pages.lines import group_url, title_of
@@ -30,6 +31,9 @@ from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Gateway, System
 from measurements.formats import Quantity, age, energy, number, power
 from measurements.models import SystemDay
+
+# So many of each kind are shown on the overview.
+SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """Things of one kind that need somebody. `url`: where all of them are listed."""
+    """Things of one kind that need somebody: the first few, and where all of them are listed."""
 
     key: str
     tone: str
@@ -79,11 +83,31 @@ def fleet(request: HttpRequest) -> HttpResponse:
     )
 
 
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def matter(request: HttpRequest, key: str) -> HttpResponse:
+    """All things of one kind that need somebody."""
+    kind, now = _KINDS_OF_MATTERS.get(key), clock.now()
+    if kind is None:
+        raise Http404
+    page = page_of(kind.rows(request.user, now=now), request.GET.get("page"))
+    context = {
+        "title": kind.title,
+        "items": list(kind.items(page.rows, request.user, now)),
+        "page": page,
+    }
+    return render_page_or_part(
+        request, "pages/matter.html", "pages/_matter.html", context, target="results"
+    )
+
+
 def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
-    """By a fixed number of queries."""
+    """By a fixed number of queries, however many things there are."""
     sums = together(Appliance.objects.visible_to(user), now=now)
     return {
-        "matters": _matters(user, now),
+        "matters": list(_matters(user, now)),
         "now_tiles": [*_now_tiles(sums), *_room_tiles(sums)],
         "today_tiles": _today_tiles(user, now),
         "has_any": bool(sums),
@@ -94,89 +118,44 @@ def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
 # What needs somebody -----------------------------------------------------------------------------
 
 
-def _matters(user: User, now: datetime) -> list[Matter]:
+def _matters(user: User, now: datetime) -> Iterator[Matter]:
     """What there is, the most urgent first."""
-    ending = attention.ending_constraints(user, now=now)
-    ends = moments([(row.invalid_at, _zone(row)) for row in ending.rows], now=now)
-    when = dict(zip((row.pk for row in ending.rows), ends, strict=True))
-    found = [
-        _matter(
-            *("limits", "bad", "gauge", _("Limits that cannot be kept")),
-            concern=attention.unreachable_limits(user, now=now),
-            item=_broken_limit,
-        ),
-        _matter(
-            *("exceeding", "bad", "gauge", _("Limits that are not kept")),
-            concern=attention.exceeding(user, now=now),
-            item=_exceeding,
-        ),
-        _matter(
-            *("stations", "bad", "charging-pile", _("Charging stations in error")),
-            concern=attention.failing_stations(user),
-            item=_failing_station,
-        ),
-        _matter(
-            *("schedules", "bad", "alert-triangle", _("Schedules refused or not confirmed")),
-            concern=attention.undelivered(user, now=now),
-            item=lambda row: _undelivered(row, now),
-        ),
-        _matter(
-            *("gateways", "warn", "router", _("Gateways offline")),
-            concern=attention.offline_gateways(user),
-            item=lambda row: _offline(row, now),
-            url=f"{reverse('inventory')}?show=gateways&state=offline",
-        ),
-        _matter(
-            *("nearly", "warn", "gauge", _("Limits nearly reached")),
-            concern=attention.limits_nearly_reached(user, now=now),
-            item=_nearly_reached,
-        ),
-        _matter(
-            *("ending", "", "clock", _("Constraints about to end")),
-            concern=ending,
-            item=lambda row: _ending(row, when[row.pk]),
-        ),
-    ]
-    return [matter for matter in found if matter is not None]
+    for key, kind in _KINDS_OF_MATTERS.items():
+        page = page_of(kind.rows(user, now=now), None, size=SHOWN)
+        if not page.total:
+            continue
+        left = page.total - len(page.rows)
+        more = ""
+        if page.is_longer:
+            more = _("and more than %(n)s others") % {"n": number(left, 0)}
+        elif left:
+            more = ngettext("and %(n)s other", "and %(n)s others", left) % {"n": number(left, 0)}
+        count = _("more than %(n)s") if page.is_longer else "%(n)s"
+        yield Matter(
+            key=key,
+            tone=kind.tone,
+            icon=kind.icon,
+            title=str(kind.title),
+            count=count % {"n": number(page.total, 0)},
+            items=tuple(kind.items(page.rows, user, now)),
+            more=more,
+            url=reverse("matter", args=[key]),
+        )
 
 
-def _matter(
-    key: str,
-    tone: str,
-    icon: str,
-    title: str,
-    *,
-    concern: Concern,
-    item: Callable[[Any], Item],
-    url: str = "",
-) -> Matter | None:
-    if not concern.count:
-        return None
-    left = concern.count - len(concern.rows)
-    more = ""
-    if concern.is_more:
-        more = _("and more than %(n)s others") % {"n": number(left, 0)}
-    elif left:
-        more = ngettext("and %(n)s other", "and %(n)s others", left) % {"n": number(left, 0)}
-    count = _("more than %(n)s") if concern.is_more else "%(n)s"
-    return Matter(
-        key=key,
-        tone=tone,
-        icon=icon,
-        title=title,
-        count=count % {"n": number(concern.count, 0)},
-        items=tuple(map(item, concern.rows)),
-        more=more,
-        url=url,
-    )
+def _offline(rows: Sequence[Gateway], _user: User, now: datetime) -> Iterator[Item]:
+    for row in rows:
+        said = _("last heard %(age)s") % {"age": age(row.contacted_at, now)}
+        url = reverse("gateway_detail", args=[row.pk])
+        yield Item(row.serial, url, row.system.name, said)
 
 
-def _offline(row: Gateway, now: datetime) -> Item:
-    said = _("last heard %(age)s") % {"age": age(row.contacted_at, now)}
-    return Item(row.serial, reverse("gateway_detail", args=[row.pk]), row.system.name, said)
+def _undelivered(rows: Sequence[GatewaySchedule], _user: User, now: datetime) -> Iterator[Item]:
+    for row in rows:
+        yield _schedule(row, now)
 
 
-def _undelivered(row: GatewaySchedule, now: datetime) -> Item:
+def _schedule(row: GatewaySchedule, now: datetime) -> Item:
     gateway = row.gateway
     if row.refusal:
         said = _("refused: %(reason)s") % {"reason": row.refusal_detail or row.refusal}
@@ -241,18 +220,86 @@ def limit_url(row: SharedLimit) -> str:
     return group_url(row.cluster) if row.cluster else reverse("system", args=[row.system_id])
 
 
+def _ending(rows: Sequence[Constraint], user: User, now: datetime) -> Iterator[Item]:
+    """Those that end, and of those that were set together how many appliances they are on."""
+    standing = BulkItem.objects.filter(
+        action__in={row.action for row in rows} - {None},
+        appliance__in=Appliance.objects.visible_to(user),
+        constraint__withdrawn_at=None,
+        constraint__invalid_at__gt=now,
+    )
+    counts = dict(standing.order_by().values_list("action").annotate(Count("pk")))
+    ends = moments([(row.invalid_at, _zone(row)) for row in rows], now=now)
+    for row, when in zip(rows, ends, strict=True):
+        said = _("%(what)s, ends %(when)s") % {"what": title_of(row, Side(ANY)), "when": when}
+        target, count = row.target, counts.get(row.action, 1)
+        if count > 1:
+            name = ngettext("%(n)d appliance", "%(n)d appliances", count) % {"n": count}
+            yield Item(name, reverse("bulk_action", args=[row.action]), "", said)
+        elif isinstance(target, Appliance):
+            url = reverse("appliance", args=[target.pk])
+            yield Item(target.name, url, target.system.name, said)
+        else:
+            yield Item(target.name, group_url(target), str(getattr(target, "system", "")), said)
+
+
 def _zone(row: Constraint) -> ZoneInfo:
     return row.pool.zone if row.pool_id else row.target.system.zone
 
 
-def _ending(row: Constraint, when: str) -> Item:
-    target = row.target
-    if isinstance(target, Appliance):
-        url, where = reverse("appliance", args=[target.pk]), target.system.name
-    else:
-        url, where = group_url(target), str(getattr(target, "system", ""))
-    values = {"what": title_of(row, Side(ANY)), "when": when}
-    return Item(target.name, url, where, _("%(what)s, ends %(when)s") % values)
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of things that need somebody: which there are, and what is told of each."""
+
+    tone: str
+    icon: str
+    title: Promise
+    rows: Callable[..., QuerySet]
+    items: Callable[[Sequence[Any], User, datetime], Iterable[Item]]
+
+
+def _each(item: Callable[..., Item]) -> Callable[[Sequence[Any], User, datetime], Iterable[Item]]:
+    return lambda rows, _user, _now: map(item, rows)
+
+
+# The most urgent first.
+_KINDS_OF_MATTERS = {
+    "limits": _Kind(
+        *("bad", "gauge", gettext_lazy("Limits that cannot be kept")),
+        attention.unreachable_limits,
+        _each(_broken_limit),
+    ),
+    "exceeding": _Kind(
+        *("bad", "gauge", gettext_lazy("Limits that are not kept")),
+        attention.exceeding,
+        _each(_exceeding),
+    ),
+    "stations": _Kind(
+        *("bad", "charging-pile", gettext_lazy("Charging stations in error")),
+        attention.failing_stations,
+        _each(_failing_station),
+    ),
+    "schedules": _Kind(
+        *("bad", "alert-triangle", gettext_lazy("Schedules refused or not confirmed")),
+        attention.undelivered,
+        _undelivered,
+    ),
+    "gateways": _Kind(
+        *("warn", "router", gettext_lazy("Gateways offline")),
+        attention.offline_gateways,
+        _offline,
+    ),
+    "nearly": _Kind(
+        *("warn", "gauge", gettext_lazy("Limits nearly reached")),
+        attention.limits_nearly_reached,
+        _each(_nearly_reached),
+    ),
+    "ending": _Kind(
+        *("", "clock", gettext_lazy("Constraints about to end")),
+        attention.ending_constraints,
+        _ending,
+    ),
+}
 
 
 # Figures -----------------------------------------------------------------------------------------

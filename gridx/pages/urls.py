@@ -28,6 +28,7 @@ register_converter(FigureConverter, "figure")
 urlpatterns = [
     path("", home.home, name="home"),
     path("fleet", fleet.fleet, name="fleet"),
+    path("fleet/<slug:key>", fleet.matter, name="matter"),
     path("systems/<uuid:system_id>", home.system, name="system"),
     path("systems/<uuid:system_id>/figures/<figure:name>", figures.figure, name="figure"),
     path(

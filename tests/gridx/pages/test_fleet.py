@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
+from flexibility.bulk.operations import set_on_each, work_due
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Flexibility, GatewaySchedule
@@ -144,6 +145,36 @@ def test_a_constraint_that_ends_within_a_day_is_told(fleet, quiet, limit, at_noo
     limit(max_w=8_000, invalid_at=at_noon + 3 * HOUR)
     assert "The fleet manager: at most 8 kW, ends 15:00" in page(fleet)
     assert "Europe/" not in page(fleet)
+
+
+def test_what_was_set_together_ends_as_one(fleet, quiet, at_noon):
+    draft = Draft(max_w=4_000, invalid_at=at_noon + 3 * HOUR)
+    begun = set_on_each(
+        appliances=[quiet.evcs, quiet.battery],
+        draft=draft,
+        emitter=emitter_of(quiet.fleet),
+        now=at_noon,
+    )
+    while work_due(now=at_noon):
+        pass
+    html = page(fleet)
+    assert html.count("at most 4 kW, ends 15:00") == 1
+    assert f'<a href="/constraints/bulk/{begun.pk}">2 appliances</a>' in html
+
+
+def test_more_than_is_shown_is_listed_on_a_page_of_its_own(client, fleet, quiet, limit, at_noon):
+    for power in range(1, 8):
+        limit(max_w=1_000 * power, invalid_at=at_noon + power * HOUR)
+    html = page(fleet)
+    assert '<a href="/fleet/ending">and 2 others</a>' in html
+    assert "at most 6 kW, ends" not in html
+    listed = fleet.get("/fleet/ending").content.decode().replace("\N{NO-BREAK SPACE}", " ")
+    for power in range(1, 8):
+        assert f"at most {power} kW, ends" in listed
+    assert "There is none now." in fleet.get("/fleet/gateways").content.decode()
+    assert fleet.get("/fleet/nothing").status_code == 404
+    client.force_login(quiet.south_admin)
+    assert "There is none now." in client.get("/fleet/ending").content.decode()
 
 
 def test_where_times_are_of_several_zones_each_says_its_own(client, quiet, limit, at_noon):
