@@ -79,10 +79,18 @@ def _digits(value: float, language: str | None) -> str:
 
 def span_words(start: datetime, end: datetime, *, now: datetime, zone: ZoneInfo) -> str:
     """ "18:00 – tomorrow, 06:00"; within a minute "18:00:05 – 18:00:09"."""
-    first, last = (moment(at, now=now, zone=zone) for at in (start, end))
-    if first == last:
-        first, last = (moment(at, now=now, zone=zone, to_s=True) for at in (start, end))
-    return f"{first} – {last}"
+    [words] = spans_words([(start, end)], now=now, zone=zone)
+    return words
+
+
+def spans_words(
+    spans: Sequence[tuple[datetime, datetime]], *, now: datetime, zone: ZoneInfo
+) -> list[str]:
+    """The same of many: an instant that one of them tells to the second, all of them tell so."""
+    minutes = {at: moment(at, now=now, zone=zone) for span in spans for at in span}
+    exact = {at for span in spans if len({minutes[at] for at in span}) == 1 for at in span}
+    words = minutes | {at: moment(at, now=now, zone=zone, to_s=True) for at in exact}
+    return [f"{words[start]} – {words[end]}" for start, end in spans]
 
 
 def moments(instants: Sequence[tuple[datetime, ZoneInfo]], *, now: datetime) -> list[str]:

@@ -1,6 +1,6 @@
 """An appliance's timeline: what was asked of it and what remained, as pictures, table, sentence."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flexibility import bars, words
-from flexibility.asking import Side, asked_briefly, digits, moment, side_of, span_words
+from flexibility.asking import Side, asked_briefly, digits, moment, side_of, spans_words
 from flexibility.bars import Measured, Picture
 from flexibility.queries import Span, timeline_of
 from flexibility.resolving import HORIZON
@@ -124,7 +124,16 @@ def timeline_context(
     return Timeline(
         pictures=pictures,
         entries=entries,
-        rows=tuple(_rows(spans, side, now, zone)),
+        rows=tuple(
+            rows_of(
+                (
+                    (one.from_at, one.until_at, foreseen(one, side, now=now), _deciders(one))
+                    for one in spans
+                ),
+                now=now,
+                zone=zone,
+            )
+        ),
         summary=outlook(spans, side, now=now, zone=zone),
         now=moment(now, now=now, zone=zone),
         zone=zone.key,
@@ -144,17 +153,19 @@ def entry_of(
     return Entry(title_of(one["emitter"], one, side, source), lane, one["emitter"])
 
 
-def _rows(spans: Sequence[Span], side: Side, now: datetime, zone: ZoneInfo) -> list[Row]:
-    rows: list[Row] = []
-    for span in spans:
-        what, by = foreseen(span, side, now=now), _deciders(span)
-        start = span.from_at
-        if rows and (rows[-1].what, rows[-1].by) == (what, by):
-            start = rows.pop().from_at
-        when = span_words(start, span.until_at, now=now, zone=zone)
-        is_now = start <= now < span.until_at
-        rows.append(Row(start, span.until_at, when, what, by, is_now))
-    return rows
+def rows_of(
+    told: Iterable[tuple[datetime, datetime, str, str]], *, now: datetime, zone: ZoneInfo
+) -> list[Row]:
+    """The table's rows of spans in order, each told by what was allowed and who decided it."""
+    found: list[tuple[datetime, datetime, str, str]] = []
+    for start, end, what, by in told:
+        is_same = bool(found) and found[-1][2:] == (what, by)
+        found.append((found.pop()[0] if is_same else start, end, what, by))
+    words = spans_words([(start, end) for start, end, *_said in found], now=now, zone=zone)
+    return [
+        Row(start, end, when, what, by, start <= now < end)
+        for (start, end, what, by), when in zip(found, words, strict=True)
+    ]
 
 
 def _deciders(span: Span) -> str:

@@ -24,7 +24,7 @@ from flexibility.tallied import OUTCOMES, SharedSpan, Tally, shared_spans
 from gridx.pages.limits import limit_title
 from gridx.pages.lines import Tag, tag_of
 from gridx.pages.sources import source_of
-from gridx.pages.timeline import Entry, Row, Timeline, day_name, entry_of
+from gridx.pages.timeline import Entry, Row, Timeline, day_name, entry_of, rows_of
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import number, power
 
@@ -182,15 +182,8 @@ def _briefly(key: str, found: GroupTimeline) -> str:
 
 
 def _rows(spans: Sequence[SharedSpan], now: datetime, zone: ZoneInfo) -> list[Row]:
-    rows: list[Row] = []
-    for span in spans:
-        what, by, start = _said(span), _deciders(span), span.from_at
-        if rows and (rows[-1].what, rows[-1].by) == (what, by):
-            start = rows.pop().from_at
-        when = span_words(start, span.until_at, now=now, zone=zone)
-        is_now = start <= now < span.until_at
-        rows.append(Row(start, span.until_at, when, what, by, is_now))
-    return rows
+    told = ((one.from_at, one.until_at, _said(one), _deciders(one)) for one in spans)
+    return rows_of(told, now=now, zone=zone)
 
 
 def _said(span: SharedSpan) -> str:

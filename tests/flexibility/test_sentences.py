@@ -1,12 +1,22 @@
 """What constraints ask, and what holds and why, in the words that people read."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import translation
 
-from flexibility.asking import Side, asked, asked_briefly, kilowatts, moment, side_of, span_words
+from flexibility.asking import (
+    Side,
+    asked,
+    asked_briefly,
+    kilowatts,
+    moment,
+    side_of,
+    span_words,
+    spans_words,
+)
 from flexibility.queries import Span
 from flexibility.resolver import Boundary, EmitterKind
 from flexibility.sentences import allowed, outlook, priority_choices, priority_words, statement
@@ -101,6 +111,15 @@ def test_a_span_within_a_minute_is_told_to_the_second():
 
     assert words(60) == "tomorrow, 08:00 – tomorrow, 08:01"
     assert words(9) == "tomorrow, 08:00:00 – tomorrow, 08:00:09"
+
+
+def test_rows_that_touch_tell_the_same_instant():
+    at = [NOON + timedelta(seconds=seconds) for seconds in (0, 603, 616, 900)]
+    assert spans_words(list(pairwise(at)), now=NOON, zone=BERLIN) == [
+        "12:00 – 12:10:03",
+        "12:10:03 – 12:10:16",
+        "12:10:16 – 12:15",
+    ]
 
 
 def says(*spans, side=TAKES, own=()):
