@@ -11,6 +11,8 @@ from gridx.gateways.simulator.session import Session
 
 STAGGER_S = 0.005
 DRAIN_S = 30.0
+# What a session has time for to say that it goes, and to disconnect.
+ENDS_WITHIN_S = 15.0
 
 
 class Gateway(Protocol):
@@ -94,5 +96,15 @@ async def _run_one(gateway: Gateway, delay_s: float, *, until_ms: int | None, st
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await gateway.send_batch()
+        await _end(session)
+
+
+async def _end(session: asyncio.Task) -> None:
+    """Cancel a session until it ends.
+
+    One that breaks off at the very moment, to restart, hears of that alone and goes on.
+    """
+    while not session.done():
         session.cancel()
-        await asyncio.gather(session, return_exceptions=True)
+        await asyncio.wait({session}, timeout=ENDS_WITHIN_S)
+    await asyncio.gather(session, return_exceptions=True)

@@ -22,11 +22,13 @@ from gridx.gateways.messages import (
     Segment,
 )
 from gridx.gateways.plants.presets import SitePlan
+from gridx.gateways.simulator import fleet
 from gridx.gateways.simulator.clock import SimulatedClock
 from gridx.gateways.simulator.entries import GatewayEntry, write_entries
 from gridx.gateways.simulator.fleet import Report, simulate
 from gridx.gateways.simulator.recording import Mapping, Recording
 from gridx.gateways.simulator.replay import Replay, ReplayGateway
+from gridx.gateways.simulator.session import Broker, RestartWanted
 from gridx.gateways.simulator.site_gateway import Pace, SiteGateway
 from gridx.gateways.simulator.store import Store
 from gridx.gateways.topics import Channel
@@ -301,6 +303,30 @@ async def test_jobs_are_done_and_reported(server, cloud):
         await cloud.wait_for(SERIAL, Channel.HELLO, 3)
         events = await cloud.wait_for(SERIAL, Channel.EVENT, 4)
     assert [event.job_state for event in events] == ["received", "done"] * 2
+
+
+async def test_a_gateway_that_is_stopped_while_it_restarts_stops(monkeypatch):
+    broker, clock = Broker("127.0.0.1", 1), SimulatedClock.faster(10)
+    gateway = SiteGateway(ENTRY, broker=broker, clock=clock, store=Store(), pace=FAST)
+    monkeypatch.setattr(fleet, "ENDS_WITHIN_S", 0.1)
+    has_begun, stop = asyncio.Event(), asyncio.Event()
+
+    async def break_off() -> None:
+        is_first = not has_begun.is_set()
+        has_begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if is_first:  # as a group of tasks of which one has failed just then
+                raise RestartWanted from None
+            raise
+
+    monkeypatch.setattr(gateway.session, "_connect", break_off)
+    running = asyncio.create_task(simulate([gateway], stop=stop))
+    await has_begun.wait()
+    stop.set()
+    done, _pending = await asyncio.wait({running}, timeout=10)
+    assert done == {running}
 
 
 async def test_back_from_the_factory_a_gateway_takes_its_schedule_again(server, cloud):
