@@ -92,10 +92,7 @@ def failing_stations(user: User, *, now: datetime) -> QuerySet:
 
 def unreachable_limits(user: User, *, now: datetime) -> QuerySet:
     """Shared limits that some exceed whatever is done, or of which nobody knows what is left."""
-    # Nobody's input is in these statements.
-    is_over = RawSQL(_OVER, ())  # noqa: S611
-    rows = SharedLimit.objects.visible_to(user).valid(now).annotate(is_over=is_over)
-    return _limits(rows.filter(is_over=True))
+    return _limits(_valid_limits(user, now).filter(is_over=True))
 
 
 def exceeding(user: User, *, now: datetime) -> QuerySet:
@@ -122,10 +119,8 @@ def limits_nearly_reached(user: User, *, now: datetime) -> QuerySet:
 
     But those that cannot be kept (`unreachable_limits`).
     """
-    rows = SharedLimit.objects.visible_to(user).valid(now).exclude(max_w=None)
-    drawn_w, room_w = RawSQL(_DRAWN, ()), RawSQL(_ROOM, ())  # noqa: S611
-    is_over = RawSQL(_OVER, ())  # noqa: S611
-    drawn = rows.annotate(drawn_w=drawn_w, room_w=room_w, is_over=is_over).exclude(is_over=True)
+    rows = _valid_limits(user, now).exclude(max_w=None).exclude(is_over=True)
+    drawn = rows.annotate(drawn_w=RawSQL(_DRAWN, ()), room_w=RawSQL(_ROOM, ()))  # noqa: S611
     return _limits(drawn.filter(room_w__gt=0, drawn_w__gte=NEARLY * F("room_w")))
 
 
@@ -151,6 +146,13 @@ def ending_constraints(user: User, *, now: datetime) -> QuerySet:
     place = Window(RowNumber(), partition_by=together, order_by=["invalid_at", "pk"])
     shown = rows.select_related("appliance__system", "cluster__system", "pool", "emitter")
     return shown.annotate(place=place).filter(place=1).order_by("invalid_at", "pk")
+
+
+def _valid_limits(user: User, now: datetime) -> QuerySet[SharedLimit]:
+    """Those in sight that hold now, and whether they are exceeded whatever is done (`is_over`)."""
+    # Nobody's input is in these statements.
+    is_over = RawSQL(_OVER, ())  # noqa: S611
+    return SharedLimit.objects.visible_to(user).valid(now).annotate(is_over=is_over)
 
 
 def _limits(rows: QuerySet[SharedLimit]) -> QuerySet[SharedLimit]:

@@ -192,16 +192,18 @@ def explain(
     for row in sorted((*stored, *drafts), key=lambda row: row.created_at):
         versions[str(row.version_of or row.pk)].append(row)
     return [
-        ExplainedSpan(span, _explained_then(span, _known_at(span.from_at, versions), zone))
+        ExplainedSpan(span, _explained_then(span, _known_in(span, versions), zone))
         for span, zone in zip(spans, zones, strict=False)
     ]
 
 
-def _known_at(at: datetime, versions: Mapping[str, Sequence[Constraint]]) -> dict[str, Constraint]:
-    """By id the version that stood at an instant: the last that was set by then."""
+def _known_in(span: Span, versions: Mapping[str, Sequence[Constraint]]) -> dict[str, Constraint]:
+    """By id, of those that had a say, the version that stood: the last that was set by then."""
+    ids = (one["id"] for one in span.inputs)
     return {
-        identity: next((row for row in reversed(rows) if row.created_at <= at), rows[0])
-        for identity, rows in versions.items()
+        identity: next((row for row in reversed(rows) if row.created_at <= span.from_at), rows[0])
+        for identity in ids
+        if (rows := versions.get(identity))
     }
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Self
+from zoneinfo import ZoneInfo
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -229,6 +230,11 @@ class Constraint(models.Model):
     @property
     def target(self) -> Appliance | Cluster | SystemPool:
         return self.appliance or self.cluster or self.pool
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """By whose clock it is told: its target's."""
+        return self.pool.zone if self.pool_id else self.target.system.zone
 
     @property
     def dims(self) -> bool:

@@ -229,7 +229,7 @@ def _ending(rows: Sequence[Constraint], user: User, now: datetime) -> Iterator[I
         constraint__invalid_at__gt=now,
     )
     counts = dict(standing.order_by().values_list("action").annotate(Count("pk")))
-    ends = moments([(row.invalid_at, _zone(row)) for row in rows], now=now)
+    ends = moments([(row.invalid_at, row.zone) for row in rows], now=now)
     for row, when in zip(rows, ends, strict=True):
         said = _("%(what)s, ends %(when)s") % {"what": title_of(row, Side(ANY)), "when": when}
         target, count = row.target, counts.get(row.action, 1)
@@ -241,10 +241,6 @@ def _ending(rows: Sequence[Constraint], user: User, now: datetime) -> Iterator[I
             yield Item(target.name, url, target.system.name, said)
         else:
             yield Item(target.name, group_url(target), str(getattr(target, "system", "")), said)
-
-
-def _zone(row: Constraint) -> ZoneInfo:
-    return row.pool.zone if row.pool_id else row.target.system.zone
 
 
 @dataclass(frozen=True, slots=True)

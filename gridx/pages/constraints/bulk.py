@@ -207,17 +207,16 @@ def constraint_delivery(request: HttpRequest, constraint_id: UUID) -> HttpRespon
     )
     row = get_object_or_404(visible, pk=constraint_id)
     now = clock.now()
-    zone = row.pool.zone if row.pool_id else (row.appliance or row.cluster).system.zone
     members = members_of(row.target).filter(kind__in=row.kinds or CONTROLLABLE)
     if not row.appliance_id:
         members = members.filter(pk__in=Appliance.objects.visible_to(request.user))
     side = side_of(row.appliance.kind) if row.appliance_id else Side(ANY)
-    with timezone.override(zone):
+    with timezone.override(row.zone):
         found = members.select_related("system")
         context = {
             "row": row,
             "title": title_of(row, side),
-            "when": when_of(row, now=now, zone=zone),
+            "when": when_of(row, now=now, zone=row.zone),
             "back_url": subjects.page_of(row.target),
             "deliveries": deliveries(found, now=now, shown=request.GET.get("state", "")),
             "now": now,
