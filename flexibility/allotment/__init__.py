@@ -53,7 +53,7 @@ A higher limit means no smaller sum, unless somebody can pause: minima do not co
 whose turn it is may first become possible by the higher limit, and then others wait for it.
 """
 
-from flexibility.allotment.allotting import allot
+from flexibility.allotment.allotting import allot, fits
 from flexibility.allotment.headroom import Measured, headroom
 from flexibility.allotment.places import UnusableTree
 from flexibility.allotment.terms import (
@@ -91,5 +91,6 @@ __all__ = [
     "UnusableTree",
     "Why",
     "allot",
+    "fits",
     "headroom",
 ]

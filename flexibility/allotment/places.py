@@ -137,7 +137,7 @@ def part_of(member: Member, home: Place, side: Side, *, pace: Pace, now: datetim
     else:
         cap = min(own, max(least, _risen(member, side, pace, now)))
     asks = member.draws if side is Side.MAX else member.feeds
-    return Part(member, home, _weights(member.phases), must, need, own, cap, asks, must, must)
+    return Part(member, home, weights_of(member.phases), must, need, own, cap, asks, must, must)
 
 
 def rooms_beside(places: Iterable[Place], parts: Iterable[Part]) -> dict[Place, Rooms]:
@@ -147,13 +147,13 @@ def rooms_beside(places: Iterable[Place], parts: Iterable[Part]) -> dict[Place, 
     for part in parts:
         together[part.home, part.weights] += part.share
     for (home, weights), amount in together.items():
-        _count(home, weights, amount, rooms)
+        count(home, weights, amount, rooms)
     return rooms
 
 
 def take(part: Part, amount: int, rooms: dict[Place, Rooms]) -> None:
     """Take an amount for a part from the rooms of all places that hold it."""
-    _count(part.home, part.weights, amount, rooms)
+    count(part.home, part.weights, amount, rooms)
 
 
 def lacking(part: Part, amount: int, rooms: dict[Place, Rooms]) -> Place | None:
@@ -163,6 +163,22 @@ def lacking(part: Part, amount: int, rooms: dict[Place, Rooms]) -> Place | None:
             if room < part.weights[phase] * amount:
                 return place
     return None
+
+
+def count(home: Place, weights: tuple[int, ...], amount: int, rooms: dict[Place, Rooms]) -> None:
+    """Take an amount from the rooms of all places from `home` up."""
+    for place in home.chain:
+        room = rooms[place]
+        for phase in room:
+            room[phase] -= weights[phase] * amount
+
+
+def weights_of(phases: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """How many sixths of a power are on the sum and on each phase."""
+    if not phases:
+        return _UNKNOWN_PHASES
+    on_each = SIXTHS // len(phases)
+    return (SIXTHS, *(on_each if phase in phases else 0 for phase in (1, 2, 3)))
 
 
 def mw_up(watts: float) -> int:
@@ -184,20 +200,6 @@ def _limits(limit: Limit, side: Side) -> Rooms:
     bounds = {} if of_sum is None else {SUM: of_sum}
     bounds |= enumerate(of_phases or (), start=1)
     return {which: mw_down(side.sign * watts) * SIXTHS for which, watts in bounds.items()}
-
-
-def _count(home: Place, weights: tuple[int, ...], amount: int, rooms: dict[Place, Rooms]) -> None:
-    for place in home.chain:
-        room = rooms[place]
-        for phase in room:
-            room[phase] -= weights[phase] * amount
-
-
-def _weights(phases: tuple[int, ...]) -> tuple[int, int, int, int]:
-    if not phases:
-        return _UNKNOWN_PHASES
-    on_each = SIXTHS // len(phases)
-    return (SIXTHS, *(on_each if phase in phases else 0 for phase in (1, 2, 3)))
 
 
 def _risen(member: Member, side: Side, pace: Pace, now: datetime) -> int:

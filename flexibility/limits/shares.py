@@ -28,6 +28,7 @@ from flexibility.allotment import (
     Tally,
     Why,
     allot,
+    fits,
     headroom,
 )
 from flexibility.allotment import Share as Allotted
@@ -117,15 +118,9 @@ def _unbound(
     if any(rule.dynamic or rule.net for rule in rules):
         return None
     members = [one.unbound() for one in known]
-    found = allot(nodes=nodes, members=members, now=now)
-    is_whole = all(
-        bound_w is None or bound_w == can_w
-        for member in members
-        for bound_w, can_w in zip(
-            _span(found.shares[member.key]), (member.min_w, member.max_w), strict=True
-        )
-    )
-    return found if is_whole else None
+    if not fits(nodes=nodes, members=members):
+        return None
+    return allot(nodes=nodes, members=members, now=now)
 
 
 # Limits ------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from flexibility.allotment import (
     UnusableTree,
     Why,
     allot,
+    fits,
     headroom,
 )
 
@@ -756,6 +757,36 @@ def test_without_limits_everyone_is_unlimited(case):
     for share in allotment.shares.values():
         assert (share.min_w, share.max_w, share.is_paused) == (None, None, False)
         assert {share.upper.why, share.lower.why} == {Why.UNLIMITED}
+
+
+@given(case=cases(), more=st.sampled_from([1, 3, 30]))
+def test_all_fit_where_everyone_would_have_all_that_it_can(case, more):
+    nodes, members, _ = case
+    nodes = [replace(node, limit=node.limit and widened(node.limit, more)) for node in nodes]
+    members = [
+        Member(
+            one.key,
+            one.node,
+            min_w=one.min_w and min(one.min_w, 0),
+            max_w=one.max_w and max(one.max_w, 0),
+            phases=one.phases,
+        )
+        for one in members
+    ]
+    shares = allotted(nodes, *members).shares.values()
+    whys = {bound.why for share in shares for bound in (share.lower, share.upper)}
+    assert fits(nodes=nodes, members=members) == (whys <= {Why.FULL, Why.UNLIMITED})
+
+
+def widened(limit, more):
+    """The same limit, so many times as much."""
+    return Limit(
+        limit.min_w and limit.min_w * more,
+        limit.max_w and limit.max_w * more,
+        limit.strategy,
+        limit.phase_min_w and tuple(each * more for each in limit.phase_min_w),
+        limit.phase_max_w and tuple(each * more for each in limit.phase_max_w),
+    )
 
 
 def mirrored(case):
