@@ -73,18 +73,40 @@ def drafted(draft: Draft, *, target: Target, emitter: Emitter, now: datetime) ->
     )
     for name in ("min_w", "max_w", "set_point_w", "closest", "min_wh", "max_wh", "invalid_at"):
         setattr(row, name, getattr(draft, name))
-    if draft.invalid_at is None:
-        raise UnableToConstrain("invalid_at", _("Say until when it is to hold."))
-    if draft.invalid_at <= now:
-        raise UnableToConstrain("invalid_at", _("It would be over already."))
-    if draft.invalid_at > now + LONGEST_VALIDITY:
-        raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
+    require_validity(row.valid_at, row.invalid_at, now=now)
     pure = checked(row)
     if emitter.kind is EmitterKind.GRID_OPERATOR and asks_for_use(row):
         raise UnableToConstrain("min_w", _("A grid operator limits; it asks nobody to use power."))
     if not pure.speaks_of_power and not pure.speaks_of_energy:
         raise UnableToConstrain("max_w", _("It says nothing: give a limit or a set point."))
     return row
+
+
+def require_validity(
+    valid_at: datetime,
+    until_at: datetime | None,
+    *,
+    now: datetime,
+    until: str = "invalid_at",
+    may_be_endless: bool = False,
+) -> None:
+    """Raise UnableToConstrain, naming the instant at fault, unless it will hold some time soon.
+
+    `until` is the name of the field that says until when.
+    """
+    ahead = _("At most %d days ahead.") % LONGEST_VALIDITY.days
+    if valid_at >= now + LONGEST_VALIDITY:
+        raise UnableToConstrain("valid_at", ahead)
+    if until_at is None and may_be_endless:
+        return
+    if until_at is None:
+        raise UnableToConstrain(until, _("Say until when it is to hold."))
+    if until_at <= now:
+        raise UnableToConstrain(until, _("It would be over already."))
+    if until_at > now + LONGEST_VALIDITY:
+        raise UnableToConstrain(until, ahead)
+    if until_at <= valid_at:
+        raise UnableToConstrain(until, _("It ends before it begins."))
 
 
 def asks_for_use(row: Constraint) -> bool:

@@ -20,7 +20,7 @@ from accounts.audit import Verb, record_change
 from flexibility.dimming.rules import Consumer, Limit, SumLimit, direct_limits, sum_limit
 from flexibility.emitters import Emitter, UnableToConstrain, default_priority
 from flexibility.models import Constraint, Dimming, SharedLimit
-from flexibility.operations import LONGEST_VALIDITY
+from flexibility.operations import require_validity
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from inventory.kinds import ApplianceKind, DimmingMode
@@ -42,10 +42,7 @@ def dim_system(
     if emitter.kind is not EmitterKind.GRID_OPERATOR:
         raise PermissionDenied
     valid_at = valid_at or now
-    if invalid_at <= max(valid_at, now):
-        raise UnableToConstrain("invalid_at", _("It would be over already."))
-    if invalid_at > now + LONGEST_VALIDITY:
-        raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
+    require_validity(valid_at, invalid_at, now=now)
     with transaction.atomic():
         hold_systems([system.pk])
         consumers = _consumers(system)

@@ -6,6 +6,7 @@ It is kept when the readings themselves are gone.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from django.db.models import F, Q, QuerySet
 
@@ -18,6 +19,18 @@ from measurements.models import Reading
 # Late readings still count; then the proof is made for good.
 PROVED_AFTER = timedelta(hours=1)
 AT_ONCE = 20
+
+# What was measured for less of the time says nothing of all of it.
+ALL_ALONG = 0.95
+
+
+class Verdict(StrEnum):
+    """What a proof says of one limit; the worst first."""
+
+    NOT_KEPT = "not_kept"
+    NOT_MEASURED = "not_measured"
+    KEPT_AS_MEASURED = "kept_as_measured"
+    KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,15 @@ class Proved:
     reaction_s: float | None
     highest_w: float | None
     measured_share: float
+
+
+def verdict_of(one: Proved | DimmingProof) -> Verdict:
+    """Whether it was kept to, as far as that is known by now."""
+    if one.highest_w is None:
+        return Verdict.NOT_MEASURED
+    if one.reaction_s is None:
+        return Verdict.NOT_KEPT
+    return Verdict.KEPT if one.measured_share >= ALL_ALONG else Verdict.KEPT_AS_MEASURED
 
 
 def parts_of(found: Dimming) -> list[Part]:

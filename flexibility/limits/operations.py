@@ -22,7 +22,7 @@ from flexibility.allotment import PhaseWatts, Strategy
 from flexibility.emitters import Emitter, UnableToConstrain, priority_of
 from flexibility.limits.balancing import AHEAD
 from flexibility.models import Constraint, SharedLimit, not_over
-from flexibility.operations import LONGEST_VALIDITY, RESTORED_WITHIN, UnableToRestore
+from flexibility.operations import RESTORED_WITHIN, UnableToRestore, require_validity
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.targets import hold_target
@@ -196,7 +196,7 @@ def _drafted(draft: LimitDraft, cluster: Cluster, by: Emitter, now: datetime) ->
 def _require_sense(row: SharedLimit, now: datetime) -> None:
     """Raise UnableToConstrain, with the field at fault, for what could never be kept to."""
     _require_powers(row)
-    _require_time(row, now)
+    require_validity(row.valid_at, row.invalid_at, now=now, may_be_endless=row.fuse)
     if not set(row.kinds) <= {kind.value for kind in CONTROLLABLE}:
         raise UnableToConstrain("kinds", _("Only what can be controlled can be limited."))
     own = Appliance.objects.filter(system=row.system_id, removed_at=None)
@@ -233,19 +233,6 @@ def _require_powers(row: SharedLimit) -> None:
         if any(value * sign < 0 for value in stated):
             reason = _("A shared limit gives no orders: 0 W has to be within it.")
             raise UnableToConstrain(name, reason)
-
-
-def _require_time(row: SharedLimit, now: datetime) -> None:
-    if row.invalid_at is None:
-        if row.fuse:
-            return
-        raise UnableToConstrain("invalid_at", _("Say until when it is to hold."))
-    if row.invalid_at <= now:
-        raise UnableToConstrain("invalid_at", _("It would be over already."))
-    if row.invalid_at > now + LONGEST_VALIDITY:
-        raise UnableToConstrain("invalid_at", _("At most %d days ahead.") % LONGEST_VALIDITY.days)
-    if row.invalid_at <= row.valid_at:
-        raise UnableToConstrain("invalid_at", _("It ends before it begins."))
 
 
 # Audit -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy
-from flexibility.operations import LONGEST_VALIDITY, RESTORED_WITHIN, UnableToRestore
+from flexibility.operations import RESTORED_WITHIN, UnableToRestore, require_validity
 from flexibility.policies import charging
 from flexibility.policies.asking import apply_policies
 from flexibility.policies.departures import Plan, plan_departure
@@ -158,16 +158,9 @@ def _check(draft: PolicyDraft, now: datetime) -> None:
         raise UnableToConstrain("energy_wh", _("Say how much, for a departure and nothing else."))
     if draft.energy_wh is not None and not 0 < draft.energy_wh <= MOST_WH:
         raise UnableToConstrain("energy_wh", _("This is no energy that a vehicle could take."))
-    if draft.departs_at is not None and draft.departs_at <= now:
-        raise UnableToConstrain("departs_at", _("It would be over already."))
     begins = draft.valid_at or now
-    if draft.departs_at is not None and draft.departs_at <= begins:
-        raise UnableToConstrain("departs_at", _("It ends before it begins."))
-    if draft.invalid_at is not None and draft.invalid_at <= max(begins, now):
-        raise UnableToConstrain("invalid_at", _("It would be over already."))
     for name, at in (("departs_at", draft.departs_at), ("invalid_at", draft.invalid_at)):
-        if at is not None and at > now + LONGEST_VALIDITY:
-            raise UnableToConstrain(name, _("At most %d days ahead.") % LONGEST_VALIDITY.days)
+        require_validity(begins, at, now=now, until=name, may_be_endless=True)
 
 
 def restore_policy(*, policy: ChargingPolicy, by: Emitter, now: datetime) -> ChargingPolicy:

@@ -24,7 +24,15 @@ from flexibility.api import may_be_named
 from flexibility.asking import digits, kilowatts, moment
 from flexibility.dimming.api import proof_csv
 from flexibility.dimming.picture import Picture, draw
-from flexibility.dimming.proof import Part, Proved, parts_of, proof_of, samples_of
+from flexibility.dimming.proof import (
+    Part,
+    Proved,
+    Verdict,
+    parts_of,
+    proof_of,
+    samples_of,
+    verdict_of,
+)
 from flexibility.dimming.rules import Why
 from flexibility.models import Dimming
 from gridx import clock
@@ -36,8 +44,6 @@ from measurements.formats import number
 
 # What is shown where no period is asked for.
 USUAL = timedelta(days=30)
-# What was measured for less of the time says nothing of all of it.
-ALL_ALONG = 0.95
 
 
 class PeriodForm(forms.Form):
@@ -203,20 +209,18 @@ def _state(found: Dimming, now: datetime) -> Tag:
     proofs = list(found.proofs.all())
     if not proofs:
         return Tag("", _("proof follows"), _("Late readings still count for an hour."))
-    tags = [_kept(one, is_over=True) for one in proofs]
-    order = [_("not kept to"), _("not measured"), _("kept to as far as measured"), _("kept to")]
-    return min(tags, key=lambda tag: order.index(tag.label))
+    return _said(min(map(verdict_of, proofs), key=list(Verdict).index), is_over=True)
 
 
-def _kept(proved: Proved, *, is_over: bool) -> Tag:
-    """What was found, and no more where it goes on or was not measured all along."""
-    if proved.highest_w is None:
+def _said(verdict: Verdict, *, is_over: bool) -> Tag:
+    """A verdict in words, and no more than it can be while the dimming goes on."""
+    if verdict is Verdict.NOT_MEASURED:
         return Tag("", _("not measured"))
-    if proved.reaction_s is None:
+    if verdict is Verdict.NOT_KEPT:
         return Tag("bad", _("not kept to") if is_over else _("not kept to yet"))
     if not is_over:
         return Tag("info", _("kept to so far"))
-    if proved.measured_share < ALL_ALONG:
+    if verdict is Verdict.KEPT_AS_MEASURED:
         return Tag("warn", _("kept to as far as measured"))
     return Tag("ok", _("kept to"))
 
@@ -255,7 +259,7 @@ def _proof(found: Dimming, part: Part, proved: Proved | None, now: datetime) -> 
         reaction=values["reaction"] or "–",
         highest=values["highest"],
         measured=_("%(share)s %%") % {"share": number(100 * proved.measured_share, 0)},
-        tag=_kept(proved, is_over=now >= found.ended_at),
+        tag=_said(verdict_of(proved), is_over=now >= found.ended_at),
         picture=picture,
         summary=said % values,
     )

@@ -108,6 +108,7 @@ def test_the_ceilings_are_the_installations_own(driven, limit, settings):
         ({"max_w": 1_000, "invalid_at": timedelta(0)}, "invalid_at"),
         ({"max_w": 1_000, "invalid_at": timedelta(days=400, seconds=1)}, "invalid_at"),
         ({"max_w": 1_000, "valid_at": 5 * HOUR}, "invalid_at"),
+        ({"max_w": 1_000, "valid_at": timedelta(days=400)}, "valid_at"),
         ({"max_w": 1_000, "min_w": 1_001}, "min_w"),
         ({"max_w": 1_000, "set_point_w": 1_001}, "set_point_w"),
         ({"max_wh": 1_000, "min_wh": 1_001}, "min_wh"),

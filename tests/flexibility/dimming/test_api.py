@@ -66,10 +66,13 @@ def test_the_proof_is_a_file_too(dimmed, driven, now, monkeypatch):
     answer = as_(driven.mara).get(address, headers={"accept": "text/csv"})
     lines = b"".join(answer.streaming_content).decode().splitlines()
     rows = list(csv.DictReader(lines))
-    assert [(row["appliance"], row["limit_w"], row["reaction_s"]) for row in rows] == [
-        ("Battery", "4200.0", ""),
-        ("Car", "4200.0", ""),
+    told = [(row["appliance"], row["limit_w"], row["reaction_s"], row["verdict"]) for row in rows]
+    assert told == [
+        ("Battery", "4200.0", "", "not_measured"),
+        ("Car", "4200.0", "", "not_measured"),
     ]
+    proof = read(as_(driven.mara), f"dimmings/{dimmed['id']}")["proof"]
+    assert [one["verdict"] for one in proof] == ["not_measured", "not_measured"]
     assert {row["ended_at"] for row in rows} == {(now + HOUR).isoformat()}
 
 

@@ -608,6 +608,7 @@ def test_a_fuse_weighs_more_than_whatever_people_ask(garage, cast):
         ({"max_w": 1, "invalid_at": timedelta(0)}, "invalid_at"),
         ({"max_w": 1, "invalid_at": timedelta(days=400, seconds=1)}, "invalid_at"),
         ({"max_w": 1, "valid_at": HOUR, "invalid_at": HOUR}, "invalid_at"),
+        ({"max_w": 1, "valid_at": timedelta(days=400)}, "valid_at"),
         ({"max_w": 1, "priority": 10_000}, "priority"),
         ({"max_w": 1, "kinds": (ApplianceKind.GRID_METER,)}, "kinds"),
         ({"max_w": 1, "order": (uuid4(),)}, "order"),
