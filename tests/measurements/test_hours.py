@@ -1,13 +1,10 @@
 """Hours of UTC that are kept, and local hours of the clock, which are mostly made of them."""
 
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from django.db import connection
-from django.db.migrations import RunSQL
 
 from inventory.kinds import ApplianceKind
 from measurements.figures import SUMMED
@@ -22,7 +19,7 @@ from measurements.models import (
 )
 from measurements.resolutions import Resolution, periods
 from measurements.slots import compute_until_clean
-from tests.measurements.arrivals import Device, Site, make_site, rows_of, store_intervals
+from tests.measurements.arrivals import Device, Site, make_site, store_intervals
 
 YEAR = 2026
 LATER = datetime(YEAR + 1, 1, 1, tzinfo=UTC)
@@ -156,17 +153,3 @@ def test_kept_hours_stay_right_when_the_time_zone_of_a_system_changes(measured):
     )
     (together,) = hours.total.floats()["import_mwh"]
     assert together == sum(quarters.values_list("import_mwh", flat=True)) > 0
-
-
-def test_the_hours_of_what_was_measured_before_there_were_any_are_made_by_a_migration(measured):
-    before = rows_of(measured)
-    SystemHour.objects.all().delete()
-    ApplianceHour.objects.all().delete()
-    migration = import_module("measurements.migrations.0006_hours_of_history").Migration
-    with connection.cursor() as cursor:
-        for operation in migration.operations:
-            assert isinstance(operation, RunSQL)
-            cursor.execute(operation.sql)
-    assert rows_of(measured) == before
-    assert before["SystemHour"]
-    assert before["ApplianceHour"]
