@@ -122,6 +122,9 @@ def record_acknowledgements(*, acknowledgements: Sequence[Acknowledgement], now:
         held = GatewaySchedule.objects.select_for_update().filter(pk__in=list(schedules))
         list(held.order_by("pk").values_list("pk"))
         update_rows(schedules.values(), _SAID)
+        GatewaySchedule.objects.filter(
+            pk__in=list(schedules), acknowledged_revision=F("revision"), refusal=""
+        ).update(kept_until_at=F("until_at"), kept_body=F("body"))
         update_rows(rows.values(), [*_APPLIED, "refusal", "refusal_detail"])
         _forget_applied(schedules)
 

@@ -19,7 +19,7 @@ from flexibility.standing import as_pure, concerns, standing_constraints
 from flexibility.summed import Summed, summed
 from inventory.models import Appliance, Gateway
 from measurements.models import LatestReading
-from measurements.queries import stale_after
+from measurements.queries import appliance_now, stale_after
 
 # A gateway that did not acknowledge its schedule for so long is not waited for any more.
 ACKNOWLEDGED_WITHIN = timedelta(minutes=2)
@@ -86,6 +86,7 @@ class ExplainedSpan:
 class Now:
     """An appliance's flexibility: its latest reading, its boundary, and what its gateway does.
 
+    `power_w` is None where no reading is young enough to tell of now.
     `refusal`: why the gateway refuses what is asked of it, or the whole schedule, in its words.
     `heard_at`: when its gateway was heard last, None where it never was. After `invalid_at` it
     cannot be trusted any more.
@@ -95,6 +96,7 @@ class Now:
     span: Span
     constraints: Sequence[Explained]
     reading: LatestReading | None
+    power_w: float | None
     kept: Flexibility | None
     delivery: Delivery
     refusal: str
@@ -315,11 +317,13 @@ def _now(
     contact = None if gateway is None else gateway.contacted_at
     invalid_at = None if contact is None else contact + stale_after(appliance.interval_s)
     is_gone = appliance.removed_at is not None or (gateway and gateway.revoked_at is not None)
+    is_stale = bool(is_gone) or invalid_at is None or invalid_at <= now
     return Now(
         appliance=appliance,
         span=_span(first, told(rows)),
         constraints=_explained(first, rows, appliance.system.zone),
         reading=reading,
+        power_w=None if is_stale else appliance_now(appliance, reading, now=now).power_w,
         kept=kept,
         delivery=delivery_of(schedule, kept, now=now),
         refusal=next(
@@ -329,7 +333,7 @@ def _now(
         updated_at=max(filter(None, (contact, kept and kept.resolved_at)), default=None),
         heard_at=contact,
         invalid_at=invalid_at,
-        is_stale=bool(is_gone) or invalid_at is None or invalid_at <= now,
+        is_stale=is_stale,
     )
 
 

@@ -328,9 +328,10 @@ def _save_schedules(
 
 
 def _is_new(before: GatewaySchedule, body: list[dict], now: datetime) -> bool:
+    """Whether it is to be told: of what has changed, and of what was too far ahead before."""
     if (before.body or body) and before.until_at - now <= RENEWED_AT:
         return True
-    return not is_as_before(before.body, body, from_at=now, until_at=before.until_at)
+    return not is_as_before(before.body, body, from_at=now, until_at=now + HORIZON)
 
 
 def _part(appliance: Appliance, rows: list[Constraint], segments: list[Segment]) -> dict:

@@ -17,7 +17,6 @@ from flexibility.queries import Now, flexibilities_of
 from flexibility.standing import members_of
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
-from measurements.queries import stale_after
 
 UNPLUGGED = 0
 # Of what it may take; a car that takes less than that limits itself.
@@ -42,12 +41,12 @@ class Room:
 def rooms_of(*, group: Cluster | SystemPool | System, now: datetime) -> list[Room]:
     """The room of each appliance within that can be controlled, by a fixed number of queries."""
     appliances = list(steered(members_of(group)).select_related("system").order_by("key"))
-    return [room_of(one, now=now) for one in flexibilities_of(appliances=appliances, now=now)]
+    return [room_of(one) for one in flexibilities_of(appliances=appliances, now=now)]
 
 
-def room_of(one: Now, *, now: datetime) -> Room:
+def room_of(one: Now) -> Room:
     """The room of one appliance, from its flexibility."""
-    power_w = _power(one, now)
+    power_w = one.power_w
     if power_w is None:
         unknown = _("Its power is not known.")
         return Room(one.appliance, one.is_stale, None, 0.0, 0.0, unknown, unknown)
@@ -83,14 +82,6 @@ def once(members: Sequence[Now]) -> list[Now]:
         for one in members
         if one.appliance.kind != ApplianceKind.HYBRID_INVERTER or one.appliance.pk not in wholes
     ]
-
-
-def _power(one: Now, now: datetime) -> float | None:
-    reading = one.reading
-    if one.is_stale or reading is None or reading.power_w is None:
-        return None
-    is_old = now - (reading.power_at or reading.at) > stale_after(one.appliance.interval_s)
-    return None if is_old else reading.power_w
 
 
 def _ceiling(one: Now) -> tuple[float, str]:

@@ -40,7 +40,10 @@ def appliance_timeline(
 def is_as_before(
     before: Sequence[Mapping], after: Sequence[Mapping], *, from_at: datetime, until_at: datetime
 ) -> bool:
-    """Whether two schedules ask for the same within [`from_at`, `until_at`)."""
+    """Whether two schedules ask for the same within [`from_at`, `until_at`).
+
+    One that ends before is taken to go on as it ends.
+    """
     within = _ms(from_at), _ms(until_at)
     return list(_clipped(before, *within)) == list(_clipped(after, *within))
 
@@ -89,10 +92,11 @@ def _asked(segment: Mapping) -> dict:
 
 def _clipped(schedule: Iterable[Mapping], from_ms: int, until_ms: int) -> Iterable[tuple]:
     for part in schedule:
+        ends = [*(one["start"] for one in part["segments"][1:]), until_ms]
         inside = [
-            (max(one["start"], from_ms), min(one["end"], until_ms), _asked(one))
-            for one in part["segments"]
-            if one["start"] < until_ms and one["end"] > from_ms
+            (max(one["start"], from_ms), min(end, until_ms), _asked(one))
+            for one, end in zip(part["segments"], ends, strict=False)
+            if one["start"] < until_ms and end > from_ms
         ]
         yield part["local_id"], part["appliance"], part.get("fail_safe"), inside
 

@@ -120,7 +120,7 @@ def newest_readings(
         appliance = Appliance.from_db(db, _APPLIANCE, row[: len(_APPLIANCE)])
         latest = row[len(_APPLIANCE) :]
         reading = LatestReading.from_db(db, _LATEST, latest) if latest[_AT] else None
-        yield key, ApplianceNow(appliance, reading, _is_stale(appliance, reading, now=now))
+        yield key, appliance_now(appliance, reading, now=now)
 
 
 _APPLIANCE = [column.attname for column in Appliance._meta.concrete_fields]
@@ -139,10 +139,14 @@ ORDER BY appliance.created_at, appliance.key
 """  # noqa: S608 - names of our own
 
 
-def _is_stale(appliance: Appliance, reading: LatestReading | None, *, now: datetime) -> bool:
-    if reading is None:
-        return True
-    return now - (reading.power_at or reading.at) > stale_after(appliance.interval_s)
+def appliance_now(
+    appliance: Appliance, reading: LatestReading | None, *, now: datetime
+) -> ApplianceNow:
+    """The appliance with its newest reading, which is stale or not."""
+    is_stale = reading is None or (
+        now - (reading.power_at or reading.at) > stale_after(appliance.interval_s)
+    )
+    return ApplianceNow(appliance, reading, is_stale)
 
 
 def stale_after(interval_s: int) -> timedelta:

@@ -120,6 +120,7 @@ def split_surplus(surplus: float, stations: Sequence[Station]) -> tuple[float, .
 class _Case:
     """A demand, what is remembered of it, and what it takes whatever the surplus is (W).
 
+    `full_w` is what the station can do; the demand's `max_w` is what others leave of it now.
     `shares`: whether it takes part in the surplus. `idle_since`: since when its vehicle takes
     nothing; `is_idle`: for so long that it counts as full.
     """
@@ -127,6 +128,7 @@ class _Case:
     demand: Demand
     state: State
     plan: Plan | None
+    full_w: float
     firm_w: float
     shares: bool
     idle_since: datetime | None
@@ -137,7 +139,7 @@ def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
     station, mode = demand.station, demand.mode
     state, plan, firm = _remembered(demand, now, tuning), None, 0.0
     if station.most_w is not None and not station.is_held:
-        # Asking for more than others leave would be in vain. Where they pause it, the wish waits
+        # A share of more than others leave would be in vain. Where they pause it, the wish waits
         # for their end.
         station = replace(station, max_w=min(station.max_w, station.most_w))
     idle_since = _idle_since(state, station, now, tuning)
@@ -155,8 +157,9 @@ def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
         firm = firm_w(plan, station, state.firm_w, now, tuning)
         # At full power there is nothing to add, and its draw is a load like any other.
         shares = shares and plan.left_wh > 0 and firm < station.max_w
+    full = demand.station.max_w
     demand = replace(demand, station=station)
-    return _Case(demand, state, plan, firm, shares, idle_since, is_idle)
+    return _Case(demand, state, plan, full, firm, shares, idle_since, is_idle)
 
 
 def _idle_since(state: State, station: Station, now: datetime, tuning: Tuning) -> datetime | None:
@@ -286,7 +289,8 @@ def _answer(
 
 
 def _full_power(case: _Case, now: datetime, lasts: timedelta, reason: Reason) -> Wish:
-    asks = Asks(set_point_w=case.demand.station.max_w, closest=True)
+    """All that the station can do: where others leave less, it bends, and only for as long."""
+    asks = Asks(set_point_w=case.full_w, closest=True)
     return _wish(case, now, lasts, reason, asks)
 
 

@@ -205,7 +205,7 @@ def _mark(flexibility: Now, now: datetime) -> str:
 def _level(found: Appliance, flexibility: Now, side: Side) -> Level | None:
     boundary = flexibility.span.boundary
     low, high, point = sides(boundary, side.sign)
-    power_w = None if flexibility.is_stale else _power(flexibility)
+    power_w = flexibility.power_w
     now_w = None if power_w is None else side.sign * power_w
     known = [0.0, *(one for one in (low, high, point, now_w) if one is not None)]
     for one in flexibility.span.inputs:
@@ -232,10 +232,6 @@ def _level(found: Appliance, flexibility: Now, side: Side) -> Level | None:
         point=None if point is None else position(point),
         may_pause=boundary.can_pause,
     )
-
-
-def _power(flexibility: Now) -> float | None:
-    return None if flexibility.reading is None else flexibility.reading.power_w
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,16 +293,16 @@ def _left_alone(found: Appliance, flexibility: Now, *, now: datetime) -> LeftAlo
     if gateway is None or gateway.online or not is_asked(flexibility):
         return None
     schedule = GatewaySchedule.objects.filter(pk=gateway.pk).first()
-    if schedule is None or not schedule.acknowledged_revision:
+    if schedule is None or schedule.kept_until_at is None:
         return None
-    if schedule.until_at <= now:
+    if schedule.kept_until_at <= now:
         return LeftAlone(_("Its schedule is over: consumers keep to their safe limit."))
-    part = next((one for one in schedule.body if one["appliance"] == str(found.pk)), None)
+    part = next((one for one in schedule.kept_body if one["appliance"] == str(found.pk)), None)
     if part is not None and gateway.contacted_at is not None:
         falls_back_at = fail_safe_at(part, heard_at=gateway.contacted_at, now=now)
         if falls_back_at is not None and falls_back_at <= now:
             return LeftAlone(_("Dimmed and out of contact: it keeps to its safe limit as well."))
         if falls_back_at is not None and falls_back_at - now < COUNTED_DOWN:
             return LeftAlone(_("Dimmed and out of contact: its safe limit joins in"), falls_back_at)
-    until = {"when": moment(schedule.until_at, now=now, zone=found.system.zone)}
+    until = {"when": moment(schedule.kept_until_at, now=now, zone=found.system.zone)}
     return LeftAlone(_("Without contact it keeps to its schedule until %(when)s.") % until)

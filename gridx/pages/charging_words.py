@@ -191,19 +191,19 @@ class Story:
 
     def _of_the_car(self) -> list[str]:
         """Where the car takes less than it may."""
-        reading, boundary = self.flexibility.reading, self.span.boundary
-        if self.flexibility.is_stale or reading is None or reading.power_w is None:
+        power_w, boundary = self.flexibility.power_w, self.span.boundary
+        if power_w is None:
             return []
-        if reading.plug_state not in (Plug.PLUGGED, Plug.CHARGING, Plug.PAUSED):
+        if self.flexibility.reading.plug_state not in (Plug.PLUGGED, Plug.CHARGING, Plug.PAUSED):
             return []
         may_w = boundary.set_point_w
         if may_w is None:
             may_w = self.station.max_w if boundary.max_w is None else boundary.max_w
-        if reading.power_w > max(may_w / NEARLY, REST_W):
+        if power_w > max(may_w / NEARLY, REST_W):
             return [_("The station has not followed yet.")]
-        if may_w < self.station.min_w or reading.power_w >= NEARLY * may_w:
+        if may_w < self.station.min_w or power_w >= NEARLY * may_w:
             return []
-        if reading.power_w < REST_W:
+        if power_w < REST_W:
             return [_("The car itself takes nothing: it may be full, or wait by a timer.")]
         return [_("The car itself takes no more.")]
 

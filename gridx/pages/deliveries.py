@@ -155,7 +155,7 @@ def words_of_delivery(delivery: Delivery, *, has_gateway: bool = True) -> Tag:
     if not has_gateway:
         return Tag("warn", _("no gateway"), _("Nobody can tell it: no gateway is connected to it."))
     if delivery is Delivery.NONE:
-        detail = _("The gateway is told two days before it begins.")
+        detail = _("The gateway is told at least a day before it begins.")
         return Tag("", _("nothing to send yet"), detail)
     tone, label, detail = _DELIVERIES[delivery]
     return Tag(tone, str(label), str(detail))

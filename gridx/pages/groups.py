@@ -257,7 +257,7 @@ def _flexibilities(group: Cluster | SystemPool, now: datetime) -> tuple[list[Now
 
 
 def _short(found: Sequence[Now], is_cut: bool, now: datetime) -> Short:
-    rooms = [room_of(one, now=now) for one in once(found)]
+    rooms = [room_of(one) for one in once(found)]
     known = [one.power_w for one in rooms if one.power_w is not None]
     more_w, less_w = total(rooms)
     boundaries = [one.span.boundary for one in once(found)]
@@ -280,12 +280,11 @@ def _short(found: Sequence[Now], is_cut: bool, now: datetime) -> Short:
 def _member(one: Now, now: datetime, zone: ZoneInfo) -> Member:
     icon, tone = LOOKS[ApplianceKind(one.appliance.kind)]
     side = side_of(one.appliance.kind)
-    power_w = None if one.is_stale or one.reading is None else one.reading.power_w
     return Member(
         appliance=one.appliance,
         icon=icon,
         tone=tone,
-        power="–" if power_w is None else str(power(side.sign * power_w + 0)),
+        power="–" if one.power_w is None else str(power(side.sign * one.power_w + 0)),
         allowed=allowed(one.span.boundary, side),
         delivery=delivery_tag(one, now=now, zone=zone),
         is_stale=one.is_stale,

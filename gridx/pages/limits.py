@@ -133,10 +133,7 @@ def limit_lines(
     for row in rows.order_by("appliance__key"):
         shares[row.limit_id].append(row)
     people = may_be_named(user, limits)
-    powers = {
-        one.appliance.pk: None if one.is_stale or one.reading is None else one.reading.power_w
-        for one in members
-    }
+    powers = {one.appliance.pk: one.power_w for one in members}
     zone = cluster.system.zone
     return [
         LimitLine(

@@ -16,6 +16,7 @@ from accounts.models import AuditEntry, User
 from flexibility.emitters import emitter_of
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.operations import Draft, set_constraints, withdraw_constraint
+from flexibility.queries import flexibility_of
 from gridx import clock
 from inventory.models import Appliance, Cluster, Gateway
 from tests.cast import PASSWORD, make_cast
@@ -52,6 +53,12 @@ def heard(driven, now):
 
 
 # Flexibility -------------------------------------------------------------------------------------
+
+
+def test_an_old_reading_tells_nothing_of_now(heard, now):
+    reading(heard.evcs, now - timedelta(hours=12), power_w=9_000)
+    found = flexibility_of(appliance=heard.evcs, now=now)
+    assert (found.is_stale, found.reading.power_w, found.power_w) == (False, 9_000, None)
 
 
 def test_a_flexibility_tells_state_boundaries_and_set_point(heard, post, now):

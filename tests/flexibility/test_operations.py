@@ -315,6 +315,20 @@ def test_a_schedule_is_renewed_before_it_runs_out(driven, limit, now):
     assert renewed.until_at == now + 72 * HOUR
 
 
+def test_what_comes_into_sight_after_the_schedules_end_is_told_with_the_next_change(
+    driven, limit, now
+):
+    limit(max_w=11_000, invalid_at=now + 100 * HOUR)
+    first = GatewaySchedule.objects.get(pk=driven.gateway.pk)
+    later = now + 20 * HOUR
+    draft = Draft(max_w=8_000, valid_at=now + 60 * HOUR, invalid_at=now + 64 * HOUR)
+    emitter = emitter_of(driven.fleet)
+    set_constraints(target=driven.evcs, drafts=[draft], emitter=emitter, now=later)
+    told = GatewaySchedule.objects.get(pk=driven.gateway.pk)
+    assert (told.revision, told.until_at) == (first.revision + 1, later + 48 * HOUR)
+    assert [one["max_w"] for one in told.body[0]["segments"]] == [11_000, 8_000, 11_000]
+
+
 # Schedules ---------------------------------------------------------------------------------------
 
 

@@ -119,6 +119,15 @@ def test_full_power_and_off_are_set_points(house, mode, set_point_w):
     assert house.station().set_point_w == set_point_w
 
 
+def test_full_power_bends_for_as_long_as_others_leave_less(house):
+    house.constrain(Draft(max_w=7_000, invalid_at=house.now + 4 * HOUR))
+    house.set(Mode.FORCED)
+    assert house.station().set_point_w == 7_000
+    [part] = GatewaySchedule.objects.get().body
+    told = [(one["max_w"], one["set_point_w"]) for one in part["segments"]]
+    assert told == [(7_000, 7_000), (22_000, 22_000)]
+
+
 def test_a_departure_counts_what_was_charged_since(house):
     departs_at = house.now + HOUR
     house.read(house.cast.evcs, power_w=0, imported_wh=50_000, plug_state=Plug.PLUGGED)

@@ -12,6 +12,7 @@ from flexibility.delivery import Acknowledgement, Applied, record_acknowledgemen
 from flexibility.emitters import DIMMING, Emitter, emitter_of
 from flexibility.models import Flexibility, GatewaySchedule, ResolvedBoundary
 from flexibility.resolver import EmitterKind
+from flexibility.sweeping import sweep
 from gridx.pages.appliance import render_live
 from gridx.pages.timeline import MOST_PAST, spans_around
 from inventory.models import Appliance, Cluster, Gateway
@@ -141,16 +142,27 @@ def test_a_schedule_is_seen_arriving(
     assert delivery() == "fail-safe"
 
 
+def confirm(now: datetime) -> None:
+    """The gateway takes over its newest schedule."""
+    newest = GatewaySchedule.objects.get()
+    said = Acknowledgement(gateway=newest.pk, revision=newest.revision)
+    record_acknowledgements(acknowledgements=[said], now=now)
+
+
 def test_out_of_reach_a_gateway_goes_on_by_its_schedule_and_the_page_says_how_long(
     fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
 ):
-    limit(max_w=11_000)
-    GatewaySchedule.objects.update(acknowledged_revision=1)
+    limit(max_w=11_000, invalid_at=at_noon + 200 * HOUR)
+    confirm(at_noon)
     assert "Without contact" not in page(fleet, driven.evcs)
     Gateway.objects.update(online=False)
     told = "Without contact it keeps to its schedule until Wed 17 Jun, 12:00."
     assert told in page(fleet, driven.evcs)
-    GatewaySchedule.objects.update(until_at=at_noon)
+    # Newer ones are made meanwhile, but it hears of none.
+    sweep(now=at_noon + 30 * HOUR)
+    assert GatewaySchedule.objects.get().revision == 2
+    assert told in page(fleet, driven.evcs)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + 48 * HOUR)
     assert "keep to their safe limit" in page(fleet, driven.evcs)
 
 
@@ -158,7 +170,7 @@ def test_dimmed_and_out_of_reach_its_safe_limit_joins_in_and_is_counted_down_to(
     fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
 ):
     limit(max_w=4_200, emitter=emitter_of(driven.grid_operator, scopes={DIMMING}))
-    GatewaySchedule.objects.update(acknowledged_revision=1)
+    confirm(at_noon)
     Gateway.objects.update(online=False, contacted_at=at_noon - timedelta(hours=1))
     monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(seconds=20))
     shown = page(fleet, driven.evcs)
