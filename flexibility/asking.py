@@ -155,7 +155,7 @@ def asked(one: Mapping[str, Any] | Constraint, side: Side) -> str:
     if point is not None:
         exact = _("%(power)s, or as close as allowed") if closest else _("exactly %(power)s")
         said.append(exact % {"power": kilowatts(point)})
-    said += _energy(_get(one, "min_wh"), _get(one, "max_wh"))
+    said += energies(_get(one, "min_wh"), _get(one, "max_wh"))
     return ", ".join(said) or _("anything")
 
 
@@ -165,7 +165,7 @@ def asked_briefly(one: Mapping[str, Any] | Constraint, side: Side) -> str:
     if point is not None:
         return f"{'≈' if closest else '='} {kilowatts(point)}"
     if low is None and high is None:
-        found = _energy(_get(one, "min_wh"), _get(one, "max_wh"))
+        found = energies(_get(one, "min_wh"), _get(one, "max_wh"))
         return ", ".join(found) or _("anything")
     if low is None:
         return f"≤ {kilowatts(high)}"
@@ -184,7 +184,8 @@ def _get(one: Mapping[str, Any] | Constraint, name: str) -> Any:
     return one.get(name) if isinstance(one, Mapping) else getattr(one, name)
 
 
-def _energy(low: float | None, high: float | None) -> list[str]:
+def energies(low: float | None, high: float | None) -> list[str]:
+    """What is asked of the energy that is held, in Wh: "4 kWh to 9 kWh"; nothing if nothing is."""
     if low is not None and high is not None:
         span = {"low": kilowatt_hours(low), "high": kilowatt_hours(high)}
         return [_("%(low)s to %(high)s") % span]

@@ -22,8 +22,8 @@ class DryRun:
     """An appliance over the next two days without and with what was asked, and who wins.
 
     `constraints` tells of each constraint what would become of it, from when on the first of those
-    that were asked for takes effect. `moved`: its share of a limit where that would be another at
-    once; where it alone is asked, everybody's.
+    that were asked for takes effect. `moved`: its share of a limit where that would be another
+    then; where it alone is asked, everybody's.
     """
 
     appliance: Appliance

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 _KEPT = ("binding", "redundant")
+_PARTS = ("power", "energy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A stretch in which what is tried out gives way to others (inputs of a span)."""
+    """A stretch in which what is tried out gives way to others (inputs of a span).
+
+    `part`: in what it asks for of "power", or of "energy".
+    """
 
     from_at: datetime
     until_at: datetime
     against: tuple[Mapping[str, Any], ...]
+    part: str = "power"
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A stretch in which another constraint (an input of a span) gets less than before.
 
-    A set point goes from `before_w` to `after_w`; None where the constraint is discarded.
+    A set point goes from `before_w` to `after_w`; None where the constraint is discarded, in what
+    it asks for of power or of energy.
     """
 
     from_at: datetime
@@ -55,8 +61,8 @@ class Loss:
 class Effect:
     """What would become of one appliance.
 
-    `holds`: what is tried out is kept to at some time. `bent_w`: the set point that it would get
-    first, where that is not the one asked for.
+    `holds`: what is tried out is kept to at some time, or a part of it. `bent_w`: the set point
+    that it would get first, where that is not the one asked for.
     """
 
     holds: bool
@@ -85,14 +91,15 @@ def effect_of(before: Sequence[Any], after: Sequence[Any], *, new: Collection[st
         if old.boundary != now.boundary:
             _grow(changes, Change(start, end, old.boundary, now.boundary))
         for one in (inputs[each] for each in new if each in inputs):
-            if _outcome(one) in _KEPT:
-                holds = True
-                asked, given = one.get("set_point_w"), now.boundary.set_point_w
-                if asked is not None and given != asked and bent_w is None:
-                    bent_w = given
-            else:
-                against = tuple(inputs[other] for other in _conflicts(one))
-                _grow(refusals, Refusal(start, end, against))
+            for part, outcome in _outcomes(one).items():
+                if outcome["outcome"] in _KEPT:
+                    holds = True
+                else:
+                    against = tuple(inputs[other] for other in outcome["conflicts_with"])
+                    _grow(refusals, Refusal(start, end, against, part))
+            asked, given = one.get("set_point_w"), now.boundary.set_point_w
+            if asked is not None and _is_kept(one) and given != asked and bent_w is None:
+                bent_w = given
         for loss in _losses(start, end, old, now, inputs, new):
             _grow(losses, loss)
     return Effect(holds, tuple(changes), tuple(refusals), tuple(losses), bent_w)
@@ -108,13 +115,13 @@ def _losses(
 ) -> Iterator[Loss]:
     for one in old.inputs:
         later = inputs.get(one["id"])
-        if one["id"] in new or later is None or _outcome(one) not in _KEPT:
+        if one["id"] in new or later is None:
             continue
         leads = old.deciders.get("set_point_w") == one["id"]
         was_w, is_w = old.boundary.set_point_w, now.boundary.set_point_w
         if leads and is_w is not None and _is_farther(one["set_point_w"], was_w, is_w):
             yield Loss(start, end, one, was_w, is_w)
-        elif _outcome(later) not in _KEPT:
+        elif any(_is_kept(one, part) and not _is_kept(later, part) for part in _PARTS):
             yield Loss(start, end, one, None, None)
 
 
@@ -138,13 +145,14 @@ def _side_by_side(
         second += now.until_at == end
 
 
-def _outcome(one: Mapping[str, Any]) -> str:
-    """Of power, and of energy where it says nothing of power."""
-    return (one.get("power") or one["energy"])["outcome"]
+def _outcomes(one: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What became of each part that it speaks of."""
+    return {part: one[part] for part in _PARTS if one.get(part)}
 
 
-def _conflicts(one: Mapping[str, Any]) -> Sequence[str]:
-    return (one.get("power") or one["energy"])["conflicts_with"]
+def _is_kept(one: Mapping[str, Any], part: str = "power") -> bool:
+    outcome = one.get(part)
+    return bool(outcome) and outcome["outcome"] in _KEPT
 
 
 def _grow(found: list, one: Any) -> None:

@@ -22,6 +22,7 @@ from flexibility.asking import (
     USE,
     Side,
     asked,
+    energies,
     kilowatt_hours,
     kilowatts,
     moment,
@@ -115,7 +116,15 @@ _POINT = {
 
 
 def allowed(boundary: Boundary, side: Side) -> str:
-    """A boundary in few words: "4.14 kW to 22 kW, or off", "exactly 7 kW", "no limit"."""
+    """A boundary in few words: "4.14 kW to 22 kW, or off", "exactly 7 kW", "no limit"; and with
+    what energy, where that is limited: "at most 3 kW, holding at least 4 kWh"."""
+    power = _power_allowed(boundary, side)
+    for energy in energies(boundary.min_wh, boundary.max_wh):
+        return _("%(power)s, holding %(energy)s") % {"power": power, "energy": energy}
+    return power
+
+
+def _power_allowed(boundary: Boundary, side: Side) -> str:
     low, high, point = sides(boundary, side.sign)
     if point is not None and point != 0:
         return _("exactly %(power)s") % {"power": kilowatts(point)}

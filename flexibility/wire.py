@@ -283,6 +283,7 @@ class MovedShareSerializer(NamedSerializer):
 
     appliance_id = serializers.UUIDField(source="appliance")
     limit_id = serializers.UUIDField(source="limit.id")
+    valid_at = InstantField(help_text="From when on it would be another one.")
     max_power_before = NumberField(source="before_w", allow_null=True)
     max_power_after = NumberField(source="after_w", allow_null=True)
 
@@ -291,8 +292,8 @@ class DryRunSerializer(NamedSerializer):
     """The next 48 h without and with what was asked, and what would become of each constraint.
 
     Of each the outcome as soon as something of what was asked takes effect. `movedShares`: whose
-    share of a shared limit would be another one in the end, as far as the caller sees them; of the
-    members of a group each one's own.
+    share of a shared limit would be another one then, in the end, as far as the caller sees them;
+    of the members of a group each one's own.
     """
 
     before = SegmentSerializer(many=True)

@@ -73,10 +73,11 @@ def try_limit(limit: SharedLimit, *, now: datetime) -> Division:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The greatest power of an appliance's (id) share of a limit before and after, in W."""
+    """The greatest power of an appliance's (id) share of a limit, in W, from `valid_at` on."""
 
     appliance: UUID
     limit: SharedLimit
+    valid_at: datetime
     before_w: float | None
     after_w: float | None
 
@@ -90,21 +91,23 @@ def moved_shares(
 ) -> list[Moved]:
     """Whose shares would move if constraints that are not saved stood for each of these appliances.
 
-    And those with the ids `without`, and those whose place the drafts take, no longer did. It is
-    what it comes to in the end, when falls are confirmed and rises are over. Nothing is written.
+    And those with the ids `without`, and those whose place the drafts take, no longer did. As soon
+    as the first draft holds, with the limits of then: it is what it comes to in the end, when falls
+    are confirmed and rises are over. Nothing is written.
     """
     systems = {one.system_id for one in appliances}
-    limits = list(SharedLimit.objects.valid(now).filter(system__in=systems).order_by("pk"))
-    begun = [row for row in drafts if row.valid_at <= now < row.invalid_at]
+    at = max(now, min((row.valid_at for row in drafts), default=now))
+    limits = list(SharedLimit.objects.valid(at).filter(system__in=systems).order_by("pk"))
+    begun = [row for row in drafts if row.valid_at <= at < row.invalid_at]
     if not limits or not (begun or without):
         return []
-    before = _divided(limits, (), now)
+    before = _divided(limits, (), now, at=at)
     meant = {one.pk: [row for row in begun if concerns(row, one)] for one in appliances}
     gone = {*without, *(row.pk for row in drafts)}
-    after = _divided(limits, (), now, drafts=meant, without=gone)
+    after = _divided(limits, (), now, at=at, drafts=meant, without=gone)
     by_id = {str(limit.pk): limit for limit in limits}
     return [
-        Moved(UUID(taker), by_id[limit], was.span.max_w, kept.span.max_w)
+        Moved(UUID(taker), by_id[limit], at, was.span.max_w, kept.span.max_w)
         for system, division in after.items()
         for (limit, taker), kept in division.shares.items()
         for was in [before[system].shares[limit, taker]]
@@ -120,13 +123,14 @@ def _divided(
     rows: Sequence[Constraint],
     now: datetime,
     *,
+    at: datetime | None = None,
     drafts: Mapping[UUID, Sequence[Constraint]] | None = None,
     without: Collection[UUID] = (),
 ) -> dict[UUID, Division]:
     """The limits of each system (id), divided.
 
-    One that begins later is divided by what is known now, but with all that stands by then. With
-    what is tried out: `drafts` by appliance, and without these constraints.
+    One that begins later is divided by what is known now, but with all that stands by then; so are
+    all of them for an instant `at` to come. With what is tried out: `drafts` by appliance, and without these constraints.
     """
     systems = {limit.system_id for limit in limits}
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
@@ -140,7 +144,7 @@ def _divided(
             systems=[System(pk=pk, key=key) for key, pk in sites.items()], now=now
         ).items()
     }
-    begins = {limit.pk: max(limit.valid_at, now) for limit in limits}
+    begins = {limit.pk: max(limit.valid_at, at or now) for limit in limits}
     takers = takers_of(
         [one for found in live.values() for one in found],
         rows,

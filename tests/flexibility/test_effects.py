@@ -47,6 +47,25 @@ def test_what_gives_way_says_to_whom_and_when():
     assert (effect.holds, effect.follows) == (True, False)
 
 
+def test_energy_may_give_way_where_power_is_kept_to():
+    told = {"outcome": "discarded", "conflicts_with": ["s"]}
+    strong = one("s")
+    after = [span(0, 2, one("n", energy=told, min_wh=12_000), strong, max_w=3, max_wh=10_000)]
+    effect = effect_of([span(0, 2, strong)], after, new={"n"})
+    [refusal] = effect.refusals
+    assert (refusal.part, refusal.against, hours(refusal)) == ("energy", (strong,), (0, 2))
+    assert (effect.holds, effect.follows) == (True, False)
+
+
+def test_who_asks_for_energy_and_is_pushed_aside_loses():
+    kept = {"outcome": "binding", "conflicts_with": []}
+    lost = {"outcome": "discarded", "conflicts_with": ["n"]}
+    before = [span(0, 2, one("weak", energy=kept))]
+    after = [span(0, 2, one("n"), one("weak", energy=lost))]
+    [loss] = effect_of(before, after, new={"n"}).losses
+    assert (loss.loser["id"], hours(loss), loss.energy_wh) == ("weak", (0, 2), None)
+
+
 def test_who_is_pushed_aside_loses():
     before = [span(0, 2, one("weak"), min_w=6)]
     after = [span(0, 2, one("n"), one("weak", "discarded", ["n"]), max_w=4)]

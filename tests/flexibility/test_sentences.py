@@ -88,6 +88,11 @@ def test_what_produces_is_spoken_of_by_what_it_gives():
     assert plain(allowed(Boundary(min_w=-7_000, max_w=0), GIVES)) == "0 kW to 7 kW"
 
 
+def test_what_is_allowed_tells_of_energy_too():
+    held = Boundary(max_w=3_000, min_wh=4_000)
+    assert plain(allowed(held, TAKES)) == "at most 3 kW, holding at least 4 kWh"
+
+
 @pytest.mark.parametrize(
     ("at", "text"),
     [

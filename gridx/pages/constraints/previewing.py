@@ -9,7 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
 from flexibility import bars, words
@@ -31,6 +31,10 @@ from measurements.formats import NBSP, number
 LEAD = timedelta(hours=1)
 # So many lines of what would change are shown.
 MOST_LINES = 6
+_GIVES_WAY = {
+    "power": gettext_lazy("it gives way to %(who)s (%(what)s)"),
+    "energy": gettext_lazy("its energy gives way to %(who)s (%(what)s)"),
+}
 # So many shares that would move are told.
 MOST_MOVES = 12
 
@@ -45,7 +49,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class MemberEffect:
-    """What would become of one appliance, in words. `state`: follows, partly, bent or not."""
+    """What would become of one appliance, in words.
+
+    `state`: follows, partly, bent or not; untold where no gateway is there to tell it.
+    """
 
     appliance: Appliance
     state: str
@@ -132,7 +139,7 @@ def try_out(
         members=tuple(effects),
         troubled=troubled,
         losers=losers,
-        moves=tuple(_moves(members, drafts, without, now)) if start == now else (),
+        moves=tuple(_moves(members, drafts, without, now, zone)),
     )
 
 
@@ -141,17 +148,22 @@ def _moves(
     drafts: Sequence[Constraint],
     without: Collection[UUID],
     now: datetime,
+    zone: ZoneInfo,
 ) -> Iterable[str]:
-    """Whose share of a shared limit would be another one."""
+    """Whose share of a shared limit would be another one, and from when on."""
     moved = moved_shares(appliances=members, drafts=drafts, without=without, now=now)
     names = Appliance.objects.in_bulk([one.appliance for one in moved[:MOST_MOVES]])
     for one in moved[:MOST_MOVES]:
-        yield _("%(name)s: at most %(after)s in place of %(before)s (“%(limit)s”)") % {
+        told = _("%(name)s: at most %(after)s in place of %(before)s (“%(limit)s”)") % {
             "name": names[one.appliance].name,
             "after": _share(one.after_w),
             "before": _share(one.before_w),
             "limit": one.limit.target,
         }
+        if one.valid_at > now:
+            when = moment(one.valid_at, now=now, zone=zone)
+            told = _("From %(when)s: %(what)s.") % {"when": when, "what": told}
+        yield told
     if len(moved) > MOST_MOVES:
         yield _("and %(n)d further changes") % {"n": len(moved) - MOST_MOVES}
 
@@ -188,7 +200,9 @@ def _kept_from(one: Appliance, reasons: Sequence[str]) -> MemberEffect:
 
 def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo) -> MemberEffect:
     side = side_of(one.kind)
-    if effect.bent_w is not None:
+    if one.gateway_id is None:
+        state, label = "untold", _("no gateway")
+    elif effect.bent_w is not None:
         state, label = "bent", _("gets %(power)s") % {"power": kilowatts(side.sign * effect.bent_w)}
     elif not effect.refusals:
         state, label = "follows", _("follows")
@@ -203,7 +217,7 @@ def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo
         reasons=tuple(
             Line(
                 _when(refusal, now, zone),
-                _("it gives way to %(who)s (%(what)s)")
+                _GIVES_WAY[refusal.part]
                 % {
                     "who": words.listed(
                         [str(words.EMITTERS[each["emitter"]]) for each in refusal.against]
@@ -263,8 +277,9 @@ def _summary(effects: Sequence[MemberEffect]) -> str:
         told = {
             "follows": _("It will be kept to."),
             "bent": _("It will be kept to as closely as is allowed."),
-            "partly": _("It can be kept to for a part of the time only."),
+            "partly": _("It can be kept to in part only."),
             "not": _("It cannot be kept to: something stronger leaves it no room."),
+            "untold": _("Nobody can tell it: no gateway is connected to it."),
         }[effects[0].state]
         switches = _("It switches off for that.")
         return f"{told} {switches}" if off else told

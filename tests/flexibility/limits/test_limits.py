@@ -318,6 +318,24 @@ def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, 
     assert {one.after_w for one in back} == {8_000}
 
 
+def test_whose_shares_a_constraint_would_move_that_begins_later(garage, cast):
+    garage.limit(24_000)
+    evening = garage.now + 6 * HOUR
+    later = garage.limit(18_000, valid_at=evening, invalid_at=evening + HOUR)
+    garage.after(10 * SECOND)
+    station, staff = garage.stations[0], emitter_of(cast.staff)
+    draft = Draft(max_w=5_000, valid_at=evening + MINUTE, invalid_at=evening + HOUR)
+    row = drafted(draft, target=station, emitter=staff, now=garage.now)
+    moved = moved_shares(appliances=[station], drafts=[row], now=garage.now)
+    by_the_later = [one for one in moved if one.limit == later]
+    assert [(one.before_w, one.after_w) for one in by_the_later] == [
+        (6_000, 5_000),
+        (6_000, 6_500),
+        (6_000, 6_500),
+    ]
+    assert {one.valid_at for one in moved} == {evening + MINUTE}
+
+
 def test_the_apis_dry_run_tells_whose_share_would_move(garage, monkeypatch):
     monkeypatch.setattr(clock, "now", lambda: garage.now)
     garage.limit(24_000)

@@ -239,6 +239,12 @@ def test_half_a_number_is_told_beside_the_picture(fleet: Client, driven: Cast):
     assert "At most: Write a power such as" in html
 
 
+def test_whom_no_gateway_can_tell_it_is_said_beforehand(fleet: Client, driven: Cast):
+    Appliance.objects.filter(pk=driven.evcs.pk).update(gateway=None)
+    html = tried(fleet, driven.evcs, greatest="7")
+    assert "Nobody can tell it: no gateway is connected to it." in html
+
+
 def test_what_cannot_be_followed_says_because_of_whom(fleet: Client, driven: Cast, limit, at_noon):
     limit(
         max_w=4_200,
@@ -247,7 +253,7 @@ def test_what_cannot_be_followed_says_because_of_whom(fleet: Client, driven: Cas
         invalid_at=at_noon + 2 * HOUR,
     )
     html = tried(fleet, driven.evcs, least="6")
-    assert "It can be kept to for a part of the time only." in html
+    assert "It can be kept to in part only." in html
     assert "13:00 – 14:00:" in html
     assert "it gives way to the grid operator (at most 4.2 kW)" in html
 
