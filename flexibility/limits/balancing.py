@@ -130,7 +130,8 @@ def _divided(
     """The limits of each system (id), divided.
 
     One that begins later is divided by what is known now, but with all that stands by then; so are
-    all of them for an instant `at` to come. With what is tried out: `drafts` by appliance, and without these constraints.
+    all of them for an instant `at` to come. With what is tried out: `drafts` by appliance, and
+    without these constraints.
     """
     systems = {limit.system_id for limit in limits}
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
