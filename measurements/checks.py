@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from accounts.audit import Verb, record_change
 from accounts.models import User
 from inventory.models import System
-from measurements.models import DayCheck, SystemDay
+from measurements.models import DayCheck, Reading, SystemDay
 from measurements.resolutions import Resolution, Span, next_period, period_start, previous_period
 from measurements.slots.checking import Comparison, KeptChanging, compare
 from measurements.slots.receipts import SETTLED_AFTER
@@ -111,12 +112,17 @@ def last_settled_day(now: datetime, zone: ZoneInfo) -> Span:
 
 
 def _due(now: datetime) -> Iterator[tuple[System, Span]]:
-    """The systems of which the last settled day is not checked yet, with that day."""
+    """The systems of which the last settled day is not checked yet, with that day.
+
+    Those with readings of it, too, of which nothing was computed.
+    """
     for name in System.objects.order_by("time_zone").values_list("time_zone", flat=True).distinct():
         day = last_settled_day(now, ZoneInfo(name))
         checked = DayCheck.objects.filter(start=day.from_at).values("system_key")
-        measured = SystemDay.objects.filter(start=day.from_at).values("system_key")
-        of_zone = System.objects.filter(time_zone=name, key__in=measured)
+        of_system = {"system_key": OuterRef("key")}
+        computed = SystemDay.objects.filter(**of_system, start=day.from_at)
+        read = Reading.objects.filter(**of_system, at__gte=day.from_at, at__lt=day.until_at)
+        of_zone = System.objects.filter(Exists(computed) | Exists(read), time_zone=name)
         for system in of_zone.exclude(key__in=checked).order_by("key").iterator():
             yield system, day
 

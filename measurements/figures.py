@@ -125,13 +125,18 @@ class Figures:
 
 
 def system_figures(
-    parts: Sequence[Part], length: int, *, before: tuple[int, int] | None = None
+    parts: Sequence[Part],
+    length: int,
+    *,
+    before: tuple[int, int] | None = None,
+    lasting_s: Ints | int = SLOT_S,
 ) -> Figures:
     """The figures of `length` consecutive slots of a system from its appliances' slots.
 
     The parts belong to the system throughout: where one comes or goes, other figures begin.
     `before` is what its batteries held before the first slot: (stored_mwh, stored_from_grid_mwh)
-    of the row before, None where there is none.
+    of the row before, None where there is none. Where nothing depends on what else flowed in the
+    slot, rows may be coarser and last `lasting_s`.
     """
     balance = balance_of([(p.role, p.import_mwh, p.export_mwh) for p in parts], length)
     amounts = {f"{name}_mwh": amount for name, amount in split(balance).items()}
@@ -147,7 +152,7 @@ def system_figures(
         imported_wh=_sum_of_all([part.imported_wh for part in grid], length),
         exported_wh=_sum_of_all([part.exported_wh for part in grid], length),
         seen_s=sum((part.seen_s for part in in_balance), np.zeros(length, np.int64)),
-        expected_s=np.full(length, SLOT_S * len(in_balance), np.int64),
+        expected_s=np.full(length, lasting_s, np.int64) * len(in_balance),
         flags=flags,
     )
 

@@ -8,7 +8,7 @@ of its systems, in its own time zone, and says how many of them it saw.
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
@@ -32,10 +32,17 @@ from measurements.history import (
     past_of,
     system_table,
 )
-from measurements.models import ApplianceSlot, SystemDay, SystemHour, SystemMonth, SystemSlot
+from measurements.models import (
+    ApplianceDay,
+    ApplianceSlot,
+    SystemDay,
+    SystemHour,
+    SystemMonth,
+    SystemSlot,
+)
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.queries import Live, live_of_appliances, live_of_systems, newest_readings
-from measurements.resolutions import Resolution, periods
+from measurements.resolutions import SLOT_S, Resolution, next_period, periods
 
 # A cluster and those within it, as deep as they go.
 _BELOW = """
@@ -91,7 +98,7 @@ def past_of_cluster(
     )
     starts = np.unique(np.concatenate([columns[0] for columns in read.values()]))
     parts = [_part(one, columns, starts) for one, columns in read.items() if len(columns[0])]
-    figures = system_figures(parts, len(starts))
+    figures = system_figures(parts, len(starts), lasting_s=_lasting_s(table, starts, cluster))
     bounds = bounds_of(spans)
     return replace(
         past_of(spans, starts, figures),
@@ -115,6 +122,15 @@ def _members_query(table: type[Model]) -> str:
                 AND start >= %(from_at)s AND start < %(until_at)s
         ) FROM unnest(%(keys)s::int[]) WITH ORDINALITY AS member (key, number) ORDER BY number
     """  # noqa: S608 - names of our own
+
+
+def _lasting_s(table: type[Model], starts: Floats, cluster: Cluster) -> Ints:
+    """How long the rows of a table last that begin at `starts` (seconds since the epoch)."""
+    if table is not ApplianceDay:
+        return np.full(len(starts), SLOT_S if table is ApplianceSlot else 3600)
+    zone, days = cluster.system.zone, [datetime.fromtimestamp(start, UTC) for start in starts]
+    ends = [next_period(day, Resolution.DAY, zone) for day in days]
+    return np.array([(end - day).total_seconds() for day, end in zip(days, ends, strict=True)], int)
 
 
 def _part(appliance: Measured, columns: Floats, starts: Floats) -> Part:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from inventory.kinds import ApplianceKind
-from measurements.amounts import sum_known
 from measurements.wire_names import (
     DIRECT,
     FIGURES,
@@ -45,6 +44,7 @@ class DeviceNow(Protocol):
     appliance: Device
     reading: Read | None
     power_w: float | None
+    is_stale: bool
 
 
 class LiveFigures(Protocol):
@@ -59,8 +59,8 @@ def live_to_wire(live: LiveFigures) -> dict[str, Any]:
     """The answer of `/live`: powers in W, rates and states of charge in 0–1, counters in Ws."""
     meters = of_kind(live.appliances, ApplianceKind.GRID_METER)
     counters = _counters(
-        sum_known(_get(meter.reading, "imported_wh") for meter in meters),
-        sum_known(_get(meter.reading, "exported_wh") for meter in meters),
+        sum_of_all(_get(meter.reading, "imported_wh") for meter in meters),
+        sum_of_all(_get(meter.reading, "exported_wh") for meter in meters),
     )
     return _present(_live_flows(live) | counters | _live_batteries(live) | _live_consumers(live))
 
@@ -131,10 +131,10 @@ def _live_consumers(live: LiveFigures) -> dict[str, Any]:
         reference_to(now)
         | _group(
             power=now.power_w,
-            currentL1=_get(now.reading, "current_l1_a"),
-            currentL2=_get(now.reading, "current_l2_a"),
-            currentL3=_get(now.reading, "current_l3_a"),
-            plugState=PLUG_STATES.get(_get(now.reading, "plug_state")),
+            currentL1=_fresh(now, "current_l1_a"),
+            currentL2=_fresh(now, "current_l2_a"),
+            currentL3=_fresh(now, "current_l3_a"),
+            plugState=PLUG_STATES.get(_fresh(now, "plug_state")),
             readingTotal=_get(now.reading, "imported_wh"),
             stateOfCharge=_get(now.reading, "soc"),
         )
@@ -145,8 +145,7 @@ def _live_consumers(live: LiveFigures) -> dict[str, Any]:
         for now in of_kind(live.appliances, ApplianceKind.HEAT_PUMP)
     ]
     heaters = [
-        reference_to(now)
-        | _group(power=now.power_w, temperature=_get(now.reading, "temperature_c"))
+        reference_to(now) | _group(power=now.power_w, temperature=_fresh(now, "temperature_c"))
         for now in of_kind(live.appliances, ApplianceKind.HEATER)
     ]
     temperatures = [heater["temperature"] for heater in heaters if "temperature" in heater]
@@ -173,6 +172,11 @@ def _remaining(stored_wh: float | None, soc: float | None, appliance: Device) ->
 
 def _get(reading: Read | None, name: str) -> Any:
     return None if reading is None else getattr(reading, name)
+
+
+def _fresh(now: DeviceNow, name: str) -> Any:
+    """What is true of a moment only; counters and states of charge last longer."""
+    return None if now.is_stale else _get(now.reading, name)
 
 
 def _present(wire: dict[str, Any]) -> dict[str, Any]:

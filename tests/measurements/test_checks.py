@@ -32,6 +32,7 @@ from measurements.slots import checking, compute_dirty
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
+    TABLES,
     Site,
     draw_devices,
     events_of,
@@ -221,6 +222,13 @@ def test_each_night_the_day_before_is_checked_and_the_one_that_was_not_for_the_l
         before: second,
         START: second,
     }
+
+
+def test_a_day_of_which_nothing_was_computed_is_checked_too(site):
+    for model in TABLES:
+        model.objects.all().delete()
+    assert checks.check_due(now=START.replace(day=30, hour=4), for_s=60) == 1
+    assert DayCheck.objects.get().differing > 92
 
 
 def test_it_goes_on_another_time_where_there_is_too_much_for_one(devices):

@@ -316,6 +316,9 @@ def test_without_a_meter_a_clusters_hours_and_days_are_the_sums_of_its_slots():
                 == np.nansum(quarters.figures.floats()[name])
                 > 0
             )
+        figures = coarse.figures
+        assert sum(figures.seen_s) == sum(quarters.figures.seen_s)
+        assert (figures.seen_s <= figures.expected_s).all()
 
 
 def test_a_month_of_a_cluster_tells_what_its_batteries_hold(cast, admin):

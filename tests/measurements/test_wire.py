@@ -47,6 +47,7 @@ class Now:
     appliance: Device
     power_w: float | None
     reading: SimpleNamespace | None
+    is_stale: bool = False
 
 
 @dataclass
@@ -133,6 +134,20 @@ def test_a_heater_shows_its_power_and_temperature():
     )
     assert wire["heaters"][0]["temperature"] == wire["heatingTemperature"] == 70.9
     assert (wire["heating"], wire["consumption"], wire["directConsumption"]) == (3676, 847, 4523)
+
+
+def test_of_a_stale_station_only_what_lasts_is_told():
+    station = now(
+        KIND.EV_CHARGING_STATION, None, soc=0.4, imported_wh=1, current_l1_a=16, plug_state=3
+    )
+    station.is_stale = True
+    [told] = live(station)["evChargingStations"]
+    assert told == {"applianceID": str(ID), "readingTotal": 1, "stateOfCharge": 0.4}
+
+
+def test_of_two_meters_one_without_a_counter_leaves_none():
+    meters = now(KIND.GRID_METER, 1, imported_wh=5), now(KIND.GRID_METER, 2)
+    assert "gridMeterReadingPositive" not in live(*meters)
 
 
 def test_rates_of_pv_are_absent_without_production():
