@@ -7,17 +7,21 @@ import numpy as np
 import pytest
 
 from inventory.kinds import ApplianceKind
+from inventory.models import System
 from measurements.figures import SUMMED
 from measurements.groups import past_of_pool
 from measurements.history import appliance_table, past_of_system, system_table
 from measurements.models import (
+    ApplianceDay,
     ApplianceHour,
     ApplianceSlot,
+    DayChange,
     SystemDay,
     SystemHour,
+    SystemMonth,
     SystemSlot,
 )
-from measurements.resolutions import Resolution, periods
+from measurements.resolutions import Resolution, period_start, periods
 from measurements.slots import compute_until_clean
 from tests.measurements.arrivals import Device, Site, make_site, store_intervals
 
@@ -139,6 +143,26 @@ def test_systems_elsewhere_are_summed_in_a_pool_from_hours_where_it_has_whole_on
                 (span,) = [span for span in told if span.from_at <= at < span.until_at]
                 sums[span] = [a + (b or 0) for a, b in zip(sums[span], figures, strict=True)]
             assert {span: np.nan_to_num(row).tolist() for span, row in told.items()} == sums
+
+
+def test_days_and_months_are_made_anew_when_the_time_zone_of_a_system_is_corrected(measured):
+    system = measured.system
+    whole = SystemSlot.objects.filter(system_key=system.key).values_list("import_mwh", flat=True)
+    for zone in ("Asia/Kolkata", "Europe/Berlin"):
+        System.objects.filter(pk=system.pk).update(time_zone=zone)
+        compute_until_clean(now=LATER)
+        for model, resolution in ((SystemDay, Resolution.DAY), (SystemMonth, Resolution.MONTH)):
+            rows = model.objects.filter(system_key=system.key)
+            assert sum(one or 0 for one in rows.values_list("import_mwh", flat=True)) == sum(
+                one or 0 for one in whole
+            )
+            for start in rows.values_list("start", flat=True):
+                assert period_start(start, resolution, ZoneInfo(zone)) == start
+        days = ApplianceDay.objects.filter(system_key=system.key)
+        assert set(days.values_list("start", flat=True)) == set(
+            SystemDay.objects.filter(system_key=system.key).values_list("start", flat=True)
+        )
+    assert not DayChange.objects.filter(system_key=system.key).exists()
 
 
 def test_kept_hours_stay_right_when_the_time_zone_of_a_system_changes(measured):
