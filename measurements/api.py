@@ -15,8 +15,15 @@ from gridx import clock
 from inventory.api import flag
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements.coverage import seen_shares
 from measurements.figures import SUMMED
-from measurements.groups import live_of_cluster, live_of_pool, past_of_cluster, past_of_pool
+from measurements.groups import (
+    appliances_within,
+    live_of_cluster,
+    live_of_pool,
+    past_of_cluster,
+    past_of_pool,
+)
 from measurements.history import past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
@@ -131,14 +138,21 @@ class ClusterLive(ClusterView):
 
 @extend_schema(tags=["cluster"])
 @HISTORY
+@extend_schema(parameters=[INTERVAL, RESOLUTION, QUALITY_WANTED])
 class ClusterHistorical(ClusterView):
     """What flowed in a cluster's appliances of today, span by span, and in all."""
 
     def get(self, request: Request, cluster_id) -> Response:
         cluster = self.get_cluster()
-        asked = _asked(request, cluster.system.zone)
+        asked, with_quality = _asked(request, cluster.system.zone), flag(request, "quality")
         past = past_of_cluster(cluster=cluster, kinds=LISTED, **asked)
-        return Response(history_to_wire(past, asked["resolution"]))
+        wire = history_to_wire(past, asked["resolution"])
+        if with_quality:
+            now, keys = clock.now(), {one.key for one in appliances_within(cluster)}
+            systems = [cluster.system.key]
+            shares = seen_shares(past, systems=systems, appliances=keys, now=now)
+            add_quality(wire, past, shares, now=now)
+        return Response(wire)
 
 
 class PoolView(APIView):
@@ -160,7 +174,7 @@ class PoolLive(PoolView):
 
 @extend_schema(
     tags=["systempool"],
-    parameters=[INTERVAL, RESOLUTION],
+    parameters=[INTERVAL, RESOLUTION, QUALITY_WANTED],
     responses={200: PoolHistoricalSerializer, **REFUSALS, 422: ErrorSerializer},
 )
 class PoolHistorical(PoolView):
@@ -168,17 +182,21 @@ class PoolHistorical(PoolView):
 
     def get(self, request: Request, pool_id) -> Response:
         pool = self.get_pool()
-        asked = _asked(request, pool.zone)
-        found = past_of_pool(pool=pool, columns=_OF_POOLS, **asked)
-        return Response(
-            pool_history_to_wire(
-                found.past,
-                asked["resolution"],
-                seen=found.seen,
-                seen_in_all=found.seen_in_all,
-                systems=found.systems,
-            )
+        asked, with_quality = _asked(request, pool.zone), flag(request, "quality")
+        columns = (*_OF_POOLS, *QUALITY) if with_quality else _OF_POOLS
+        found = past_of_pool(pool=pool, columns=columns, **asked)
+        wire = pool_history_to_wire(
+            found.past,
+            asked["resolution"],
+            seen=found.seen,
+            seen_in_all=found.seen_in_all,
+            systems=found.systems,
         )
+        if with_quality:
+            now, systems = clock.now(), pool.systems.values_list("key", flat=True)
+            shares = seen_shares(found.past, systems=systems, now=now)
+            add_quality(wire, found.past, shares, now=now)
+        return Response(wire)
 
 
 def _batteries(system: System) -> list[Appliance]:

@@ -6,7 +6,7 @@ where it has a meter, and without one its consumption is what its consumers use.
 of its systems, in its own time zone, and says how many of them it saw.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -74,11 +74,9 @@ def past_of_cluster(
 ) -> Past:
     """What flowed in a cluster, span by span, in its system's time zone."""
     spans = periods(from_at, until_at, resolution, cluster.system.zone)
-    found = Appliance.objects.raw(
-        f"SELECT * FROM inventory_appliance WHERE cluster_id IN ({_BELOW}) ORDER BY key",  # noqa: S608
-        [cluster.pk],
-    )
-    appliances = [Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in found]
+    appliances = [
+        Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in appliances_within(cluster)
+    ]
     if not spans or not appliances:
         return empty_past(spans)
     # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
@@ -107,6 +105,14 @@ def past_of_cluster(
             for one, columns in read.items()
             if one.kind in kinds and len(columns[0])
         ],
+    )
+
+
+def appliances_within(cluster: Cluster) -> Iterable[Appliance]:
+    """Those of a cluster and of all that is nested in it, in order."""
+    return Appliance.objects.raw(
+        f"SELECT * FROM inventory_appliance WHERE cluster_id IN ({_BELOW}) ORDER BY key",  # noqa: S608
+        [cluster.pk],
     )
 
 

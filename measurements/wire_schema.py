@@ -143,7 +143,7 @@ class PeriodSerializer(FlowsSerializer):
     ev_charging_stations = StationSerializer(many=True, required=False)
     heaters = HeaterSerializer(many=True, required=False)
     appliances = OtherApplianceSerializer(many=True, required=False)
-    quality = QualitySerializer(required=False, help_text="of systems, where it is asked for")
+    quality = QualitySerializer(required=False, help_text="where it is asked for")
 
 
 class PointSerializer(PeriodSerializer):

@@ -14,10 +14,17 @@ from measurements.figures import SUMMED
 from measurements.groups import past_of_cluster, past_of_pool
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
-from measurements.models import ApplianceDay, ApplianceSlot, LatestReading, SystemDay, SystemSlot
+from measurements.models import (
+    ApplianceDay,
+    ApplianceSlot,
+    Flag,
+    LatestReading,
+    SystemDay,
+    SystemSlot,
+)
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from measurements.slots.rollups import APPLIANCE_HOURS, roll_up
+from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
 from tests.measurements.arrivals import Device, Site, make_site
 
 pytestmark = pytest.mark.django_db
@@ -284,6 +291,39 @@ def test_the_history_of_a_cluster_sums_its_appliances_slot_by_slot(cast, admin, 
     assert second["evChargingStation"] == {"charge": 1}
     assert third == {"measuredAt": "2026-06-15T01:00:00Z"}
     assert body["total"]["evChargingStation"] == {"charge": 1751}
+
+
+def test_how_much_was_seen_of_a_group_is_told_where_it_is_asked_for(cast, admin, depot):
+    midnight = datetime(2026, 6, 14, 22, tzinfo=UTC)
+    slots = [(cast.evcs, 0, 900), (cast.evcs, 1, 450), (cast.evcs, 8, 900)]
+    for appliance, number, seen_s in slots:
+        ApplianceSlot.objects.create(
+            system_key=cast.lindenweg.key,
+            appliance_key=appliance.key,
+            start=midnight + number * SLOT,
+            import_mwh=1,
+            seen_s=seen_s,
+            flags=Flag.ESTIMATED,
+        )
+        SystemSlot.objects.create(
+            system_key=cast.lindenweg.key,
+            start=midnight + number * SLOT,
+            seen_s=seen_s,
+            expected_s=900,
+        )
+    hours = Span(midnight, midnight + 12 * SLOT)
+    roll_up(APPLIANCE_HOURS, [(cast.lindenweg.key, hours)])
+    roll_up(SYSTEM_HOURS, [(cast.lindenweg.key, hours)])
+    pool = cast.north.pools.create(name="All", time_zone="Europe/Berlin")
+    pool.systems.add(cast.lindenweg)
+    asked = DAY | {"quality": "true"}
+    for path, flags in ((f"clusters/{depot.pk}", ["ESTIMATED"]), (f"systempools/{pool.pk}", [])):
+        told = admin.get(f"/api/{path}/historical", asked).json()["data"]
+        # A quarter and a half of four; a whole quarter of four, after an hour without any.
+        assert told[0]["quality"] == {"coverage": 0.375, "flags": flags}
+        assert told[2]["quality"] == {"coverage": 0.25, "flags": flags}
+        assert "quality" not in told[1]
+        assert "quality" not in str(admin.get(f"/api/{path}/historical", DAY).json())
 
 
 def test_a_cluster_of_a_whole_system_has_what_the_system_has():

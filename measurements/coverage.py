@@ -1,0 +1,50 @@
+"""How much there was to be seen of the appliances of clusters and pools, and how much was."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from inventory.kinds import Role
+from measurements.amounts import Ints
+from measurements.history import Past
+from measurements.resolutions import Span, to_ms
+from measurements.slots.members import load_membership
+
+
+def seen_shares(
+    past: Past,
+    *,
+    systems: Collection[int],
+    appliances: Collection[int] | None = None,
+    now: datetime,
+) -> list[float | None]:
+    """Of each span known, which share was seen until now; None where nothing was to be seen.
+
+    Of all appliances that take part in the balances of these systems (keys), or of those alone.
+    """
+    known = [past.spans[index] for index in past.known.tolist()]
+    expected_s = _expected_s(known, systems, appliances, now).tolist()
+    return [
+        min(seen_s / whole_s, 1.0) if whole_s else None
+        for seen_s, whole_s in zip(past.figures.seen_s.tolist(), expected_s, strict=True)
+    ]
+
+
+def _expected_s(
+    spans: Sequence[Span],
+    systems: Collection[int],
+    appliances: Collection[int] | None,
+    now: datetime,
+) -> Ints:
+    """For how long they belonged to their systems, all together, in each span until now."""
+    begin_ms = np.array([to_ms(span.from_at) for span in spans], np.int64)
+    end_ms = np.array([to_ms(min(span.until_at, now)) for span in spans], np.int64)
+    expected_ms = np.zeros(len(spans), np.int64)
+    for stays in load_membership(systems).stays.values():
+        for key, stay in stays.items():
+            is_meant = appliances is None or key in appliances
+            if is_meant and stay.member.role is not Role.NONE:
+                stayed = np.minimum(end_ms, stay.until_ms) - np.maximum(begin_ms, stay.from_ms)
+                expected_ms += np.maximum(stayed, 0)
+    return expected_ms // 1000
