@@ -64,6 +64,11 @@ class DimmingMode(StrEnum):
     EMS = "ems"  # all of them together, as an energy management divides it
 
 
+# What stores energy that it gives back.
+STORING: frozenset[ApplianceKind] = frozenset(
+    {ApplianceKind.BATTERY, ApplianceKind.HYBRID_INVERTER}
+)
+
 # What can be told how much power to take or give.
 CONTROLLABLE: frozenset[ApplianceKind] = frozenset(
     {

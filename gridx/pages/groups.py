@@ -219,7 +219,9 @@ def ahead_context(
     """What its members may do over time, and the explanation that the address asks for."""
     members, zone = [one.appliance for one in once(found)], zone_of(group)
     chosen = uuid_or_none(request.GET.get("constraint"))
-    together = read_together(group, members, now=now)
+    is_light = len(members) <= MOST_WITH_PAST
+    has_past = is_light or "past" in request.GET
+    together = read_together(group, members, with_past=has_past, now=now)
     why = None
     if chosen is not None:
         lines = _lines(group, found, user=user, emitters=_emitters(group, user), now=now)
@@ -229,7 +231,8 @@ def ahead_context(
         }
     return {
         "timeline": together_timeline(together, members, now=now, zone=zone, chosen=chosen),
-        "has_past": len(members) <= MOST_WITH_PAST,
+        "has_past": has_past,
+        "is_renewed": is_light or not has_past,
         "timeline_url": request.get_full_path(),
         "why": why,
     }

@@ -29,8 +29,9 @@ from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import number, power
 
 PAST = timedelta(hours=24)
-# Of more members only what is ahead is told.
+# Of more members the past is told where it is asked for, and in fewer steps.
 MOST_WITH_PAST = 60
+MOST_STEPS = 20_000
 # So many changes in the past are read, all members together.
 MOST_PAST = 2000
 # Of one thing so many tallies are told that are over, and of each so many members by name.
@@ -64,17 +65,17 @@ class WhyTogether:
 
 
 def read_together(
-    group: Cluster | SystemPool, members: Sequence[Appliance], *, now: datetime
+    group: Cluster | SystemPool, members: Sequence[Appliance], *, with_past: bool, now: datetime
 ) -> GroupTimeline:
-    """A day back as it was known then, where that is not of too many, and two days ahead."""
-    has_past = len(members) <= MOST_WITH_PAST
+    """A day back as it was known then, where that is wanted, and two days ahead."""
+    are_many = len(members) > MOST_WITH_PAST
     return group_timeline(
         group,
         members,
-        from_at=now - PAST if has_past else now,
+        from_at=now - PAST if with_past else now,
         until_at=now + HORIZON,
         now=now,
-        most_past=MOST_PAST,
+        most_past=MOST_STEPS // len(members) if are_many else MOST_PAST,
     )
 
 

@@ -1,7 +1,7 @@
 """What a constraint would do: a sentence, one appliance drawn, who cannot follow, who loses."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
@@ -22,8 +22,10 @@ from flexibility.queries import Preview, preview
 from flexibility.resolver import Boundary
 from flexibility.resolving import HORIZON
 from flexibility.sentences import allowed
+from flexibility.standing import as_pure
 from gridx.pages.sources import shares_in, sources_of
 from gridx.pages.timeline import timeline_context
+from inventory.kinds import STORING
 from inventory.models import Appliance
 from measurements.formats import NBSP, number
 
@@ -111,7 +113,7 @@ def try_out(
         effects.append(
             _kept_from(one.appliance, kept_from)
             if kept_from
-            else _member_effect(one.appliance, effect, now, zone)
+            else _storing(drafts, _member_effect(one.appliance, effect, now, zone))
         )
         this = _Matter.WANTED if str(one.appliance.pk) == wanted else _matter(effects[-1], drafts)
         if found is None or this > matters:
@@ -198,6 +200,23 @@ def _kept_from(one: Appliance, reasons: Sequence[str]) -> MemberEffect:
     return MemberEffect(one, "not", _("cannot"), lines, losses=(), switches_off=False)
 
 
+def _storing(drafts: Collection[Constraint], effect: MemberEffect) -> MemberEffect:
+    """The same, but for what stores nothing and is asked for energy: it cannot keep to that."""
+    one = effect.appliance
+    if one.kind in STORING or one.capacity_wh is not None or effect.state == "untold":
+        return effect
+    pure = [as_pure(row) for row in drafts]
+    if not any(each.speaks_of_energy for each in pure):
+        return effect
+    is_all = not any(each.speaks_of_power for each in pure) or effect.state == "not"
+    return replace(
+        effect,
+        state="not" if is_all else "partly",
+        label=_("cannot") if is_all else _("partly"),
+        reasons=(Line("", _("it stores no energy")), *effect.reasons),
+    )
+
+
 def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo) -> MemberEffect:
     side = side_of(one.kind)
     if one.gateway_id is None:
@@ -278,7 +297,7 @@ def _summary(effects: Sequence[MemberEffect]) -> str:
             "follows": _("It will be kept to."),
             "bent": _("It will be kept to as closely as is allowed."),
             "partly": _("It can be kept to in part only."),
-            "not": _("It cannot be kept to: something stronger leaves it no room."),
+            "not": _("It cannot be kept to."),
             "untold": _("Nobody can tell it: no gateway is connected to it."),
         }[effects[0].state]
         switches = _("It switches off for that.")

@@ -245,6 +245,14 @@ def test_whom_no_gateway_can_tell_it_is_said_beforehand(fleet: Client, driven: C
     assert "Nobody can tell it: no gateway is connected to it." in html
 
 
+def test_what_stores_nothing_cannot_keep_to_an_energy(fleet: Client, driven: Cast):
+    html = tried(fleet, driven.evcs, least_energy="4")
+    assert "It cannot be kept to." in html
+    assert "it stores no energy" in html
+    html = tried(fleet, driven.evcs, greatest="7", least_energy="4")
+    assert "It can be kept to in part only." in html
+
+
 def test_what_cannot_be_followed_says_because_of_whom(fleet: Client, driven: Cast, limit, at_noon):
     limit(
         max_w=4_200,

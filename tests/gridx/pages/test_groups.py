@@ -184,7 +184,7 @@ def test_the_past_is_as_it_was_known_then(
     assert "decides for 2 of 2:" in html
 
 
-def test_of_many_members_only_what_is_ahead_is_told(
+def test_of_many_members_the_past_is_told_where_it_is_asked_for(
     client: Client, driven: Cast, garage: Cluster, limit, monkeypatch
 ):
     limit(target=garage, max_w=4_000)
@@ -195,6 +195,10 @@ def test_of_many_members_only_what_is_ahead_is_told(
     html = read(client, flexibility(garage))
     assert "a day back, as it was known then" not in html
     assert "decides for one at least" in html
+    assert "every 60s" in html
+    html = read(client, f"{flexibility(garage)}?past=1")
+    assert "a day back, as it was known then" in html
+    assert "every 60s" not in html
 
 
 @pytest.mark.parametrize("which", ["cluster", "pool"])
