@@ -76,19 +76,21 @@ def allot(
 def fits(*, nodes: Iterable[Node], members: Iterable[Member]) -> bool:
     """Whether all members could do the most that they can at once, within every limit of nodes.
 
-    Then there is nothing to divide: `allot` would give all of them all. It counts maxima alone, so
-    it takes a fraction of the time.
+    Then there is nothing to divide: `allot` gives all of them all that neither a set point nor a
+    minimum, a stale reading nor the pace forbids. It counts maxima alone, so it takes a fraction of
+    the time. Raises `UnusableTree` as `allot` does.
     """
-    nodes, members = list(nodes), list(members)
+    nodes = sorted_nodes(nodes)
+    members = sorted_members(members, nodes)
     return all(_fits_side(nodes, members, side) for side in Side)
 
 
-def _fits_side(nodes: Iterable[Node], members: Sequence[Member], side: Side) -> bool:
+def _fits_side(nodes: Sequence[Node], members: Sequence[Member], side: Side) -> bool:
     most: Counter[tuple[str, tuple[int, ...]]] = Counter()
     for member in members:
         _, most_w, _ = member.facing(side)
         most[member.node, member.phases] += OPEN if most_w is None else max(0, mw_down(most_w))
-    places = places_of(sorted_nodes(nodes), side)
+    places = places_of(nodes, side)
     rooms = rooms_beside({place for place in places.values() if place}, ())
     for (node, phases), amount in most.items():
         if home := places[node]:

@@ -92,8 +92,8 @@ def moved_shares(
     """Whose shares would move if constraints that are not saved stood for each of these appliances.
 
     And those with the ids `without`, and those whose place the drafts take, no longer did. As soon
-    as the first draft holds, with the limits of then: it is what it comes to in the end, when falls
-    are confirmed and rises are over. Nothing is written.
+    as the first draft holds, with the limits of then and the powers of now: it is what it comes to
+    in the end, when falls are confirmed and rises are over. Nothing is written.
     """
     systems = {one.system_id for one in appliances}
     at = max(now, min((row.valid_at for row in drafts), default=now))
@@ -101,10 +101,10 @@ def moved_shares(
     begun = [row for row in drafts if row.valid_at <= at < row.invalid_at]
     if not limits or not (begun or without):
         return []
-    before = _divided(limits, (), now, at=at)
+    before = _divided(limits, (), now, earliest=at)
     meant = {one.pk: [row for row in begun if concerns(row, one)] for one in appliances}
     gone = {*without, *(row.pk for row in drafts)}
-    after = _divided(limits, (), now, at=at, drafts=meant, without=gone)
+    after = _divided(limits, (), now, earliest=at, drafts=meant, without=gone)
     by_id = {str(limit.pk): limit for limit in limits}
     return [
         Moved(UUID(taker), by_id[limit], at, was.span.max_w, kept.span.max_w)
@@ -123,15 +123,15 @@ def _divided(
     rows: Sequence[Constraint],
     now: datetime,
     *,
-    at: datetime | None = None,
+    earliest: datetime | None = None,
     drafts: Mapping[UUID, Sequence[Constraint]] | None = None,
     without: Collection[UUID] = (),
 ) -> dict[UUID, Division]:
     """The limits of each system (id), divided.
 
     One that begins later is divided by what is known now, but with all that stands by then; so are
-    all of them for an instant `at` to come. With what is tried out: `drafts` by appliance, and
-    without these constraints.
+    all of them for an instant to come (`earliest`). With what is tried out: `drafts` by appliance,
+    and without these constraints.
     """
     systems = {limit.system_id for limit in limits}
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
@@ -145,7 +145,7 @@ def _divided(
             systems=[System(pk=pk, key=key) for key, pk in sites.items()], now=now
         ).items()
     }
-    begins = {limit.pk: max(limit.valid_at, at or now) for limit in limits}
+    begins = {limit.pk: max(limit.valid_at, earliest or now) for limit in limits}
     takers = takers_of(
         [one for found in live.values() for one in found],
         rows,

@@ -74,7 +74,7 @@ class _Links:
         gateways = {one.gateway_id for one in appliances if one.gateway_id is not None}
         there = Gateway.objects.filter(pk__in=gateways, revoked_at=None)
         self._there = set(there.values_list("pk", flat=True))
-        self._schedules = GatewaySchedule.objects.defer("body").in_bulk(gateways)
+        self._schedules = GatewaySchedule.objects.defer("body", "kept_body").in_bulk(gateways)
         refusing = Flexibility.objects.exclude(refusal="").filter(
             appliance__in=[one.pk for one in appliances]
         )

@@ -113,7 +113,7 @@ class GatewaySchedule(models.Model):
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
     refusal = models.CharField(_("refusal"), max_length=64, blank=True)
     refusal_detail = models.CharField(_("detail"), max_length=200, blank=True)
-    # The newest that it has taken over, which it goes on by while it is out of reach.
+    # The last that it took over while it was the newest: it goes on by that while out of reach.
     kept_until_at = models.DateTimeField(_("kept to until"), null=True)
     kept_body = models.JSONField(_("timelines kept to"), default=list)
 

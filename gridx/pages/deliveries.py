@@ -84,7 +84,7 @@ def deliveries(appliances: Iterable[Appliance], *, now: datetime, shown: str = "
         by_gateway.setdefault((one.system_id, one.gateway_id), []).append(one)
     gateway_ids = {gateway for _system, gateway in by_gateway if gateway}
     gateways = Gateway.objects.filter(revoked_at=None).in_bulk(gateway_ids)
-    schedules = GatewaySchedule.objects.defer("body").in_bulk(gateway_ids)
+    schedules = GatewaySchedule.objects.defer("body", "kept_body").in_bulk(gateway_ids)
     members = [one.pk for group in by_gateway.values() for one in group]
     kept = Flexibility.objects.defer("inputs").in_bulk(members)
     found = [

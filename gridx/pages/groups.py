@@ -220,7 +220,8 @@ def ahead_context(
     members, zone = [one.appliance for one in once(found)], zone_of(group)
     chosen = uuid_or_none(request.GET.get("constraint"))
     is_light = len(members) <= MOST_WITH_PAST
-    has_past = is_light or "past" in request.GET
+    # A bar that is explained may be one of the past.
+    has_past = is_light or chosen is not None or "past" in request.GET
     together = read_together(group, members, with_past=has_past, now=now)
     why = None
     if chosen is not None:

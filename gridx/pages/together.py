@@ -29,11 +29,11 @@ from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import number, power
 
 PAST = timedelta(hours=24)
-# Of more members the past is told where it is asked for, and in fewer steps.
+# Of more members the past is told where it is asked for.
 MOST_WITH_PAST = 60
-MOST_STEPS = 20_000
-# So many changes in the past are read, all members together.
+# Of each member the past is told in so many steps at most, and of all together.
 MOST_PAST = 2000
+MOST_STEPS = 40_000
 # Of one thing so many tallies are told that are over, and of each so many members by name.
 MOST_OVER = 20
 MOST_NAMED = 8
@@ -68,14 +68,13 @@ def read_together(
     group: Cluster | SystemPool, members: Sequence[Appliance], *, with_past: bool, now: datetime
 ) -> GroupTimeline:
     """A day back as it was known then, where that is wanted, and two days ahead."""
-    are_many = len(members) > MOST_WITH_PAST
     return group_timeline(
         group,
         members,
         from_at=now - PAST if with_past else now,
         until_at=now + HORIZON,
         now=now,
-        most_past=MOST_STEPS // len(members) if are_many else MOST_PAST,
+        most_past=min(MOST_PAST, MOST_STEPS // max(len(members), 1)),
     )
 
 

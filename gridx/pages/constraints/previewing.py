@@ -247,9 +247,8 @@ def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo
             for refusal in effect.refusals[:MOST_LINES]
         ),
         losses=tuple(_loss(loss, side, now, zone) for loss in effect.losses[:MOST_LINES]),
-        switches_off=any(
-            _is_off(change.after) and not _is_off(change.before) for change in effect.changes
-        ),
+        switches_off=state != "untold"
+        and any(_is_off(change.after) and not _is_off(change.before) for change in effect.changes),
     )
 
 
