@@ -155,7 +155,8 @@ def asked(one: Mapping[str, Any] | Constraint, side: Side) -> str:
     if point is not None:
         exact = _("%(power)s, or as close as allowed") if closest else _("exactly %(power)s")
         said.append(exact % {"power": kilowatts(point)})
-    said += energies(_get(one, "min_wh"), _get(one, "max_wh"))
+    if energy := energy_held(_get(one, "min_wh"), _get(one, "max_wh")):
+        said.append(energy)
     return ", ".join(said) or _("anything")
 
 
@@ -165,8 +166,7 @@ def asked_briefly(one: Mapping[str, Any] | Constraint, side: Side) -> str:
     if point is not None:
         return f"{'≈' if closest else '='} {kilowatts(point)}"
     if low is None and high is None:
-        found = energies(_get(one, "min_wh"), _get(one, "max_wh"))
-        return ", ".join(found) or _("anything")
+        return energy_held(_get(one, "min_wh"), _get(one, "max_wh")) or _("anything")
     if low is None:
         return f"≤ {kilowatts(high)}"
     if high is None:
@@ -184,11 +184,11 @@ def _get(one: Mapping[str, Any] | Constraint, name: str) -> Any:
     return one.get(name) if isinstance(one, Mapping) else getattr(one, name)
 
 
-def energies(low: float | None, high: float | None) -> list[str]:
-    """What is asked of the energy that is held, in Wh: "4 kWh to 9 kWh"; nothing if nothing is."""
+def energy_held(low: float | None, high: float | None) -> str:
+    """What is asked of the energy that is held, in Wh: "4 kWh to 9 kWh"; empty if nothing is."""
     if low is not None and high is not None:
         span = {"low": kilowatt_hours(low), "high": kilowatt_hours(high)}
-        return [_("%(low)s to %(high)s") % span]
+        return _("%(low)s to %(high)s") % span
     if high is not None:
-        return [_("at most %(power)s") % {"power": kilowatt_hours(high)}]
-    return [] if low is None else [_("at least %(power)s") % {"power": kilowatt_hours(low)}]
+        return _("at most %(power)s") % {"power": kilowatt_hours(high)}
+    return "" if low is None else _("at least %(power)s") % {"power": kilowatt_hours(low)}

@@ -22,7 +22,7 @@ from flexibility.asking import (
     USE,
     Side,
     asked,
-    energies,
+    energy_held,
     kilowatt_hours,
     kilowatts,
     moment,
@@ -119,7 +119,7 @@ def allowed(boundary: Boundary, side: Side) -> str:
     """A boundary in few words: "4.14 kW to 22 kW, or off", "exactly 7 kW", "no limit"; and with
     what energy, where that is limited: "at most 3 kW, holding at least 4 kWh"."""
     power = _power_allowed(boundary, side)
-    for energy in energies(boundary.min_wh, boundary.max_wh):
+    if energy := energy_held(boundary.min_wh, boundary.max_wh):
         return _("%(power)s, holding %(energy)s") % {"power": power, "energy": energy}
     return power
 

@@ -70,7 +70,7 @@ QUALITY_WANTED = OpenApiParameter(
     description="How much of each window was seen, and what there is to know of its figures.",
 )
 HISTORY = extend_schema(
-    parameters=[INTERVAL, RESOLUTION],
+    parameters=[INTERVAL, RESOLUTION, QUALITY_WANTED],
     responses={200: HistoricalSerializer, **REFUSALS, 422: ErrorSerializer},
 )
 # The columns of what a pool has in common: no state of charge, no counters.
@@ -96,7 +96,6 @@ class SystemLive(SystemView):
 
 @extend_schema(tags=["system"])
 @HISTORY
-@extend_schema(parameters=[INTERVAL, RESOLUTION, QUALITY_WANTED])
 class SystemHistorical(SystemView):
     """What flowed in a system, span by span, and in all."""
 
@@ -138,7 +137,6 @@ class ClusterLive(ClusterView):
 
 @extend_schema(tags=["cluster"])
 @HISTORY
-@extend_schema(parameters=[INTERVAL, RESOLUTION, QUALITY_WANTED])
 class ClusterHistorical(ClusterView):
     """What flowed in a cluster's appliances of today, span by span, and in all."""
 

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET
 from accounts.access import Action, may
 from accounts.fragments import render_page_or_part
 from accounts.models import User
-from flexibility.asking import Side, energies, kilowatts, moment, side_of
+from flexibility.asking import Side, energy_held, kilowatts, moment, side_of
 from flexibility.bars import sides
 from flexibility.emitters import Emitter, emitter_of
 from flexibility.models import GatewaySchedule
@@ -265,7 +265,7 @@ def _figures(flexibility: Now, card: Card | None, side: Side) -> list[Figure]:
         is_bent = wanted is not None and wanted != boundary.set_point_w
         detail = _("%(power)s were asked for") % {"power": kilowatts(side.sign * (wanted or 0))}
         figures.append(Figure(_("Set point"), kilowatts(point), detail if is_bent else ""))
-    for energy in energies(boundary.min_wh, boundary.max_wh):
+    if energy := energy_held(boundary.min_wh, boundary.max_wh):
         figures.append(Figure(_("Energy to hold"), energy))
     kept = flexibility.kept
     if kept is not None and kept.applied_at is not None and not kept.is_applied:
