@@ -132,7 +132,7 @@ def flexibilities_of(*, appliances: Sequence[Appliance], now: datetime) -> list[
     }
     gateway_ids = {one.gateway_id for one in appliances if one.gateway_id}
     gateways = Gateway.objects.in_bulk(gateway_ids)
-    schedules = GatewaySchedule.objects.in_bulk(gateway_ids)
+    schedules = GatewaySchedule.objects.defer("body", "kept_body").in_bulk(gateway_ids)
     return [
         _now(
             one,

@@ -296,7 +296,7 @@ def _save_schedules(
 ) -> bool:
     """Save the schedules that differ from what is known, to be sent; whether there are any."""
     gateways = list(Gateway.objects.filter(system__in=systems, revoked_at=None).order_by("pk"))
-    known = GatewaySchedule.objects.in_bulk([one.pk for one in gateways])
+    known = GatewaySchedule.objects.defer("kept_body").in_bulk([one.pk for one in gateways])
     parts: dict[UUID, list[dict]] = {one.pk: [] for one in gateways}
     for one in appliances:
         is_asked = any(row.emitter_kind != EmitterKind.DRIVER for row in standing[one.pk])

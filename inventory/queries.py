@@ -1,7 +1,9 @@
 """Reads of the inventory that cross models: the inventory of an account, and previews."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from django.db.models import Count, F, Model, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -131,6 +133,33 @@ def gateway_state(gateway: Gateway) -> str:
     if gateway.online:
         return "online"
     return "offline" if gateway.contacted_at is not None else "never"
+
+
+class OutOfReach(StrEnum):
+    """Why nobody can tell an appliance anything."""
+
+    NO_GATEWAY = "no_gateway"
+    REVOKED = "revoked"
+    UNNAMED = "unnamed"
+
+
+def out_of_reach(appliances: Collection[Appliance]) -> dict[UUID, OutOfReach]:
+    """Those of the appliances (ids) that nobody can tell anything, and why.
+
+    It has no gateway, that was revoked, or it has no name (`local_id`) by which that knows it.
+    """
+    gateways = {one.gateway_id for one in appliances if one.gateway_id is not None}
+    revoked = Gateway.objects.filter(pk__in=gateways, revoked_at__isnull=False)
+    revoked_ids = set(revoked.values_list("pk", flat=True))
+    found = {}
+    for one in appliances:
+        if one.gateway_id is None:
+            found[one.pk] = OutOfReach.NO_GATEWAY
+        elif one.gateway_id in revoked_ids:
+            found[one.pk] = OutOfReach.REVOKED
+        elif not one.local_id:
+            found[one.pk] = OutOfReach.UNNAMED
+    return found
 
 
 def systems_below(account: Account) -> QuerySet[System]:

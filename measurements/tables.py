@@ -19,8 +19,9 @@ from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.amounts import Floats, Ints, floats_to_list
 from measurements.charts import seen_share
+from measurements.coverage import seen_shares
 from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
-from measurements.groups import past_of_cluster, past_of_pool
+from measurements.groups import appliances_within, past_of_cluster, past_of_pool
 from measurements.history import Past, past_of_appliance, past_of_system
 from measurements.models import Flag
 from measurements.queries import count_slots, stored_readings
@@ -182,27 +183,35 @@ def _of_system(system: System, now: datetime):
     return system.zone, read, _columns(COLUMNS, *_RATES, "measured_share", *_COUNTED, "flags")
 
 
-def _of_cluster(cluster: Cluster, _now: datetime):
+def _of_cluster(cluster: Cluster, now: datetime):
+    keys = {one.key for one in appliances_within(cluster)}
+
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         past = past_of_cluster(cluster=cluster, **_asked(spans, resolution))
-        return _spread(_figures(past.figures), past.known, len(spans))
+        systems = [cluster.system.key]
+        shares = seen_shares(past, systems=systems, appliances=keys, now=now)
+        told = _figures(past.figures) | {"measured_share": shares}
+        return _spread(told, past.known, len(spans))
 
     energies = [name for name in COLUMNS if name not in _CARRIED]
-    return cluster.system.zone, read, _columns(energies, *_RATES, *_COUNTED, "flags")
+    columns = _columns(energies, *_RATES, "measured_share", *_COUNTED, "flags")
+    return cluster.system.zone, read, columns
 
 
-def _of_pool(pool: SystemPool, _now: datetime):
+def _of_pool(pool: SystemPool, now: datetime):
     columns = (*SUMMED, "seen_s", "expected_s", "flags")
+    systems = pool.systems.values_list("key", flat=True)
 
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         found = past_of_pool(pool=pool, columns=columns, **_asked(spans, resolution))
         told = _figures(found.past.figures) | {
             "systems_seen": found.seen.tolist(),
             "systems": [found.systems] * len(found.seen),
+            "measured_share": seen_shares(found.past, systems=systems, now=now),
         }
         return _spread(told, found.past.known, len(spans))
 
-    counts = ("systems_seen", "systems", *_COUNTED)
+    counts = ("systems_seen", "systems", "measured_share", *_COUNTED)
     return pool.zone, read, _columns(SUMMED, *_RATES, *counts, "flags")
 
 

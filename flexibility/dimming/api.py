@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,7 +18,7 @@ from accounts.wire import ErrorSerializer, NamedSerializer
 from accounts.wire_fields import InstantField
 from flexibility.api import caller
 from flexibility.dimming.operations import dim_system, end_dimming
-from flexibility.dimming.proof import Proved, Verdict, proof_of, verdict_of
+from flexibility.dimming.proof import Proved, Verdict, proof_of
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
 from flexibility.wire import refusal
@@ -80,11 +80,9 @@ class ProvedSerializer(NamedSerializer):
         source="highest_w", allow_null=True, help_text="W, since then."
     )
     measured_share = serializers.FloatField(help_text="Of the time, 0–1.")
-    verdict = serializers.SerializerMethodField(help_text="As far as it is measured by now.")
-
-    @extend_schema_field(serializers.ChoiceField([each.value for each in Verdict]))
-    def get_verdict(self, proved: Proved) -> Verdict:
-        return verdict_of(proved)
+    verdict = serializers.ChoiceField(
+        choices=[each.value for each in Verdict], help_text="As far as it is measured by now."
+    )
 
 
 class ProvedDimmingSerializer(DimmingSerializer):
@@ -191,6 +189,6 @@ def proof_csv(proofs: Iterable[tuple[Dimming, list[Proved]]]) -> Iterator[str]:
                 one.reaction_s,
                 one.highest_w,
                 round(one.measured_share, 4),
-                verdict_of(one),
+                one.verdict,
             )
             yield writer.writerow(map(cell, row))

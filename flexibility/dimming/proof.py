@@ -28,8 +28,10 @@ class Verdict(StrEnum):
     """What a proof says of one limit; the worst first."""
 
     NOT_KEPT = "not_kept"
+    NOT_KEPT_YET = "not_kept_yet"
     NOT_MEASURED = "not_measured"
     KEPT_AS_MEASURED = "kept_as_measured"
+    KEPT_SO_FAR = "kept_so_far"
     KEPT = "kept"
 
 
@@ -50,22 +52,33 @@ class Part:
 
 @dataclass(frozen=True)
 class Proved:
-    """Of one appliance, or of the sum (None), the limit in W, and what was measured."""
+    """Of one appliance, or of the sum (None), the limit in W, and what was measured.
+
+    `is_over`: the dimming has ended, and the verdict is no longer open.
+    """
 
     appliance: Appliance | None
     limit_w: float
     reaction_s: float | None
     highest_w: float | None
     measured_share: float
+    is_over: bool = True
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it was kept to, as far as that is known by now."""
+        if self.highest_w is None:
+            return Verdict.NOT_MEASURED
+        if self.reaction_s is None:
+            return Verdict.NOT_KEPT if self.is_over else Verdict.NOT_KEPT_YET
+        if not self.is_over:
+            return Verdict.KEPT_SO_FAR
+        return Verdict.KEPT if self.measured_share >= ALL_ALONG else Verdict.KEPT_AS_MEASURED
 
 
-def verdict_of(one: Proved | DimmingProof) -> Verdict:
-    """Whether it was kept to, as far as that is known by now."""
-    if one.highest_w is None:
-        return Verdict.NOT_MEASURED
-    if one.reaction_s is None:
-        return Verdict.NOT_KEPT
-    return Verdict.KEPT if one.measured_share >= ALL_ALONG else Verdict.KEPT_AS_MEASURED
+def as_kept(one: DimmingProof) -> Proved:
+    """What was kept of one appliance, or of the sum, when the dimming was over."""
+    return Proved(one.appliance, one.limit_w, one.reaction_s, one.highest_w, one.measured_share)
 
 
 def parts_of(found: Dimming) -> list[Part]:
@@ -98,10 +111,7 @@ def proof_of(found: Dimming, *, now: datetime) -> list[Proved]:
     """What was measured so far, or what was kept of it where that was made."""
     kept = DimmingProof.objects.filter(dimming=found).select_related("appliance")
     if kept:
-        return [
-            Proved(one.appliance, one.limit_w, one.reaction_s, one.highest_w, one.measured_share)
-            for one in kept.order_by("appliance__key")
-        ]
+        return [as_kept(one) for one in kept.order_by("appliance__key")]
     return _proved(found, now)
 
 
@@ -150,7 +160,14 @@ def _proved(found: Dimming, now: datetime) -> list[Proved]:
             ended_at=ended_at,
         )
         proved.append(
-            Proved(part.appliance, part.limit_w, one.reaction_s, one.highest_w, one.measured_share)
+            Proved(
+                part.appliance,
+                part.limit_w,
+                one.reaction_s,
+                one.highest_w,
+                one.measured_share,
+                is_over=found.ended_at <= now,
+            )
         )
     return proved
 

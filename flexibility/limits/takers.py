@@ -11,7 +11,8 @@ from flexibility.limits.terms import Kept, Span, Taker
 from flexibility.models import Constraint, Flexibility, GatewaySchedule
 from flexibility.standing import as_pure, standing_constraints
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
-from inventory.models import Appliance, Gateway
+from inventory.models import Appliance
+from inventory.queries import out_of_reach
 from measurements.models import LatestReading
 from measurements.queries import ApplianceNow
 
@@ -72,8 +73,7 @@ class _Links:
 
     def __init__(self, appliances: Collection[Appliance]) -> None:
         gateways = {one.gateway_id for one in appliances if one.gateway_id is not None}
-        there = Gateway.objects.filter(pk__in=gateways, revoked_at=None)
-        self._there = set(there.values_list("pk", flat=True))
+        self._out_of_reach = out_of_reach(appliances)
         self._schedules = GatewaySchedule.objects.defer("body", "kept_body").in_bulk(gateways)
         refusing = Flexibility.objects.exclude(refusal="").filter(
             appliance__in=[one.pk for one in appliances]
@@ -82,8 +82,7 @@ class _Links:
 
     def are_steering(self, appliance: Appliance) -> bool:
         """Whether the appliance does as its gateway is told."""
-        is_told = appliance.gateway_id in self._there and appliance.local_id != ""
-        return is_told and appliance.pk not in self._refusing
+        return appliance.pk not in self._out_of_reach and appliance.pk not in self._refusing
 
     def have_confirmed(self, appliance: Appliance) -> bool:
         """Whether its gateway has taken over the newest schedule."""

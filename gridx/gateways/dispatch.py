@@ -87,7 +87,7 @@ def _still_to_send(claimed: Collection[OutboxMessage]) -> set[UUID]:
     """
     tried = {_gateway_of(one) for one in claimed if one.attempts > 1}
     fresh = {_gateway_of(one) for one in claimed} - tried
-    known = GatewaySchedule.objects.in_bulk(fresh)
+    known = GatewaySchedule.objects.only("revision", "published_revision").in_bulk(fresh)
     return tried | {pk for pk, row in known.items() if row.published_revision < row.revision}
 
 
@@ -104,7 +104,8 @@ def _publish_newest(gateways: set[UUID], now: datetime) -> dict[UUID, str]:
     while gateways:
         rows = GatewaySchedule.objects.filter(
             pk__in=gateways, gateway__in=Gateway.objects.filter(revoked_at=None)
-        ).select_related("gateway")
+        )
+        rows = rows.select_related("gateway").defer("kept_body")
         found = list(rows)
         messages: list[tuple[str, Channel, Message]] = []
         for row in found:

@@ -28,10 +28,10 @@ from flexibility.dimming.proof import (
     Part,
     Proved,
     Verdict,
+    as_kept,
     parts_of,
     proof_of,
     samples_of,
-    verdict_of,
 )
 from flexibility.dimming.rules import Why
 from flexibility.models import Dimming
@@ -209,20 +209,18 @@ def _state(found: Dimming, now: datetime) -> Tag:
     proofs = list(found.proofs.all())
     if not proofs:
         return Tag("", _("proof follows"), _("Late readings still count for an hour."))
-    return _said(min(map(verdict_of, proofs), key=list(Verdict).index), is_over=True)
+    return _said(min((as_kept(one).verdict for one in proofs), key=list(Verdict).index))
 
 
-def _said(verdict: Verdict, *, is_over: bool) -> Tag:
-    """A verdict in words, and no more than it can be while the dimming goes on."""
-    if verdict is Verdict.NOT_MEASURED:
-        return Tag("", _("not measured"))
-    if verdict is Verdict.NOT_KEPT:
-        return Tag("bad", _("not kept to") if is_over else _("not kept to yet"))
-    if not is_over:
-        return Tag("info", _("kept to so far"))
-    if verdict is Verdict.KEPT_AS_MEASURED:
-        return Tag("warn", _("kept to as far as measured"))
-    return Tag("ok", _("kept to"))
+def _said(verdict: Verdict) -> Tag:
+    return {
+        Verdict.NOT_KEPT: Tag("bad", _("not kept to")),
+        Verdict.NOT_KEPT_YET: Tag("bad", _("not kept to yet")),
+        Verdict.NOT_MEASURED: Tag("", _("not measured")),
+        Verdict.KEPT_AS_MEASURED: Tag("warn", _("kept to as far as measured")),
+        Verdict.KEPT_SO_FAR: Tag("info", _("kept to so far")),
+        Verdict.KEPT: Tag("ok", _("kept to")),
+    }[verdict]
 
 
 def _proof(found: Dimming, part: Part, proved: Proved | None, now: datetime) -> Proof:
@@ -259,7 +257,7 @@ def _proof(found: Dimming, part: Part, proved: Proved | None, now: datetime) -> 
         reaction=values["reaction"] or "–",
         highest=values["highest"],
         measured=_("%(share)s %%") % {"share": number(100 * proved.measured_share, 0)},
-        tag=_said(verdict_of(proved), is_over=now >= found.ended_at),
+        tag=_said(proved.verdict),
         picture=picture,
         summary=said % values,
     )

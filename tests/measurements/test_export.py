@@ -251,6 +251,21 @@ def test_a_pool_says_how_many_of_its_systems_were_seen(staff, site, subjects):
     assert (rows[0]["seen_s"], rows[0]["expected_s"]) == ("2700", "2700")
 
 
+def test_clusters_and_pools_say_how_much_of_a_day_was_measured(staff, site, subjects):
+    for group in ("clusters", "systempools"):
+        first, second = rows_of_csv(
+            export(
+                staff,
+                f"{group}/{subjects[group].pk}",
+                interval="2026-03-27T12:00:00Z/2026-03-28T12:00:00Z",
+                resolution="1d",
+            )
+        )
+        # Six hours of the 23 since the first reading are missing.
+        assert float(first["measured_share"]) == pytest.approx(17 / 23), group
+        assert second["measured_share"] == "1.0"
+
+
 # Readings ----------------------------------------------------------------------------------------
 
 

@@ -27,18 +27,30 @@ from gridx.pages.sources import shares_in, sources_of
 from gridx.pages.timeline import timeline_context
 from inventory.kinds import STORING
 from inventory.models import Appliance
+from inventory.queries import OutOfReach, out_of_reach
 from measurements.formats import NBSP, number
 
 # What begins later than is shown is shown from so long before.
 LEAD = timedelta(hours=1)
 # So many lines of what would change are shown.
 MOST_LINES = 6
+# So many shares that would move are told.
+MOST_MOVES = 12
 _GIVES_WAY = {
     "power": gettext_lazy("it gives way to %(who)s (%(what)s)"),
     "energy": gettext_lazy("its energy gives way to %(who)s (%(what)s)"),
 }
-# So many shares that would move are told.
-MOST_MOVES = 12
+_UNTOLD = {
+    OutOfReach.NO_GATEWAY: (
+        gettext_lazy("no gateway"),
+        gettext_lazy("no gateway is connected to it"),
+    ),
+    OutOfReach.REVOKED: (gettext_lazy("gateway revoked"), gettext_lazy("its gateway was revoked")),
+    OutOfReach.UNNAMED: (
+        gettext_lazy("not at its gateway"),
+        gettext_lazy("it has no name by which its gateway knows it"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class Line:
 class MemberEffect:
     """What would become of one appliance, in words.
 
-    `state`: follows, partly, bent or not; untold where no gateway is there to tell it.
+    `state`: follows, partly, bent or not; untold where nobody can tell it anything.
     """
 
     appliance: Appliance
@@ -106,15 +118,17 @@ def try_out(
     drafts = [row for row in rows if row.valid_at < start + HORIZON and row.invalid_at > start]
     new = {str(one.pk) for one in drafts}
     effects: list[MemberEffect] = []
+    untold = out_of_reach(members)
     found, matters = None, _Matter.NOTHING
     for one in preview(appliances=members, drafts=drafts, now=start, without=without):
         effect = effect_of(one.before, one.after, new=new)
         kept_from = [each.reason for each in obstacles if each.appliance.pk == one.appliance.pk]
-        effects.append(
-            _kept_from(one.appliance, kept_from)
-            if kept_from
-            else _storing(drafts, _member_effect(one.appliance, effect, now, zone))
-        )
+        if kept_from:
+            effects.append(_kept_from(one.appliance, kept_from))
+        elif why := untold.get(one.appliance.pk):
+            effects.append(_untold(one.appliance, why))
+        else:
+            effects.append(_storing(drafts, _member_effect(one.appliance, effect, now, zone)))
         this = _Matter.WANTED if str(one.appliance.pk) == wanted else _matter(effects[-1], drafts)
         if found is None or this > matters:
             found, matters = one, this
@@ -200,10 +214,16 @@ def _kept_from(one: Appliance, reasons: Sequence[str]) -> MemberEffect:
     return MemberEffect(one, "not", _("cannot"), lines, losses=(), switches_off=False)
 
 
+def _untold(one: Appliance, why: OutOfReach) -> MemberEffect:
+    label, reason = _UNTOLD[why]
+    reasons = (Line("", str(reason)),)
+    return MemberEffect(one, "untold", str(label), reasons, losses=(), switches_off=False)
+
+
 def _storing(drafts: Collection[Constraint], effect: MemberEffect) -> MemberEffect:
     """The same, but for what stores nothing and is asked for energy: it cannot keep to that."""
     one = effect.appliance
-    if one.kind in STORING or one.capacity_wh is not None or effect.state == "untold":
+    if one.kind in STORING or one.capacity_wh is not None:
         return effect
     pure = [as_pure(row) for row in drafts]
     if not any(each.speaks_of_energy for each in pure):
@@ -219,9 +239,7 @@ def _storing(drafts: Collection[Constraint], effect: MemberEffect) -> MemberEffe
 
 def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo) -> MemberEffect:
     side = side_of(one.kind)
-    if one.gateway_id is None:
-        state, label = "untold", _("no gateway")
-    elif effect.bent_w is not None:
+    if effect.bent_w is not None:
         state, label = "bent", _("gets %(power)s") % {"power": kilowatts(side.sign * effect.bent_w)}
     elif not effect.refusals:
         state, label = "follows", _("follows")
@@ -247,8 +265,9 @@ def _member_effect(one: Appliance, effect: Effect, now: datetime, zone: ZoneInfo
             for refusal in effect.refusals[:MOST_LINES]
         ),
         losses=tuple(_loss(loss, side, now, zone) for loss in effect.losses[:MOST_LINES]),
-        switches_off=state != "untold"
-        and any(_is_off(change.after) and not _is_off(change.before) for change in effect.changes),
+        switches_off=any(
+            _is_off(change.after) and not _is_off(change.before) for change in effect.changes
+        ),
     )
 
 
@@ -292,13 +311,16 @@ def _summary(effects: Sequence[MemberEffect]) -> str:
     bent = sum(one.state == "bent" for one in effects)
     off = sum(one.switches_off for one in effects)
     if len(effects) == 1:
+        [only] = effects
         told = {
             "follows": _("It will be kept to."),
             "bent": _("It will be kept to as closely as is allowed."),
             "partly": _("It can be kept to in part only."),
             "not": _("It cannot be kept to."),
-            "untold": _("Nobody can tell it: no gateway is connected to it."),
-        }[effects[0].state]
+            "untold": _("Nobody can tell it: %(why)s."),
+        }[only.state]
+        if only.state == "untold":
+            told %= {"why": only.reasons[0].what}
         switches = _("It switches off for that.")
         return f"{told} {switches}" if off else told
     told = ngettext(

@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 
 from accounts.models import AuditEntry
 from flexibility.dimming.operations import dim_system, end_dimming
-from flexibility.dimming.proof import Verdict, keep_proofs, proof_of, verdict_of
+from flexibility.dimming.proof import Proved, Verdict, keep_proofs, proof_of
 from flexibility.emitters import DIMMING, UnableToConstrain, emitter_of
 from flexibility.models import (
     Constraint,
@@ -149,13 +149,31 @@ def test_the_proof_says_how_fast_and_how_well_it_was_kept(driven, dim, now):
     assert station.appliance == driven.evcs
     assert (station.limit_w, station.reaction_s, station.highest_w) == (4_200, 60, 4_150)
     assert station.measured_share == pytest.approx(1, abs=0.02)
-    assert verdict_of(station) is Verdict.KEPT
+    assert station.verdict is Verdict.KEPT
 
 
 def test_what_was_never_measured_proves_nothing(driven, dim, now):
     [_battery, station] = proof_of(dim(), now=now + HOUR)
     assert (station.reaction_s, station.highest_w, station.measured_share) == (None, None, 0)
-    assert verdict_of(station) is Verdict.NOT_MEASURED
+    assert station.verdict is Verdict.NOT_MEASURED
+
+
+@pytest.mark.parametrize(
+    ("reaction_s", "highest_w", "share", "is_over", "verdict"),
+    [
+        (None, None, 0.0, False, Verdict.NOT_MEASURED),
+        (None, None, 0.0, True, Verdict.NOT_MEASURED),
+        (None, 11_000.0, 1.0, False, Verdict.NOT_KEPT_YET),
+        (None, 11_000.0, 1.0, True, Verdict.NOT_KEPT),
+        (None, 11_000.0, 0.1, True, Verdict.NOT_KEPT),
+        (30.0, 4_100.0, 1.0, False, Verdict.KEPT_SO_FAR),
+        (30.0, 4_100.0, 0.94, False, Verdict.KEPT_SO_FAR),
+        (30.0, 4_100.0, 0.95, True, Verdict.KEPT),
+        (30.0, 4_100.0, 0.94, True, Verdict.KEPT_AS_MEASURED),
+    ],
+)
+def test_a_verdict_says_no_more_than_is_known(reaction_s, highest_w, share, is_over, verdict):
+    assert Proved(None, 4_200, reaction_s, highest_w, share, is_over=is_over).verdict is verdict
 
 
 def test_a_proof_outlives_the_readings(driven, dim, now):

@@ -13,7 +13,8 @@ from flexibility.emitters import Emitter, emitter_of
 from flexibility.models import Constraint, ResolvedBoundary
 from flexibility.operations import Draft, set_constraints
 from flexibility.resolver import EmitterKind
-from inventory.models import Appliance, Cluster
+from gridx import clock
+from inventory.models import Appliance, Cluster, Gateway
 from tests.cast import Cast
 
 HOUR = timedelta(hours=1)
@@ -239,8 +240,16 @@ def test_half_a_number_is_told_beside_the_picture(fleet: Client, driven: Cast):
     assert "At most: Write a power such as" in html
 
 
-def test_whom_no_gateway_can_tell_it_is_said_beforehand(fleet: Client, driven: Cast):
-    Appliance.objects.filter(pk=driven.evcs.pk).update(gateway=None)
+def test_whom_nobody_can_tell_it_is_said_beforehand(fleet: Client, driven: Cast):
+    station = Appliance.objects.filter(pk=driven.evcs.pk)
+    station.update(local_id="")
+    html = tried(fleet, driven.evcs, greatest="7")
+    assert "Nobody can tell it: it has no name by which its gateway knows it." in html
+    Gateway.objects.filter(pk=driven.evcs.gateway_id).update(revoked_at=clock.now())
+    html = tried(fleet, driven.evcs, greatest="7")
+    assert "Nobody can tell it: its gateway was revoked." in html
+    assert "gateway revoked</span>" in html
+    station.update(gateway=None)
     html = tried(fleet, driven.evcs, greatest="7")
     assert "Nobody can tell it: no gateway is connected to it." in html
 
