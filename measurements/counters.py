@@ -5,6 +5,8 @@ A counter's reading is taken, one after the other, against the level reached bef
 - It is *taken* when it is no lower, and no higher than the appliance could have counted since the
   counter rose last (twice its greatest power, and 1 kWh for coarse counters). So a counter that
   stood still while its device was not reached may catch up in one step.
+- Of an appliance whose greatest power nobody stated, a rise that is steeper than houses are is
+  *doubtful*: it is held back, and taken when the very next reading goes on from it.
 - A *small dip* (up to 1 % of the level or 1 kWh, whichever is smaller) leaves the level where it
   is, until it is passed again.
 - Anything else is *held back*, and the very next reading decides. When it continues the level
@@ -31,7 +33,9 @@ DIP_WH = 1000.0
 JUMP_FACTOR = 2.0
 JUMP_WH = 1000.0
 STEEPEST = 10.0
-# For an appliance whose greatest power is unknown: no counter of this project can be faster.
+# For an appliance whose greatest power is unknown: what a house's connection can carry is taken as
+# it comes, what is more only with the next reading; no counter of this project can be faster.
+DOUBTFUL_POWER_W = 50e3
 UNKNOWN_MAX_POWER_W = 5e6
 MS_PER_H = 3_600_000
 
@@ -118,7 +122,9 @@ class _Following:
     held: dict[int, tuple[float, ...]] = field(default_factory=dict)
     returned: dict[int, float] = field(default_factory=dict)
     odd: list[int] = field(default_factory=list)
-    limit: float = field(init=False)  # Wh per ms
+    # Wh per ms: what can be, and what is taken without a doubt.
+    limit: float = field(init=False)
+    plain: float = field(init=False)
 
     def __post_init__(self) -> None:
         n = len(self.at_ms)
@@ -127,8 +133,9 @@ class _Following:
         self.risen = np.empty(n)
         self.before = np.full(n, np.nan)
         self.kind = np.zeros(n, np.int64)
-        power = UNKNOWN_MAX_POWER_W if self.max_power_w is None else self.max_power_w
-        self.limit = JUMP_FACTOR * power / MS_PER_H
+        known = self.max_power_w
+        self.limit = _steepest(UNKNOWN_MAX_POWER_W if known is None else known)
+        self.plain = _steepest(DOUBTFUL_POWER_W if known is None else known)
 
     def result(self) -> Levels:
         state = self.start and State(*self.start.numbers())
@@ -167,7 +174,7 @@ class _Following:
         risen[1:] = np.where(rise > 0, at, state.risen_ms)
         np.maximum.accumulate(risen, out=risen)
         fine = rise >= -np.minimum(np.abs(below) * DIP_SHARE, DIP_WH)
-        fine &= rise <= (at - risen[:-1]) * self.limit + JUMP_WH
+        fine &= rise <= (at - risen[:-1]) * self.plain + JUMP_WH
         if not math.isnan(state.before_wh):
             fine &= rise <= np.maximum(below, state.before_wh) / 2
         count = j - i if fine.all() else int(fine.argmin())
@@ -189,7 +196,12 @@ class _Following:
             self.returned[i] = state.before_wh
             self.odd.append(int(at))
             self._settle(i, _moved(state, at, wh), RETURN)
-        elif self._continues(state.level_wh, state.risen_ms, at, wh):
+        elif self._is_doubtful(state) and self._continues(
+            state.held_wh, state.held_ms, at, wh, self.limit
+        ):
+            self._settle(i - 1, _moved(state, state.held_ms, state.held_wh, state.before_wh))
+            self._step(i, state)
+        elif self._continues(state.level_wh, state.risen_ms, at, wh, self.plain):
             self._drop_held(state)
             state.last_ms = at
             if wh > state.level_wh:
@@ -211,7 +223,7 @@ class _Following:
             self._settle(i, _moved(state, at, wh, state.before_wh))
             return
         old, kind = state.level_wh, JUMP_BREAK if jumped else BREAK
-        if self._continues(held_wh, held_ms, at, wh):
+        if self._continues(held_wh, held_ms, at, wh, self.limit):
             self._settle(i - 1, _moved(state, held_ms, held_wh, old), kind)
             state.last_ms = at
             if wh > held_wh:
@@ -221,8 +233,13 @@ class _Following:
             self.odd.append(int(held_ms))
             self._settle(i, _moved(state, at, wh, old), kind)
 
-    def _continues(self, level: float, risen_ms: float, at: float, wh: float) -> bool:
-        return -_dip(level) <= wh - level <= (at - risen_ms) * self.limit + JUMP_WH
+    def _is_doubtful(self, state: State) -> bool:
+        """Whether a reading is held back that can be true; without one nothing is."""
+        possible_wh = (state.held_ms - state.risen_ms) * self.limit + JUMP_WH
+        return 0 < state.held_wh - state.level_wh <= possible_wh
+
+    def _continues(self, level: float, risen_ms: float, at: float, wh: float, limit: float) -> bool:
+        return -_dip(level) <= wh - level <= (at - risen_ms) * limit + JUMP_WH
 
     def _as_steep(self, at: float, wh: float, state: State) -> bool:
         most = (state.held_ms - state.risen_ms) * self.limit + JUMP_WH
@@ -258,9 +275,18 @@ class _Following:
         states[:, 3], states[:, 4:] = self.before, np.nan
         for i, numbers in self.held.items():
             states[i] = numbers
-        unsettled = [int(numbers[4]) for i, numbers in self.held.items() if not self.settled[i]]
+        unsettled = [
+            int(numbers[4])
+            for i, numbers in self.held.items()
+            if not (self.settled[i] or self._is_doubtful(State(*numbers)))
+        ]
         odd = np.array(sorted({*self.odd, *unsettled}), np.int64)
         return Levels(at, level, gain, kind, rows, odd, states)
+
+
+def _steepest(power_w: float) -> float:
+    """The steepest rise that is believed of an appliance of this power, in Wh per ms."""
+    return JUMP_FACTOR * power_w / MS_PER_H
 
 
 def to_mwh(wh):

@@ -2,6 +2,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from measurements.counters import BREAK, JUMP_BREAK, RETURN, TAKEN, State, follow_counter
 
@@ -32,6 +34,13 @@ def counted_wh(*wh, **given):
         pytest.param((5_000_000, 3_000, 1_000, 1_050), None, 50, id="falls twice, then goes on"),
         pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), 10_000, 60, id="a spike"),
         pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), None, 60, id="a spike, power unknown"),
+        pytest.param((1e5, 100_020, 150_000, 100_040), None, 40, id="a small spike, power unknown"),
+        pytest.param((1e5, 150_000, 150_000, 1e5), None, 50_000, id="nobody knows it from a reset"),
+        pytest.param(
+            (0, 9e3, 17e3, 26e3, 35e3), None, 26_000, id="a large site: the last one waits"
+        ),
+        pytest.param((0, 9e3, 17e3, 17_100, 17_200), None, 17_200, id="a large site slows down"),
+        pytest.param((0, 9e3, 17e3, 0, 26e3, 35e3), None, 35_000, id="a large site, and a zero"),
         pytest.param((1_000, 1_020, 9e9), 10_000, 20, id="a jump is held back at first"),
         pytest.param((1_000, 1_020, 9e6, 9e6 + 30), 10_000, 50, id="replaced by a higher counter"),
         pytest.param((7e5, 7e5 + 20, 9e9, 9e9, 7e5 + 50), 9_000, 50, id="two spikes, and back"),
@@ -57,6 +66,35 @@ def test_a_fall_alone_says_nothing_yet():
     levels = follow(5_000_000, 100)
     assert levels.at_ms.tolist() == [MINUTE]
     assert levels.odd_ms.tolist() == [2 * MINUTE]
+
+
+def test_a_steep_rise_of_unknown_power_waits_for_the_next_reading_without_a_blame():
+    levels = follow(0, 9_000)
+    assert levels.at_ms.tolist() == [MINUTE]
+    assert levels.odd_ms.tolist() == []
+    levels = follow(0, 9_000, 10)
+    assert levels.at_ms.tolist() == [MINUTE, 3 * MINUTE]
+    assert levels.odd_ms.tolist() == [2 * MINUTE]
+
+
+@given(
+    steps=st.lists(st.sampled_from([0, 5, 9_000, 40_000, -9_000, -60_000]), max_size=12),
+    cut=st.integers(0, 12),
+)
+def test_where_a_counter_is_cut_never_matters(steps, cut):
+    wh = np.cumsum([100_000.0, *steps])
+    at = np.arange(1, len(wh) + 1, dtype=np.int64) * MINUTE
+    whole = follow_counter(at, wh, state=None, max_power_w=None)
+    cut = 1 + min(cut, len(wh) - 1)
+    first = follow_counter(at[:cut], wh[:cut], state=None, max_power_w=None)
+    state = State(*first.states[-1].tolist())
+    rest = follow_counter(at[cut:], wh[cut:], state=state, max_power_w=None)
+    np.testing.assert_array_equal(np.vstack([first.states, rest.states]), whole.states)
+    before = first.at_ms <= rest.at_ms[0]
+    assert [*first.gain_mwh[before], *rest.gain_mwh[1:]] == whole.gain_mwh.tolist()
+    # What is settled by two more readings is settled for good.
+    settled = whole.at_ms <= at[max(cut - 3, 0)]
+    assert first.at_ms[: settled.sum()].tolist() == whole.at_ms[settled].tolist()
 
 
 def test_a_counter_replaced_by_a_higher_one_is_told_from_a_reset():
