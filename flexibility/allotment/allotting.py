@@ -201,13 +201,20 @@ def _share(
 def _turn_of(
     member: Member, is_paused: bool, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """Since when a member has been paused, and since when it has had its turn."""
+    """Since when a member has been paused, and since when it has had its turn.
+
+    Who is held at 0 by what is stronger than the limits has no turn, and has waited all the same.
+    """
     last = member.last
+    paused_since, running_since = (last.paused_since, last.running_since) if last else (None, None)
     if is_paused:
-        return (last and last.paused_since) or now, None
-    if not member.can_pause or (member.set_point_w is not None):
+        return paused_since or now, None
+    if member.set_point_w is not None:
         return None, None
-    running_since = last and last.running_since
+    if member.min_w == member.max_w == 0:
+        return paused_since, None
+    if not member.can_pause:
+        return None, None
     if member.is_stale:
         return None, running_since
     asks = member.draws if (member.min_w or 0.0) > 0 else member.feeds

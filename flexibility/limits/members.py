@@ -56,13 +56,17 @@ def known_of(
     stronger = resolve(
         (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=at
     ).boundary
-    driver = [one for one in taker.constraints if one.emitter is EmitterKind.DRIVER]
-    physical = _or_rated(resolve(driver, at=at).boundary, taker.rated)
-    own = physical
-    if not is_unsure:
+    driven = resolve(
+        (one for one in taker.constraints if one.emitter is EmitterKind.DRIVER), at=at
+    ).boundary
+    physical = _or_rated(driven, taker.rated)
+    if is_unsure:
+        # An order may not have reached it; where it has, no share bounds what it does.
+        own, holds = _with_orders(physical, driven), _without_ordered(held, stronger, driven)
+    else:
         every = resolve((*taker.constraints, *earlier), at=at).boundary
-        own = _or_rated(_to_be_had(every, stronger), taker.rated)
-    own = _with_orders(own, stronger)
+        own, holds = _or_rated(_to_be_had(every, stronger), taker.rated), held
+        own = _with_orders(own, stronger)
     member = Member(
         taker.key,
         chain[0].key,
@@ -77,8 +81,8 @@ def known_of(
         is_stale=is_unsure,
         measured_w=taker.power_w,
         measured_phases_w=taker.phases_w,
-        holds_min_w=held.min_w,
-        holds_max_w=held.max_w,
+        holds_min_w=holds.min_w,
+        holds_max_w=holds.max_w,
         last=_last(kept, chain, taker),
     )
     return Known(taker, chain, member, kept, held.narrowed(physical), physical)
@@ -139,6 +143,13 @@ def _with_orders(own: Span, stronger: Boundary) -> Span:
         stronger.min_w if is_to_draw else own.min_w and min(own.min_w, 0.0),
         stronger.max_w if is_to_feed else own.max_w and max(own.max_w, 0.0),
     )
+
+
+def _without_ordered(held: Span, stronger: Boundary, driven: Boundary) -> Span:
+    """A share without the sides that an order, which is no driver's, may break."""
+    is_to_draw = (stronger.min_w or 0.0) > max(driven.min_w or 0.0, 0.0)
+    is_to_feed = (stronger.max_w or 0.0) < min(driven.max_w or 0.0, 0.0)
+    return Span(None if is_to_feed else held.min_w, None if is_to_draw else held.max_w)
 
 
 def _order(taker: Taker, chain: tuple[Rule, ...]) -> int:

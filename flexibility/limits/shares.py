@@ -43,9 +43,6 @@ TOLERANCE_W = 1.0
 # What a dynamic limit leaves is taken in whole steps, so that not every kettle changes all shares.
 STEP_W = 100.0
 
-# Limits that are divided together, and by cluster those that bound what is in it.
-_Group = tuple[list[Rule], Mapping[str | None, tuple[Rule, ...]]]
-
 
 def divide_limits(
     rules: Iterable[Rule],
@@ -63,27 +60,11 @@ def divide_limits(
     as it is now.
     """
     at = at or now
-    groups = [(group, _chains(group, parents)) for group in _groups(rules)]
-    found, is_falling = _divide(groups, takers, meter, now, at, may_rise=True)
-    if is_falling:
-        # All groups wait for each other: a rise in one can be an order in the next.
-        found, _ = _divide(groups, takers, meter, now, at, may_rise=False)
-    return found
-
-
-def _divide(
-    groups: Sequence[_Group],
-    takers: Sequence[Taker],
-    meter: Measured | None,
-    now: datetime,
-    at: datetime,
-    *,
-    may_rise: bool,
-) -> tuple[Division, bool]:
-    """Divide group after group; returns the division, and whether any share falls in it."""
-    found, is_falling = Division(), False
+    found = Division()
+    targets: list[tuple[Known, Allotted]] = []
     earlier: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
-    for group, chains in groups:
+    for group in _groups(rules):
+        chains = _chains(group, parents)
         known = [
             known_of(one, chains[one.cluster], earlier[one.key], now, at)
             for one in takers
@@ -95,16 +76,20 @@ def _divide(
         )
         for one in known:
             target = allotment.shares[one.taker.key]
-            is_falling |= _falls(one, target)
-            kept = _told(one, target, now, may_rise=may_rise)
-            found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
-            earlier[one.taker.key] += (_as_constraint(one.chain[0], kept.span),)
-        rules = {rule.key: rule for rule in group}
+            targets.append((one, target))
+            span = _told(one, target, now, may_rise=True).span
+            earlier[one.taker.key] += (_as_constraint(one.chain[0], span),)
+        rules_by_key = {rule.key: rule for rule in group}
         found.tallies.update(
-            (key, tuple(_seen(tally, rules[key], meter) for tally in node.tallies))
+            (key, tuple(_seen(tally, rules_by_key[key], meter) for tally in node.tallies))
             for key, node in allotment.nodes.items()
         )
-    return found, is_falling
+    # All groups wait for each other: who rises in one may be let down by one that falls in another.
+    may_rise = not any(_falls(one, target) for one, target in targets)
+    for one, target in targets:
+        kept = _told(one, target, now, may_rise=may_rise)
+        found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
+    return found
 
 
 def _unbound(
