@@ -58,14 +58,17 @@ _FAIL_SAFE_KINDS = {
 }
 
 
-def resolve_systems(*, systems: Collection[UUID], now: datetime) -> None:
+def resolve_systems(
+    *, systems: Collection[UUID], now: datetime, passed: Collection[UUID] = ()
+) -> None:
     """Bring the flexibility of all appliances of these systems to `now`, and tell who waits.
 
-    Their gateways get a new schedule where it differs from what they know.
+    Their gateways get a new schedule where it differs from what they know. `passed` are those that
+    were caught up already (`catch_up`).
     """
     with transaction.atomic():
         ids = hold_systems(systems)
-        passed = _catch_up(ids, now)
+        passed = {*passed, *catch_up(ids, now)}
         balance(systems=ids, now=now)
         _resolve(ids, now, passed)
 
@@ -74,7 +77,7 @@ def balance_systems(*, systems: Collection[UUID], now: datetime) -> None:
     """Divide the shared limits of these systems by the newest readings; resolve what changes."""
     with transaction.atomic():
         ids = hold_systems(systems)
-        passed = _catch_up(ids, now)
+        passed = catch_up(ids, now)
         changed = balance(systems=ids, now=now) | passed
         if changed:
             _resolve(sorted(changed), now, passed)
@@ -199,10 +202,11 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 # What holds now ----------------------------------------------------------------------------------
 
 
-def _catch_up(ids: Sequence[UUID], now: datetime) -> set[UUID]:
+def catch_up(ids: Sequence[UUID], now: datetime) -> set[UUID]:
     """Record the boundaries that have passed since systems were resolved, each at its instant.
 
-    By what stood then, whatever has changed by now; returns the systems of which some have.
+    By what stood then, whatever was set or withdrawn since; whoever changes a constraint in place
+    calls it before. Returns the systems of which some have.
     """
     missed = list(
         Flexibility.objects.filter(
@@ -220,7 +224,10 @@ def _catch_up(ids: Sequence[UUID], now: datetime) -> set[UUID]:
     records = []
     for row in missed:
         rows = standing[row.appliance_id]
-        stood = [replace(as_pure(one), withdrawn_at=None) for one in rows]
+        stood = [
+            replace(as_pure(one), withdrawn_at=None, valid_at=max(one.valid_at, one.created_at))
+            for one in rows
+        ]
         for segment in timeline(stood, from_at=row.changes_at, until_at=now):
             values = resolved_values(segment.resolution, rows)
             if any(getattr(row, name) != values[name] for name in _RESOLVED):
@@ -263,7 +270,7 @@ def _save_flexibilities(
             continue
         first = segments[appliance.pk][0]
         values = resolved_values(first.resolution, standing[appliance.pk])
-        changes_at = first.until_at if first.until_at < now + HORIZON else None
+        changes_at = _changes_at(first, before, now)
         is_new = before is None or any(getattr(before, name) != values[name] for name in _RESOLVED)
         if is_new:
             changed.add(appliance.system_id)
@@ -282,6 +289,14 @@ def _save_flexibilities(
     )
     _save_records(records)
     return changed
+
+
+def _changes_at(first: Segment, before: Flexibility | None, now: datetime) -> datetime:
+    """When the next constraint begins or ends; to look again where none does within the horizon."""
+    if first.until_at < now + HORIZON:
+        return first.until_at
+    is_far = before is not None and before.changes_at and before.changes_at > now + RENEWED_AT
+    return before.changes_at if is_far else now + HORIZON
 
 
 # What gateways are to keep to --------------------------------------------------------------------

@@ -39,7 +39,7 @@ class FlexibilityQuerySet(OfSystemQuerySet):
 class Flexibility(Resolved):
     """An appliance as it may be used now, and what its gateway says that it keeps to.
 
-    `changes_at` is when the next constraint begins or ends.
+    `changes_at` is when the next constraint begins or ends, or else when to look again.
     """
 
     appliance = models.OneToOneField(

@@ -32,7 +32,7 @@ from flexibility.policies.terms import (
     Wish,
 )
 from flexibility.resolver import EmitterKind
-from flexibility.resolving import HORIZON, hold_systems, resolve_systems
+from flexibility.resolving import HORIZON, catch_up, hold_systems, resolve_systems
 from flexibility.targets import systems_of
 from inventory.models import Appliance, System
 
@@ -108,13 +108,14 @@ def apply_policies(*, system: UUID, now: datetime) -> None:
                     wishes[station, policy.pk, True] = _ahead(
                         site, others, station, policy, standing.get((station, policy.pk, True)), now
                     )
+        passed = catch_up([system], now)
         changed = _end(standing, wishes, now)
         for place, wish in wishes.items():
             changed |= _keep(standing.get(place), place, by_id[place[1]], wish)
         _forget(states, answers)
         _remember(answers, states, site, now)
-        if changed:
-            resolve_systems(systems=[system], now=now)
+        if changed or passed:
+            resolve_systems(systems=[system], now=now, passed=passed)
 
 
 class _Asking:

@@ -23,7 +23,7 @@ from flexibility.sweeping import balance_all_due, sweep
 from gridx import clock
 from gridx.tasks import ask_policies
 from inventory.kinds import ApplianceKind
-from inventory.models import Appliance, Cluster
+from inventory.models import Appliance, Cluster, Gateway
 
 HOUR = timedelta(hours=1)
 
@@ -69,7 +69,7 @@ def test_boundaries_pass_where_they_can_and_the_rest_is_tried_again(
     limited, neighbour, poison, now, caplog
 ):
     poison(True)
-    assert sweep(now=now + HOUR) is None, "what failed is not tried again at once"
+    assert sweep(now=now + HOUR) > now + 24 * HOUR, "what failed is not tried again at once"
     assert (limit_of(limited.evcs), limit_of(neighbour)) == (11_000, None)
     [told] = [one for one in caplog.records if one.levelname == "ERROR"]
     assert str(limited.lindenweg.pk) in told.getMessage()
@@ -94,6 +94,36 @@ def test_boundaries_that_passed_while_nobody_swept_are_recorded_at_their_instant
         (5 * minute, 22_000),
     ]
     assert limit_of(driven.evcs) == 22_000
+
+
+def test_what_is_set_late_for_earlier_changes_nothing_of_the_past(driven, now):
+    emitter, minute = emitter_of(driven.staff), timedelta(minutes=1)
+    first = Draft(max_w=9_000, invalid_at=now + minute)
+    set_constraints(target=driven.evcs, drafts=[first], emitter=emitter, now=now)
+    late = Draft(max_w=7_000, valid_at=now, invalid_at=now + HOUR)
+    set_constraints(target=driven.evcs, drafts=[late], emitter=emitter, now=now + 2 * minute)
+    kept = ResolvedBoundary.objects.filter(appliance_key=driven.evcs.key, at__gt=now)
+    assert [(row.at - now, row.max_w) for row in kept.order_by("at")] == [
+        (minute, 22_000),
+        (2 * minute, 7_000),
+    ]
+
+
+def test_a_boundary_in_days_passes_though_no_gateway_is_there_to_be_told(driven, now):
+    draft = Draft(max_w=7_000, invalid_at=now + 72 * HOUR)
+    emitter = emitter_of(driven.staff)
+    set_constraints(target=driven.evcs, drafts=[draft], emitter=emitter, now=now)
+    Gateway.objects.update(revoked_at=now)
+    looked = []
+    while now < draft.invalid_at:
+        now = sweep(now=now)
+        looked.append(now)
+    sweep(now=now)
+    assert limit_of(driven.evcs) == 22_000
+    assert now == draft.invalid_at
+    assert len(looked) <= 3, "it is looked at once in two days"
+    [ended] = ResolvedBoundary.objects.filter(appliance_key=driven.evcs.key, max_w=22_000)
+    assert ended.at == draft.invalid_at
 
 
 def test_changes_of_members_are_acted_on_where_they_can_be(limited, neighbour, poison, now):

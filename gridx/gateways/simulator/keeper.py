@@ -141,7 +141,8 @@ class Keeper:
             yield since + round(timeline.fail_safe.minimum_s * 1000)
 
     def _asked_of(self, timeline: ApplianceSchedule, now_ms: int) -> Asked:
-        segment = next((one for one in timeline.segments if one.start <= now_ms < one.end), None)
+        # The first holds at once: it begins when the schedule was made, by another clock.
+        segment = next((one for one in timeline.segments if now_ms < one.end), None)
         limits = FREE if segment is None else _of_segment(segment)
         fail_safe = timeline.fail_safe
         if fail_safe is None:
