@@ -48,6 +48,7 @@ _DRAWN = """(
     JOIN measurements_latestreading AS reading
         ON reading.system_key = system.key AND reading.appliance_key = appliance.key
     WHERE share.limit_id = flexibility_sharedlimit.id AND share.withdrawn_at IS NULL
+        AND NOT share.fallback
 )"""
 
 _BY_PEOPLE = (EmitterKind.OPERATOR, EmitterKind.ACCOUNT_USER, EmitterKind.LOCAL_USER)

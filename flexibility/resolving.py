@@ -78,7 +78,7 @@ def balance_systems(*, systems: Collection[UUID], now: datetime) -> None:
     with transaction.atomic():
         ids = hold_systems(systems)
         passed = catch_up(ids, now)
-        changed = balance(systems=ids, now=now) | passed
+        changed = balance(systems=ids, now=now, looks_ahead=False) | passed
         if changed:
             _resolve(sorted(changed), now, passed)
 

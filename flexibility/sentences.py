@@ -143,7 +143,7 @@ def foreseen(span: Span, side: Side, *, now: datetime) -> str:
 
     It is asked every few seconds: what holds if it is not is no forecast.
     """
-    is_to_be_asked = any(one.get("fallback") for one in _deciding(span))
+    is_to_be_asked = any(one.get("fallback") and one.get("policy") for one in _deciding(span))
     if is_to_be_asked and span.from_at > now:
         return _("as its charging policy asks then")
     return allowed(span.boundary, side)

@@ -2,12 +2,12 @@
 
 It happens within whatever resolves a system (`resolving`), and as readings come, when `due_at` has
 passed: who takes part is read (`takers`), the limits are divided (`shares`), and what has changed
-is kept (`keeping`). A limit that begins later is divided beforehand, so that gateways that are cut
-off by then keep to it, too.
+is kept (`keeping`). It is divided beforehand, too, for when a limit begins, and for when what is
+asked of members begins or ends: a gateway that is cut off by then keeps to it.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -18,7 +18,7 @@ from flexibility.allotment import Limit, Strategy
 from flexibility.limits.keeping import save_shares
 from flexibility.limits.shares import divide_limits
 from flexibility.limits.takers import measured_at_grid, takers_of
-from flexibility.limits.terms import Division, Rule, Taker
+from flexibility.limits.terms import Division, Kept, Rule, Taker
 from flexibility.models import (
     Constraint,
     SharedLimit,
@@ -30,6 +30,9 @@ from measurements.queries import live_of_systems
 
 # How long before a limit begins it is divided, as far as gateways know in advance.
 AHEAD = timedelta(hours=48)
+# So many instants to come, of those at which something else begins or ends, are divided for; what
+# lies behind them is when they are nearer.
+MOST_AHEAD = 8
 _AN_INSTANT = timedelta(microseconds=1)
 
 
@@ -44,10 +47,11 @@ def due_limits(*, now: datetime) -> QuerySet[SharedLimit]:
     return SharedLimit.objects.filter(not_over(now), withdrawn_at=None, due_at__lte=now)
 
 
-def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
+def balance(*, systems: Collection[UUID], now: datetime, looks_ahead: bool = True) -> set[UUID]:
     """Divide the limits of these systems by what is known now; returns those with other shares.
 
-    For who holds them (`resolving.hold_systems`). The number of queries is fixed.
+    For who holds them (`resolving.hold_systems`). The number of queries is fixed. Without
+    `looks_ahead` it is for readings, which mostly change nothing; where they do, it looks ahead.
     """
     standing = SharedLimit.objects.filter(not_over(now), system__in=systems, withdrawn_at=None)
     limits = list(standing.order_by("created_at", "pk"))
@@ -55,8 +59,24 @@ def balance(*, systems: Collection[UUID], now: datetime) -> set[UUID]:
         return set()
     rows = list(Constraint.objects.filter(limit__in=limits).select_related("share"))
     known = [limit for limit in limits if limit.valid_at <= now + AHEAD]
-    divided = _divided(known, rows, now) if known else {}
-    return save_shares(known, rows, divided, now)
+    looks_ahead |= any(row.fallback and row.valid_at <= now for row in rows)
+    divided = _divided(known, rows, now, looks_ahead=looks_ahead) if known else {}
+    if not looks_ahead and _moves(rows, divided):
+        looks_ahead = True
+        divided = _divided(known, rows, now, looks_ahead=True)
+    return save_shares(known, rows, divided, now, with_ahead=looks_ahead)
+
+
+def _moves(rows: Iterable[Constraint], divided: Mapping[UUID, Division]) -> bool:
+    """Whether anybody's share is another one than before."""
+    before = {
+        (str(row.limit_id), str(row.appliance_id)): (row.min_w, row.max_w)
+        for row in rows
+        if row.withdrawn_at is None and not row.fallback
+    }
+    return before != {
+        key: kept.span for division in divided.values() for key, kept in division.shares.items()
+    }
 
 
 def try_limit(limit: SharedLimit, *, now: datetime) -> Division:
@@ -126,12 +146,14 @@ def _divided(
     earliest: datetime | None = None,
     drafts: Mapping[UUID, Sequence[Constraint]] | None = None,
     without: Collection[UUID] = (),
+    looks_ahead: bool = False,
 ) -> dict[UUID, Division]:
     """The limits of each system (id), divided.
 
     One that begins later is divided by what is known now, but with all that stands by then; so are
-    all of them for an instant to come (`earliest`). With what is tried out: `drafts` by appliance,
-    and without these constraints.
+    all of them for an instant to come (`earliest`), and for those at which what is asked of members
+    changes (`looks_ahead`). With what is tried out: `drafts` by appliance, and without these
+    constraints.
     """
     systems = {limit.system_id for limit in limits}
     parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
@@ -150,15 +172,18 @@ def _divided(
         [one for found in live.values() for one in found],
         rows,
         now,
-        until_at=max(begins.values()) + _AN_INSTANT,
+        until_at=now + AHEAD if looks_ahead else max(begins.values()) + _AN_INSTANT,
     )
     if drafts or without:
         takers = {
             system: [_trying(one, drafts or {}, without) for one in some]
             for system, some in takers.items()
         }
+    instants = {(limit.system_id, begins[limit.pk]) for limit in limits}
+    if looks_ahead:
+        instants |= {(system, at) for system in systems for at in _changes(takers[system], now)}
     found: dict[UUID, Division] = defaultdict(Division)
-    for system, at in sorted({(limit.system_id, begins[limit.pk]) for limit in limits}):
+    for system, at in sorted(instants):
         standing = [
             limit
             for limit in limits
@@ -169,16 +194,40 @@ def _divided(
         beginning = {str(limit.pk) for limit in standing if begins[limit.pk] == at}
         division = divide_limits(
             map(_rule, standing),
-            [_with_shares_of(beginning, taker) for taker in takers[system]],
+            takers[system],
             parents=parents[system],
             meter=measured_at_grid(live[system]),
             now=now,
             at=at,
         )
-        shares, tallies = division.shares.items(), division.tallies.items()
-        found[system].shares.update({key: one for key, one in shares if key[0] in beginning})
+        for key, kept in division.shares.items():
+            if key[0] in beginning:
+                found[system].shares[key] = kept
+            elif looks_ahead:
+                _append(found[system], key, at, kept)
+        tallies = division.tallies.items()
         found[system].tallies.update({key: one for key, one in tallies if key in beginning})
     return found
+
+
+def _changes(takers: Iterable[Taker], now: datetime) -> list[datetime]:
+    """The next instants at which what is asked of takers, but by limits, begins or ends."""
+    instants = {
+        at
+        for taker in takers
+        for one in taker.constraints
+        for at in (one.valid_at, one.invalid_at)
+        if at is not None and now < at < now + AHEAD
+    }
+    return sorted(instants)[:MOST_AHEAD]
+
+
+def _append(division: Division, key: tuple[str, str], at: datetime, kept: Kept) -> None:
+    """Add what a share is from an instant on, where that is another one than before."""
+    pieces = division.ahead.setdefault(key, [])
+    before = pieces[-1][1] if pieces else division.shares.get(key)
+    if before is None or before.span != kept.span:
+        pieces.append((at, kept))
 
 
 def _trying(
@@ -187,11 +236,6 @@ def _trying(
     gone = set(map(str, without))
     kept = (one for one in taker.constraints if one.id not in gone)
     return replace(taker, constraints=(*kept, *map(as_pure, drafts.get(UUID(taker.key), ()))))
-
-
-def _with_shares_of(limits: Collection[str], taker: Taker) -> Taker:
-    """Without what it has of limits that are not divided, but only stand, at the time."""
-    return replace(taker, kept={key: one for key, one in taker.kept.items() if key in limits})
 
 
 def _rule(limit: SharedLimit) -> Rule:

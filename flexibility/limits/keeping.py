@@ -1,6 +1,7 @@
 """Shares as they are kept: a constraint for each limit and appliance, changed in place."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,9 @@ SHORTLY = timedelta(minutes=1)
 
 _TURNS = ("paused_since", "running_since", "asks_since")
 _TOLD = (*_TURNS, "unconfirmed_since", "why_min", "why_max")
-_STATE = (*_TOLD, "wide_min_w", "wide_max_w")
+_STATE = (*_TOLD, "wide_min_w", "wide_max_w", "ahead")
+# A limit and a taker; and from when on, of a share that was divided for a later instant.
+_Place = tuple[str, str, datetime | None]
 _SHARE = ("min_w", "max_w", "priority", "emitter", "valid_at", "invalid_at", "withdrawn_at")
 
 
@@ -33,6 +36,7 @@ def kept_of(row: Constraint) -> Kept:
     return Kept(
         span=Span(row.min_w, row.max_w),
         wide=Span(share.wide_min_w, share.wide_max_w),
+        ahead={datetime.fromisoformat(at): Span(*span) for at, *span in share.ahead},
         **{name: getattr(share, name) for name in _TOLD},
     )
 
@@ -42,28 +46,54 @@ def save_shares(
     rows: Iterable[Constraint],
     divided: Mapping[UUID, Division],
     now: datetime,
+    *,
+    with_ahead: bool,
 ) -> set[UUID]:
-    """Save the shares that changed, end those that are no more; returns the systems concerned."""
-    known = {(str(row.limit_id), str(row.appliance_id)): row for row in rows}
+    """Save the shares that changed, end those that are no more; returns the systems concerned.
+
+    What they are from later instants on is saved, too, `with_ahead`; else it stays as it was.
+    """
+    known: dict[_Place, Constraint] = {}
+    for row in rows:
+        known[str(row.limit_id), str(row.appliance_id), row.valid_at if row.fallback else None] = (
+            row
+        )
     by_key = {str(limit.pk): limit for limit in limits}
     shares, states, systems = [], [], set()
+
+    def save(row: Constraint, share: dict[str, Any], kept: Kept, system: UUID) -> None:
+        if _change(row, share):
+            shares.append(row)
+            systems.add(system)
+        audited = _audited(row.share)
+        if _change(row.share, _state(row, kept, now)):
+            states.append(row.share)
+            if _audited(row.share) != audited:
+                systems.add(system)
+
+    stays = {} if with_ahead else _next_ahead(known, now)
     for system, division in divided.items():
         for (limit, taker), kept in division.shares.items():
-            row = known.pop((limit, taker), None) or _new_row(by_key[limit], taker)
-            if _change(row, _share(row, by_key[limit], kept, now)):
-                shares.append(row)
-                systems.add(system)
-            audited = _audited(row.share)
-            if _change(row.share, _state(row, kept, now)):
-                states.append(row.share)
-                if _audited(row.share) != audited:
-                    systems.add(system)
-    systems |= _end([row for row in known.values() if row.withdrawn_at is None], now)
+            of = by_key[limit]
+            ahead = division.ahead.get((limit, taker), ())
+            ends = [*(at for at, _kept in ahead), of.invalid_at]
+            row = known.pop((limit, taker, None), None) or _new_row(of, taker)
+            until_at = stays.get((limit, taker)) or ends[0]
+            kept = replace(kept, ahead=_told_ahead(kept, ahead, now))
+            save(row, _share(row, of, kept, now, until_at), kept, system)
+            for (at, later), end in zip(ahead, ends[1:], strict=True):
+                row = known.pop((limit, taker, at), None) or _new_row(of, taker, fallback=True)
+                save(row, _share(row, of, later, now, end, valid_at=at), later, system)
+    systems |= _end(
+        [
+            row
+            for place, row in known.items()
+            if row.withdrawn_at is None and (with_ahead or place[:2] not in stays)
+        ],
+        now,
+    )
     Constraint.objects.bulk_create(
-        shares,
-        update_conflicts=True,
-        unique_fields=["limit", "appliance"],
-        update_fields=_SHARE,
+        shares, update_conflicts=True, unique_fields=["id"], update_fields=_SHARE
     )
     Share.objects.bulk_create(
         states, update_conflicts=True, unique_fields=["constraint"], update_fields=_STATE
@@ -77,27 +107,57 @@ def save_shares(
     return systems
 
 
-def _new_row(limit: SharedLimit, taker: str) -> Constraint:
+def _told_ahead(
+    kept: Kept, ahead: Iterable[tuple[datetime, Kept]], now: datetime
+) -> dict[datetime, Span]:
+    """What any schedule that may be in force says of later instants, this one included."""
+    told = {at: span for at, span in kept.ahead.items() if at > now}
+    for at, later in ahead:
+        told[at] = told[at].widened(later.span) if at in told else later.span
+    return told
+
+
+def _next_ahead(rows: Mapping[_Place, Constraint], now: datetime) -> dict[tuple, datetime]:
+    """By limit and taker, when the next share begins that was divided for a later instant."""
+    found: dict[tuple, datetime] = {}
+    for (limit, taker, at), row in rows.items():
+        if at is not None and row.withdrawn_at is None and row.invalid_at > now:
+            found[limit, taker] = min(at, found.get((limit, taker), at))
+    return found
+
+
+def _new_row(limit: SharedLimit, taker: str, *, fallback: bool = False) -> Constraint:
     row = Constraint(
         created_at=limit.created_at,
         appliance_id=UUID(taker),
         limit=limit,
         emitter_kind=EmitterKind.CLUSTER_LIMIT.value,
+        fallback=fallback,
     )
     row.share = Share(constraint=row)
     return row
 
 
-def _share(row: Constraint, limit: SharedLimit, kept: Kept, now: datetime) -> dict[str, Any]:
+def _share(
+    row: Constraint,
+    limit: SharedLimit,
+    kept: Kept,
+    now: datetime,
+    until_at: datetime | None,
+    valid_at: datetime | None = None,
+) -> dict[str, Any]:
+    """What a share's row says, until when (None: without an end), and of one ahead from when on."""
     is_new = row.withdrawn_at is not None or row.invalid_at is None or row.invalid_at <= now
     has_begun = limit.valid_at <= now and row.valid_at is not None and row.valid_at <= now
+    if valid_at is None:
+        valid_at = max(now, limit.valid_at) if is_new or not has_begun else row.valid_at
     return {
         "min_w": kept.span.min_w,
         "max_w": kept.span.max_w,
         "priority": limit.priority,
         "emitter_id": limit.emitter_id,
-        "valid_at": max(now, limit.valid_at) if is_new or not has_begun else row.valid_at,
-        "invalid_at": limit.invalid_at or _lasting(None if is_new else row.invalid_at, now),
+        "valid_at": valid_at,
+        "invalid_at": until_at or _lasting(None if is_new else row.invalid_at, now),
         "withdrawn_at": None,
     }
 
@@ -107,7 +167,11 @@ def _state(row: Constraint, kept: Kept, now: datetime) -> dict[str, Any]:
     if row.valid_at > now:
         # Turns begin with the limit.
         told |= dict.fromkeys(_TURNS)
-    return told | {"wide_min_w": kept.wide.min_w, "wide_max_w": kept.wide.max_w}
+    if row.fallback:
+        told["unconfirmed_since"] = None
+    wide = kept.span if row.fallback else kept.wide
+    ahead = [[at.isoformat(), *span] for at, span in sorted(kept.ahead.items())]
+    return told | {"wide_min_w": wide.min_w, "wide_max_w": wide.max_w, "ahead": ahead}
 
 
 def _audited(share: Share) -> tuple[str, str, bool]:
@@ -139,6 +203,10 @@ def _lasting(before: datetime | None, now: datetime) -> datetime:
 def _end(rows: Sequence[Constraint], now: datetime) -> set[UUID]:
     if not rows:
         return set()
+    # What never held, or for the moment until limits were divided anew, leaves no trace.
+    Constraint.objects.filter(
+        pk__in=[row.pk for row in rows if row.fallback and row.valid_at > now - SHORTLY]
+    ).delete()
     Constraint.objects.filter(pk__in=[row.pk for row in rows]).update(withdrawn_at=now)
     concerned = Appliance.objects.filter(pk__in=[row.appliance_id for row in rows])
     return set(concerned.values_list("system", flat=True))

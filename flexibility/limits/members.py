@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 
 from flexibility.allotment import Last, Member
 from flexibility.limits.terms import OPEN, Kept, Rule, Span, Taker, or_inf
@@ -111,7 +112,9 @@ def held_by(taker: Taker, kept: Kept | None, now: datetime) -> Span:
     if taker.is_confirmed:
         return kept.span
     since = kept.unconfirmed_since
-    return OPEN if since is not None and now - since > HELD_FOR else kept.wide
+    if since is not None and now - since > HELD_FOR:
+        return OPEN
+    return reduce(Span.widened, (span for at, span in kept.ahead.items() if at <= now), kept.wide)
 
 
 def _tightest(found: Iterable[Kept]) -> Kept | None:

@@ -166,7 +166,9 @@ def limits_on(cluster: Cluster, *, now: datetime) -> QuerySet[SharedLimit]:
 
 def shares_of(limit: SharedLimit, *, now: datetime) -> QuerySet[Constraint]:
     """What each member has of a limit now, with its appliance and how it gets on (`share`)."""
-    standing = Constraint.objects.filter(limit=limit, withdrawn_at=None, invalid_at__gt=now)
+    standing = Constraint.objects.filter(
+        limit=limit, fallback=False, withdrawn_at=None, invalid_at__gt=now
+    )
     return standing.select_related("appliance", "share").order_by("appliance__key")
 
 

@@ -56,8 +56,9 @@ def divide_limits(
     """Divide the limits of a system; `parents` leads from each of its clusters to the one above.
 
     `meter` is what its grid connection measures now, None where that is not known. `at`, where it
-    is given, is the later instant that is divided for: with the constraints of then, but all else
-    as it is now.
+    is given, is the later instant that is divided for: with the constraints of then, as turns and
+    ramps have gone on by then, and all else as it is now. What holds only then waits for nobody:
+    the schedule that raises some lowers the others at the same instant.
     """
     at = at or now
     found = Division()
@@ -71,8 +72,8 @@ def divide_limits(
             if chains.get(one.cluster) and _concerns(group[0], one)
         ]
         nodes = _nodes(chains, known, meter)
-        allotment = _unbound(group, nodes, known, now) or allot(
-            nodes=nodes, members=[one.member for one in known], pace=PACE, now=now
+        allotment = _unbound(group, nodes, known, at) or allot(
+            nodes=nodes, members=[one.member for one in known], pace=PACE, now=at
         )
         for one in known:
             target = allotment.shares[one.taker.key]
@@ -85,7 +86,7 @@ def divide_limits(
             for key, node in allotment.nodes.items()
         )
     # All groups wait for each other: who rises in one may be let down by one that falls in another.
-    may_rise = not any(_falls(one, target) for one, target in targets)
+    may_rise = at > now or not any(_falls(one, target) for one, target in targets)
     for one, target in targets:
         kept = _told(one, target, now, may_rise=may_rise)
         found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
@@ -224,6 +225,7 @@ def _told(one: Known, target: Allotted, now: datetime, *, may_rise: bool) -> Kep
     return Kept(
         span=span,
         wide=span if is_done else held.widened(span),
+        ahead={} if before is None else before.ahead,
         paused_since=turn.paused_since,
         running_since=turn.running_since,
         asks_since=((before and before.asks_since) or now) if one.taker.draws else None,

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -37,11 +38,8 @@ def takers_of(
     ]
     appliances = [one.appliance for one in members]
     standing = standing_constraints(appliances, from_at=now, until_at=until_at)
-    kept: dict[UUID, dict[str, Kept]] = defaultdict(dict)
-    for row in rows:
-        if row.withdrawn_at is None and row.invalid_at > now:
-            kept[row.appliance_id][str(row.limit_id)] = kept_of(row)
     links = _Links(appliances)
+    kept = _kept(rows, links, now)
     found: dict[UUID, list[Taker]] = defaultdict(list)
     for one in members:
         appliance = one.appliance
@@ -58,7 +56,7 @@ def takers_of(
                 draws=_draws(one),
                 is_stale=one.is_stale,
                 is_steered=links.are_steering(appliance),
-                is_confirmed=links.have_confirmed(appliance),
+                is_confirmed=links.have_confirmed(appliance.pk),
                 power_w=one.power_w,
                 phases_w=_phases_w(one),
                 phases=_phases(one),
@@ -68,11 +66,40 @@ def takers_of(
     return found
 
 
+def _kept(
+    rows: Iterable[Constraint], links: "_Links", now: datetime
+) -> dict[UUID, dict[str, Kept]]:
+    """By appliance and limit the shares that go on: one that has ended as the next that began.
+
+    Where the newest schedule is confirmed, no other one says what they are from later instants on.
+    """
+    mains, ahead = [], defaultdict(dict)
+    for row in (row for row in rows if row.withdrawn_at is None):
+        if row.fallback:
+            ahead[row.limit_id, row.appliance_id][row.valid_at] = Span(row.min_w, row.max_w)
+        else:
+            mains.append(row)
+    found: dict[UUID, dict[str, Kept]] = defaultdict(dict)
+    for row in mains:
+        pieces = ahead[row.limit_id, row.appliance_id]
+        kept = kept_of(row)
+        if links.have_confirmed(row.appliance_id):
+            kept = replace(kept, ahead=pieces)
+        if row.invalid_at <= now:
+            begun = [at for at in pieces if at <= now]
+            if not begun:
+                continue
+            kept = replace(kept, span=pieces[max(begun)])
+        found[row.appliance_id][str(row.limit_id)] = kept
+    return found
+
+
 class _Links:
     """What gateways do about what they are told."""
 
     def __init__(self, appliances: Collection[Appliance]) -> None:
-        gateways = {one.gateway_id for one in appliances if one.gateway_id is not None}
+        self._gateways = {one.pk: one.gateway_id for one in appliances}
+        gateways = {one for one in self._gateways.values() if one is not None}
         self._out_of_reach = out_of_reach(appliances)
         self._schedules = GatewaySchedule.objects.defer("body", "kept_body").in_bulk(gateways)
         refusing = Flexibility.objects.exclude(refusal="").filter(
@@ -84,9 +111,9 @@ class _Links:
         """Whether the appliance does as its gateway is told."""
         return appliance.pk not in self._out_of_reach and appliance.pk not in self._refusing
 
-    def have_confirmed(self, appliance: Appliance) -> bool:
+    def have_confirmed(self, appliance: UUID) -> bool:
         """Whether its gateway has taken over the newest schedule."""
-        schedule = self._schedules.get(appliance.gateway_id)
+        schedule = self._schedules.get(self._gateways.get(appliance))
         return (
             schedule is not None
             and schedule.acknowledged_revision >= schedule.revision

@@ -59,10 +59,12 @@ class Kept:
     """A share, the widest that may be in force in its place, and what turns go by.
 
     `unconfirmed_since`: since when its gateway has not confirmed the newest that it was told.
+    `ahead`: what it may be from later instants on, by any of the schedules that may be in force.
     """
 
     span: Span
     wide: Span = OPEN
+    ahead: Mapping[datetime, Span] = field(default_factory=dict)
     paused_since: datetime | None = None
     running_since: datetime | None = None
     asks_since: datetime | None = None
@@ -98,10 +100,14 @@ class Taker:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """Shares by limit and taker, and what was found of each limit."""
+    """Shares by limit and taker, and what was found of each limit.
+
+    `ahead`: the shares from later instants on, in their order, where they are to be others then.
+    """
 
     shares: dict[tuple[str, str], Kept] = field(default_factory=dict)
     tallies: dict[str, tuple[Tally, ...]] = field(default_factory=dict)
+    ahead: dict[tuple[str, str], list[tuple[datetime, Kept]]] = field(default_factory=dict)
 
 
 def _of(choose, one: float | None, other: float | None) -> float | None:

@@ -116,7 +116,8 @@ class Constraint(models.Model):
         related_name="+",
         verbose_name=_("charging policy"),
     )
-    # What a policy asks for from when on nobody has asked it anew.
+    # What a policy asks for from when on nobody has asked it anew, and what a share of a limit is
+    # from a later instant on, should nobody divide it anew.
     fallback = models.BooleanField(_("if it is not asked again"), default=False, editable=False)
     # The dimming of the whole system of which this is a part.
     dimming = models.ForeignKey(
@@ -216,7 +217,11 @@ class Constraint(models.Model):
                 | (~Q(emitter_kind=EmitterKind.CLUSTER_LIMIT.value) & Q(limit__isnull=True)),
             ),
             # A share that changes is changed in place, so that the table does not grow.
-            models.UniqueConstraint(fields=["limit", "appliance"], name="constraint_one_share"),
+            models.UniqueConstraint(
+                fields=["limit", "appliance"],
+                condition=Q(fallback=False),
+                name="constraint_one_share",
+            ),
             models.UniqueConstraint(
                 fields=["policy", "appliance", "fallback"],
                 condition=Q(policy__isnull=False, withdrawn_at__isnull=True),

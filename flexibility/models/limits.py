@@ -159,7 +159,8 @@ class Share(models.Model):
 
     The share itself is the constraint's range. Until the gateway has confirmed it, a wider one may
     still be in force: `wide_min_w` and `wide_max_w` are the widest, null where none is known to
-    hold, and `unconfirmed_since` says for how long.
+    hold, and `unconfirmed_since` says for how long. `ahead` tells the same of later instants: what
+    it may be from each of them on, by all schedules that may be in force.
     """
 
     constraint = models.OneToOneField(
@@ -171,6 +172,7 @@ class Share(models.Model):
     wide_min_w = models.FloatField(_("least power that may be kept to"), null=True)
     wide_max_w = models.FloatField(_("greatest power that may be kept to"), null=True)
     unconfirmed_since = models.DateTimeField(_("unconfirmed since"), null=True)
+    ahead = models.JSONField(_("what it may be later"), default=list)
     why_min = models.CharField(_("reason of the least"), max_length=16)
     why_max = models.CharField(_("reason of the greatest"), max_length=16)
 

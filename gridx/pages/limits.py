@@ -128,7 +128,7 @@ def limit_lines(
         return []
     shares: dict[Any, list[Constraint]] = defaultdict(list)
     rows = Constraint.objects.filter(
-        limit__in=limits, withdrawn_at=None, invalid_at__gt=now
+        limit__in=limits, fallback=False, withdrawn_at=None, invalid_at__gt=now
     ).select_related("appliance", "share")
     for row in rows.order_by("appliance__key"):
         shares[row.limit_id].append(row)

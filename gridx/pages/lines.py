@@ -162,7 +162,12 @@ def title_of(row: Constraint, side: Side, source: Source | None = None) -> str:
     """ "The fleet manager: at most 11 kW"; of a share, of what it is one (`source`)."""
     title = asking_title(row.emitter_kind, row, side, source)
     if row.fallback:
-        title = _("%(constraint)s, should it not be asked again") % {"constraint": title}
+        alone = (
+            _("%(constraint)s, should it not be divided again")
+            if row.limit_id
+            else _("%(constraint)s, should it not be asked again")
+        )
+        title = alone % {"constraint": title}
     return title
 
 

@@ -296,6 +296,63 @@ def test_the_schedule_keeps_a_member_that_is_owed_more_later_to_what_it_is_owed(
     assert [(one["min_w"], one["max_w"]) for one in part["segments"][:2]] == [(0, 0), (6e3, 6e3)]
 
 
+def told_w(garage, at) -> list[tuple[float, float]]:
+    """What the gateway's schedule says for an instant, station by station."""
+    ms, found = at.timestamp() * 1000, {}
+    for part in GatewaySchedule.objects.get(pk=garage.cast.gateway.pk).body:
+        [one] = [one for one in part["segments"] if one["start"] <= ms < one["end"]]
+        found[part["local_id"]] = one["min_w"], one["max_w"]
+    return [found[one.local_id] for one in garage.stations]
+
+
+@pytest.mark.parametrize("order", [{"min_w": 10_000}, {"set_point_w": 11_000}])
+@pytest.mark.parametrize("limit_first", [True, False])
+def test_the_schedule_keeps_to_a_limit_when_an_order_begins(garage, now, order, limit_first):
+    begins = now + HOUR
+    steps = [
+        lambda: garage.limit(20_000),
+        lambda: garage.constrain(0, valid_at=begins, invalid_at=begins + HOUR, **order),
+    ]
+    for step in steps if limit_first else reversed(steps):
+        step()
+    for _round in range(3):
+        garage.after(10 * SECOND)
+    assert garage.shares() == [6_666.666] * 3
+    for at in (begins, begins + HOUR / 2):
+        [(least_w, _most_w), *others] = told_w(garage, at)
+        assert least_w >= 10_000 or order.get("set_point_w")
+        asked_w = order.get("set_point_w", 10_000)
+        assert asked_w + sum(most_w for _least_w, most_w in others) <= 20_000
+        assert sum(most_w for _least_w, most_w in others) > 8_000, "they have what is left"
+    assert [most_w for _least_w, most_w in told_w(garage, begins + HOUR)] == [6_666.666] * 3
+
+
+def test_the_schedule_gives_back_what_an_order_took(garage, now):
+    garage.limit(20_000)
+    garage.constrain(0, set_point_w=0, invalid_at=now + HOUR)
+    for _round in range(40):
+        garage.after(10 * SECOND)
+    assert garage.shares() == [0, 10_000, 10_000]
+    assert told_w(garage, now + 2 * HOUR) == [(4_140, 6_666.666)] * 3
+
+
+def test_a_share_goes_on_as_it_was_told_when_its_instant_comes(garage, now):
+    garage.limit(20_000)
+    garage.constrain(0, valid_at=now + HOUR, set_point_w=11_000, invalid_at=now + 2 * HOUR)
+    garage.confirm()
+    garage.now = now + HOUR
+    garage.read()
+    sweep(now=garage.now)
+    assert garage.shares() == [11_000, 4_500, 4_500]
+    garage.confirm()
+    garage.now = now + 2 * HOUR
+    garage.read()
+    sweep(now=garage.now)
+    assert [row.fallback for row in Constraint.objects.filter(limit__isnull=False)] == [False] * 3
+    garage.after(10 * SECOND)
+    assert sum(garage.shares()) <= 20_000
+
+
 def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, cast):
     limit = garage.limit(24_000)
     garage.after(10 * SECOND)
