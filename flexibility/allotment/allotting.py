@@ -103,7 +103,7 @@ def _divide_side(places: Sequence[Place], parts: Sequence[Part], pace: Pace, now
     asking = [part for part in parts if part.asks and not part.is_fixed]
     others = [part for part in parts if not part.asks and not part.is_fixed]
     fixed = [part for part in parts if part.is_fixed]
-    take_turns(asking, rooms_beside(places, parts), dwell=pace.dwell, now=now)
+    take_turns(asking, rooms_beside(places, parts), pace=pace, now=now)
     divide(places, asking, rooms_beside(places, fixed + others))
     if others:
         stand_by(others, rooms_beside(places, parts))
@@ -194,26 +194,27 @@ def _share(
 ) -> Share:
     lower = bounds[Side.MIN][member.key]
     upper = bounds[Side.MAX][member.key]
-    paused_since, running_since = _turn_of(member, is_paused, now)
-    return Share(member.key, lower, upper, paused_since, running_since)
+    is_limited = {lower.why, upper.why} != {Why.UNLIMITED}
+    turn = _turn_of(member, is_paused, now) if is_limited else (None, None)
+    return Share(member.key, lower, upper, is_paused, *turn)
 
 
 def _turn_of(
     member: Member, is_paused: bool, now: datetime
 ) -> tuple[datetime | None, datetime | None]:
-    """Since when a member has been paused, and since when it has had its turn.
+    """Since when a member has waited for its turn, and since when it has had it.
 
-    Who is held at 0 by what is stronger than the limits has no turn, and has waited all the same.
+    Who is held at 0 by something else than the limits waits as others do.
     """
     last = member.last
     paused_since, running_since = (last.paused_since, last.running_since) if last else (None, None)
-    if is_paused:
+    low_w, high_w = member.min_w or 0.0, member.max_w or 0.0
+    is_held = (member.draws and member.max_w == 0 and low_w >= 0) or (
+        member.feeds and member.min_w == 0 and high_w <= 0 and member.max_w is not None
+    )
+    if is_paused or is_held:
         return paused_since or now, None
-    if member.set_point_w is not None:
-        return None, None
-    if member.min_w == member.max_w == 0:
-        return paused_since, None
-    if not member.can_pause:
+    if not member.can_pause or (member.set_point_w is not None):
         return None, None
     if member.is_stale:
         return None, running_since

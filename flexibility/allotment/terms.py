@@ -149,11 +149,13 @@ class Pace:
     """How fast things change.
 
     `rise_w_per_s`: how fast a share may grow, None at once. `dwell`: how long a member keeps its
-    turn, and how long a pause lasts at least. A limit that falls ends a turn at once.
+    turn, and how long a pause lasts at least. A limit that falls ends a turn at once. `rest`: how
+    long a pause lasts at least where there is room for all who ask; None: as long as others.
     """
 
     rise_w_per_s: float | None = None
     dwell: timedelta = timedelta(0)
+    rest: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,16 @@ class Bound:
 class Share:
     """What one member has of the limits above it.
 
-    A paused one is at 0. `running_since`: since when it has had its turn; only those that can
-    pause take turns. A stale member is told this, but counted with `Member.worst_w`.
+    One that the limits pause is at 0. `running_since`: since when it has had its turn; only those
+    that can pause take turns. `paused_since`: since when it waits for one, be it because something
+    else than the limits holds it at 0. A stale member is told this, but counted with
+    `Member.worst_w`.
     """
 
     key: str
     lower: Bound
     upper: Bound
+    is_paused: bool = False
     paused_since: datetime | None = None
     running_since: datetime | None = None
 
@@ -191,11 +196,6 @@ class Share:
     def max_w(self) -> float | None:
         """The most it may draw."""
         return self.upper.w
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the limits pause it."""
-        return self.paused_since is not None
 
     def last(self, at: datetime) -> Last:
         """What to hand in at the next allotment; `at` is the instant of this one."""

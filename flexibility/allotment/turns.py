@@ -1,7 +1,8 @@
 """Whose turn it is: which of those that can pause have their minimum, and which are paused.
 
 Who has been paused longest comes first, who has had its turn longest goes first, and both last for
-the dwell time, so that nothing flaps. The strategy decides only between those who are alike.
+the dwell time, so that nothing flaps; a pause is shorter where there is room for all again. The
+strategy decides only between those who are alike.
 
 Nobody starves: a waiting member whose minimum would fit but for those who still have their turn
 gets its minimum set aside. Nobody new takes that room, and after one dwell time at the latest
@@ -13,20 +14,20 @@ from datetime import datetime, timedelta
 from math import inf
 
 from flexibility.allotment.places import Part, Place, Rooms, lacking, take
-from flexibility.allotment.terms import Member, Strategy
+from flexibility.allotment.terms import Member, Pace, Strategy
 
 _KEEPS, _WAITS, _YIELDS, _RESTS = range(4)
 
 
 def take_turns(
-    parts: Iterable[Part], rooms: dict[Place, Rooms], *, dwell: timedelta, now: datetime
+    parts: Iterable[Part], rooms: dict[Place, Rooms], *, pace: Pace, now: datetime
 ) -> None:
     """Give the minimum to those whose turn it is, and pause the others.
 
     `rooms` is what is left beside all that cannot be helped; what is given is taken from it.
     """
     queue = sorted(
-        ((_turn(part, dwell, now), _precedence(part), part) for part in parts if part.need),
+        ((_turn(part, pace.dwell, now), _precedence(part), part) for part in parts if part.need),
         key=lambda entry: entry[:2],
     )
     at_first = _copy(rooms)
@@ -43,9 +44,10 @@ def take_turns(
         elif group == _YIELDS:
             _start_or_pause(part, rooms, lacking(part, part.need, rooms))
         elif group == _RESTS:
+            # They come last: where there is room now, nobody else asks for it.
             short = lacking(part, part.need, rooms)
-            part.is_resting = short is None
-            _start_or_pause(part, rooms, short or part.home)
+            part.is_resting = short is None and not _is_rested(part, pace, now)
+            _start_or_pause(part, rooms, part.home if part.is_resting else short)
 
 
 def stand_by(parts: Iterable[Part], rooms: dict[Place, Rooms]) -> None:
@@ -74,6 +76,10 @@ def _turn(part: Part, dwell: timedelta, now: datetime) -> tuple[int, timedelta]:
         paused = now - last.paused_since
         return (_RESTS if paused < dwell else _WAITS), -paused
     return _WAITS, timedelta(0)
+
+
+def _is_rested(part: Part, pace: Pace, now: datetime) -> bool:
+    return pace.rest is not None and now - part.member.last.paused_since >= pace.rest
 
 
 def _precedence(part: Part) -> tuple[int, float, str]:

@@ -181,7 +181,9 @@ def _divided(
         }
     instants = {(limit.system_id, begins[limit.pk]) for limit in limits}
     if looks_ahead:
-        instants |= {(system, at) for system in systems for at in _changes(takers[system], now)}
+        for system in systems:
+            ends = [limit.invalid_at for limit in limits if limit.system_id == system]
+            instants |= {(system, at) for at in _changes(takers[system], ends, now)}
     found: dict[UUID, Division] = defaultdict(Division)
     for system, at in sorted(instants):
         standing = [
@@ -210,16 +212,15 @@ def _divided(
     return found
 
 
-def _changes(takers: Iterable[Taker], now: datetime) -> list[datetime]:
-    """The next instants at which what is asked of takers, but by limits, begins or ends."""
-    instants = {
-        at
-        for taker in takers
-        for one in taker.constraints
-        for at in (one.valid_at, one.invalid_at)
-        if at is not None and now < at < now + AHEAD
+def _changes(
+    takers: Iterable[Taker], ends: Iterable[datetime | None], now: datetime
+) -> list[datetime]:
+    """The next instants at which what is asked of takers begins or ends, or a limit does."""
+    bounds = {
+        at for taker in takers for one in taker.constraints for at in (one.valid_at, one.invalid_at)
     }
-    return sorted(instants)[:MOST_AHEAD]
+    coming = (at for at in {*bounds, *ends} if at is not None and now < at < now + AHEAD)
+    return sorted(coming)[:MOST_AHEAD]
 
 
 def _append(division: Division, key: tuple[str, str], at: datetime, kept: Kept) -> None:

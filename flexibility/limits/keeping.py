@@ -22,7 +22,7 @@ LASTING_LEFT = timedelta(days=200)
 # its beginning.
 SHORTLY = timedelta(minutes=1)
 
-_TURNS = ("paused_since", "running_since", "asks_since")
+_TURNS = ("paused_since", "running_since", "asks_since", "unused_since")
 _TOLD = (*_TURNS, "unconfirmed_since", "why_min", "why_max")
 _STATE = (*_TOLD, "wide_min_w", "wide_max_w", "ahead")
 # A limit and a taker; and from when on, of a share that was divided for a later instant.

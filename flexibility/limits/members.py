@@ -8,11 +8,17 @@ from functools import reduce
 from flexibility.allotment import Last, Member
 from flexibility.limits.terms import OPEN, Kept, Rule, Span, Taker, or_inf
 from flexibility.resolver import Boundary, Constraint, EmitterKind, resolve
+from inventory.kinds import ApplianceKind
 
 # A gateway that has not confirmed its newest schedule for so long does not do as it was told, and
 # after so long the one that it had confirmed may be over.
 CONFIRMED_WITHIN = timedelta(minutes=2)
 HELD_FOR = timedelta(hours=23)
+# A car that takes less is full, or waits for something; after so long its share goes to others,
+# and after so long again it is offered one.
+TAKES_W = 250.0
+IDLE_AFTER = timedelta(minutes=3)
+ASKED_AGAIN_AFTER = timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class Known:
     kept: Kept | None
     held: Span
     physical: Span
+    unused_since: datetime | None
 
     def unbound(self) -> Member:
         """The member as it would be if it did all that it can."""
@@ -43,29 +50,33 @@ class Known:
 def known_of(
     taker: Taker,
     chain: tuple[Rule, ...],
-    earlier: tuple[Constraint, ...],
+    stronger_shares: tuple[Constraint, ...],
+    weaker_shares: tuple[Constraint, ...],
+    *,
     now: datetime,
     at: datetime,
 ) -> Known:
     """The taker as a member of limits above one another, the innermost first.
 
-    `earlier` are its shares of stronger limits; `at` is the instant that is divided for.
+    With its shares of stronger limits, and what weaker ones would leave it; `at` is the instant
+    that is divided for.
     """
     kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
     held = held_by(taker, kept, now)
     is_unsure = _is_unsure(taker, kept, now)
     stronger = resolve(
-        (one for one in (*taker.constraints, *earlier) if _is_stronger(one, chain)), at=at
+        (one for one in (*taker.constraints, *stronger_shares) if _is_stronger(one, chain)), at=at
     ).boundary
     driven = resolve(
         (one for one in taker.constraints if one.emitter is EmitterKind.DRIVER), at=at
     ).boundary
     physical = _or_rated(driven, taker.rated)
+    unused_since = _unused_since(taker, kept, driven.min_w or 0.0, now)
     if is_unsure:
         # An order may not have reached it; where it has, no share bounds what it does.
         own, holds = _with_orders(physical, driven), _without_ordered(held, stronger, driven)
     else:
-        every = resolve((*taker.constraints, *earlier), at=at).boundary
+        every = resolve((*taker.constraints, *stronger_shares, *weaker_shares), at=at).boundary
         own, holds = _or_rated(_to_be_had(every, stronger), taker.rated), held
         own = _with_orders(own, stronger)
     member = Member(
@@ -78,7 +89,7 @@ def known_of(
         phases=taker.phases,
         order=_order(taker, chain),
         active_since=(kept and kept.asks_since) or now,
-        draws=taker.draws,
+        draws=taker.draws and not _is_idle(unused_since, now),
         is_stale=is_unsure,
         measured_w=taker.power_w,
         measured_phases_w=taker.phases_w,
@@ -86,7 +97,32 @@ def known_of(
         holds_max_w=holds.max_w,
         last=_last(kept, chain, taker),
     )
-    return Known(taker, chain, member, kept, held.narrowed(physical), physical)
+    return Known(taker, chain, member, kept, held.narrowed(physical), physical, unused_since)
+
+
+def _unused_since(
+    taker: Taker, kept: Kept | None, least_w: float, now: datetime
+) -> datetime | None:
+    """Since when a car takes nothing of what it may have; after a while it is asked again."""
+    if taker.kind is not ApplianceKind.EV_CHARGING_STATION or kept is None or not taker.draws:
+        return None
+    since = kept.unused_since
+    if taker.power_w is None:
+        return since
+    if taker.power_w >= TAKES_W:
+        return None
+    if _is_idle(since, now):
+        return since if now - since < IDLE_AFTER + ASKED_AGAIN_AFTER else None
+    asked = resolve(taker.constraints, at=now).boundary
+    may_w = min(
+        or_inf(asked.max_w if asked.set_point_w is None else asked.set_point_w),
+        *(or_inf(one.span.max_w) for one in taker.kept.values()),
+    )
+    return (since or now) if may_w >= max(least_w, TAKES_W) else None
+
+
+def _is_idle(unused_since: datetime | None, now: datetime) -> bool:
+    return unused_since is not None and now - unused_since >= IDLE_AFTER
 
 
 def _is_stronger(one: Constraint, chain: tuple[Rule, ...]) -> bool:

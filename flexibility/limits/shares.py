@@ -2,8 +2,8 @@
 
 Limits that are alike in priority, kinds and members are divided together (`allotment`), the
 strongest first; what one division gives is a constraint at the next. A member's minimum counts
-where it is stronger than the limit, its maximum whoever says so: what it may not have anyway,
-others may.
+where it is stronger than the limit, its maximum whoever says so, be it a weaker limit: what it may
+not have anyway, others may.
 
 What a gateway was told is not yet what it does. A share falls at once, but while anybody's fall is
 not confirmed, nobody's share rises: whichever of the schedules that may be in force is in force,
@@ -37,9 +37,11 @@ from flexibility.limits.terms import Division, Kept, Rule, Span, Taker, or_inf
 from flexibility.resolver import Constraint, EmitterKind
 from inventory.kinds import CONTROLLABLE
 
-PACE = Pace(rise_w_per_s=100.0, dwell=timedelta(minutes=15))
+PACE = Pace(rise_w_per_s=100.0, dwell=timedelta(minutes=15), rest=timedelta(minutes=1))
 # A rise of less is not worth a message.
 TOLERANCE_W = 1.0
+# Limits that are divided together, and by cluster those that bound what is in it.
+_Group = tuple[list[Rule], Mapping[str | None, tuple[Rule, ...]]]
 # What a dynamic limit leaves is taken in whole steps, so that not every kettle changes all shares.
 STEP_W = 100.0
 
@@ -61,25 +63,29 @@ def divide_limits(
     the schedule that raises some lowers the others at the same instant.
     """
     at = at or now
+    groups = [(group, _chains(group, parents)) for group in _groups(rules)]
+    weaker = _hints(groups, takers, meter, now, at)
     found = Division()
     targets: list[tuple[Known, Allotted]] = []
-    earlier: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
-    for group in _groups(rules):
-        chains = _chains(group, parents)
+    stronger: dict[str, tuple[Constraint, ...]] = defaultdict(tuple)
+    for number, (group, chains) in enumerate(groups):
         known = [
-            known_of(one, chains[one.cluster], earlier[one.key], now, at)
-            for one in takers
-            if chains.get(one.cluster) and _concerns(group[0], one)
+            known_of(
+                one,
+                chains[one.cluster],
+                stronger[one.key],
+                tuple(each for rank, each in weaker[one.key] if rank > number),
+                now=now,
+                at=at,
+            )
+            for one in _concerned(group, chains, takers)
         ]
-        nodes = _nodes(chains, known, meter)
-        allotment = _unbound(group, nodes, known, at) or allot(
-            nodes=nodes, members=[one.member for one in known], pace=PACE, now=at
-        )
+        allotment = _allotment(group, chains, known, meter, at)
         for one in known:
             target = allotment.shares[one.taker.key]
             targets.append((one, target))
             span = _told(one, target, now, may_rise=True).span
-            earlier[one.taker.key] += (_as_constraint(one.chain[0], span),)
+            stronger[one.taker.key] += (_as_constraint(one.chain[0], span),)
         rules_by_key = {rule.key: rule for rule in group}
         found.tallies.update(
             (key, tuple(_seen(tally, rules_by_key[key], meter) for tally in node.tallies))
@@ -91,6 +97,43 @@ def divide_limits(
         kept = _told(one, target, now, may_rise=may_rise)
         found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
     return found
+
+
+def _hints(
+    groups: Sequence[_Group],
+    takers: Sequence[Taker],
+    meter: Measured | None,
+    now: datetime,
+    at: datetime,
+) -> dict[str, list[tuple[int, Constraint]]]:
+    """By taker what each group but the strongest would leave it by itself, with the group's number.
+
+    What it may not have by a weaker limit, others may have of a stronger one.
+    """
+    found: dict[str, list[tuple[int, Constraint]]] = defaultdict(list)
+    for number, (group, chains) in enumerate(groups[1:], start=1):
+        known = [
+            known_of(one, chains[one.cluster], (), (), now=now, at=at)
+            for one in _concerned(group, chains, takers)
+        ]
+        allotment = _allotment(group, chains, known, meter, at)
+        for one in known:
+            share = _as_constraint(one.chain[0], _span(allotment.shares[one.taker.key]))
+            found[one.taker.key].append((number, share))
+    return found
+
+
+def _allotment(
+    group: Sequence[Rule],
+    chains: Mapping[str | None, tuple[Rule, ...]],
+    known: Sequence[Known],
+    meter: Measured | None,
+    at: datetime,
+) -> Allotment:
+    nodes = _nodes(chains, known, meter)
+    return _unbound(group, nodes, known, at) or allot(
+        nodes=nodes, members=[one.member for one in known], pace=PACE, now=at
+    )
 
 
 def _unbound(
@@ -121,9 +164,20 @@ def _groups(rules: Iterable[Rule]) -> list[list[Rule]]:
     return [found[key] for key in sorted(found)]
 
 
-def _concerns(rule: Rule, taker: Taker) -> bool:
-    is_meant = not rule.members or taker.key in rule.members
-    return is_meant and taker.kind in (rule.kinds or CONTROLLABLE)
+def _concerned(
+    group: Sequence[Rule],
+    chains: Mapping[str | None, tuple[Rule, ...]],
+    takers: Iterable[Taker],
+) -> list[Taker]:
+    """Whom limits that are alike are for."""
+    [rule, *_alike] = group
+    return [
+        one
+        for one in takers
+        if chains.get(one.cluster)
+        and (not rule.members or one.key in rule.members)
+        and one.kind in (rule.kinds or CONTROLLABLE)
+    ]
 
 
 def _chains(
@@ -228,7 +282,8 @@ def _told(one: Known, target: Allotted, now: datetime, *, may_rise: bool) -> Kep
         ahead={} if before is None else before.ahead,
         paused_since=turn.paused_since,
         running_since=turn.running_since,
-        asks_since=((before and before.asks_since) or now) if one.taker.draws else None,
+        asks_since=((before and before.asks_since) or now) if one.member.draws else None,
+        unused_since=one.unused_since,
         unconfirmed_since=None if is_done else since or now,
         why_min=target.lower.why.value,
         why_max=Why.RAMPING.value if waits else target.upper.why.value,

@@ -59,6 +59,7 @@ class Kept:
     """A share, the widest that may be in force in its place, and what turns go by.
 
     `unconfirmed_since`: since when its gateway has not confirmed the newest that it was told.
+    `unused_since`: since when a car takes nothing of it.
     `ahead`: what it may be from later instants on, by any of the schedules that may be in force.
     """
 
@@ -68,6 +69,7 @@ class Kept:
     paused_since: datetime | None = None
     running_since: datetime | None = None
     asks_since: datetime | None = None
+    unused_since: datetime | None = None
     unconfirmed_since: datetime | None = None
     why_min: str = Why.UNLIMITED
     why_max: str = Why.UNLIMITED

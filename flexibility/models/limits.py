@@ -169,6 +169,7 @@ class Share(models.Model):
     paused_since = models.DateTimeField(_("paused since"), null=True)
     running_since = models.DateTimeField(_("running since"), null=True)
     asks_since = models.DateTimeField(_("asks for power since"), null=True)
+    unused_since = models.DateTimeField(_("takes nothing since"), null=True)
     wide_min_w = models.FloatField(_("least power that may be kept to"), null=True)
     wide_max_w = models.FloatField(_("greatest power that may be kept to"), null=True)
     unconfirmed_since = models.DateTimeField(_("unconfirmed since"), null=True)

@@ -227,8 +227,58 @@ def test_limits_of_other_priority_bound_one_after_the_other(garage, cast):
     assert garage.shares() == [8_000] * 3
     weaker = garage.limit(15_000)
     assert garage.shares() == [5_000] * 3
+    assert [most_w for _least_w, most_w in told_w(garage, weaker.invalid_at)] == [8_000] * 3
+    garage.confirm()
     withdraw_limit(limit=weaker, by=emitter_of(cast.fleet), now=garage.now)
+    for _round in range(3):
+        garage.after(10 * SECOND)
     assert garage.shares() == [8_000] * 3
+
+
+def test_what_a_weaker_limit_does_not_let_some_have_goes_to_the_others(garage, cast):
+    """A fuse of 12 kW, and a fleet manager's 5 kW for two of the three."""
+    hall = Cluster.objects.create(system=cast.lindenweg, name="Hall", parent=garage.cluster)
+    for one in garage.stations[:2]:
+        move_appliance(appliance=one, cluster=hall, by=None, now=garage.now)
+    garage.limit(12_000, by=fuse_emitter_of(cast.installer), invalid_at=None)
+    garage.limit(5_000, cluster=hall)
+    for _round in range(12):
+        garage.after(10 * SECOND)
+    assert garage.shares() == [5_000, 0, 7_000]
+
+
+def test_a_loose_limit_lets_those_go_on_that_paused_for_a_moment(garage):
+    limit = garage.limit(5_000)
+    assert garage.shares().count(0) == 2
+    garage.after(6 * SECOND)
+    garage.limit(30_000, id=limit.pk)
+    assert garage.shares().count(0) == 2, "it could flap"
+    for _round in range(7):
+        garage.after(10 * SECOND)
+    assert 0 not in garage.shares()
+
+
+def test_a_car_that_takes_nothing_leaves_its_share_to_others(garage):
+    """The first is full; the others take what they may."""
+    garage.limit(5_000)
+    assert garage.shares() == [5_000, 0, 0]
+    for _round in range(24):
+        garage.confirm()
+        garage.now += 10 * SECOND
+        garage.read(0.0, *garage.shares()[1:])
+        balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now)
+    assert garage.shares() == [0, 5_000, 0]
+    [first, *_others] = garage.stations
+    assert Constraint.objects.get(appliance=first, limit__isnull=False).share.why_max == "idle"
+    # It may have become hungry: after half an hour it is offered its part again.
+    was_offered = False
+    for _round in range(48):
+        garage.confirm()
+        garage.now += timedelta(minutes=1)
+        garage.read(0.0, *garage.shares()[1:])
+        balance_systems(systems={garage.cast.lindenweg.pk}, now=garage.now)
+        was_offered |= garage.shares()[0] > 0
+    assert was_offered
 
 
 def test_a_limit_is_for_the_chosen_kinds(garage, cast):

@@ -311,8 +311,9 @@ def test_between_limits_of_any_priority_nobody_starves(seed):
                 for (limit, taker), share in found.shares.items()
                 if taker == one.key
             }
-            takers[number] = replace(one, kept=kept)
-            if min(share.span.max_w for share in kept.values()) >= 4_140:
+            power_w = min(share.span.max_w for share in kept.values())
+            takers[number] = replace(one, kept=kept, power_w=power_w)
+            if power_w >= 4_140:
                 charged_at[one.key] = now
             assert now - charged_at[one.key] <= timedelta(hours=3), (one.key, now)
         now += step
