@@ -185,12 +185,17 @@ class _Asking:
 def _demand(
     site: KnownSite, others: Others, station: UUID, policy: ChargingPolicy, charged_wh: float
 ) -> Demand:
-    departure = None
+    known, departure = site.station(station, others.leave_now(station)), None
     if policy.mode == Mode.DEPARTURE:
-        rooms = others.leave(station, priority=policy.priority, created_at=policy.created_at)
+        rooms = others.leave(
+            station,
+            least_w=known.min_w,
+            priority=policy.priority,
+            created_at=policy.created_at,
+        )
         departure = Departure(policy.energy_wh, policy.departs_at, charged_wh, rooms)
     return Demand(
-        station=site.station(station, others.leave_now(station)),
+        station=known,
         mode=Mode(policy.mode),
         departure=departure,
         until=policy.invalid_at,

@@ -37,6 +37,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from flexibility.policies.departures import Plan, firm_w, plan_departure
+from flexibility.policies.dividing import spread
 from flexibility.policies.terms import (
     DEFAULTS,
     Answer,
@@ -113,7 +114,7 @@ def split_surplus(surplus: float, stations: Sequence[Station]) -> tuple[float, .
         station.max_w - share if share else 0.0
         for station, share in zip(stations, shares, strict=True)
     ]
-    return tuple(share + more for share, more in zip(shares, _spread(left, rooms), strict=True))
+    return tuple(share + more for share, more in zip(shares, spread(left, rooms), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ def _shares(
         phases.append(phase)
         bases.append(base)
         rooms.append(station.max_w - base if base else 0.0)
-    parts = _spread(available - sum(bases), rooms)
+    parts = spread(available - sum(bases), rooms)
     spare = max(available - sum(bases) - sum(parts), 0.0)
     return {
         case.demand.station.key: _Share(
@@ -237,16 +238,6 @@ def _phase(
     since = state.since or now
     due = since + (tuning.stop_after if state.running else tuning.start_after)
     return (enough, None) if now >= due else (state.running, since)
-
-
-def _spread(amount: float, rooms: Sequence[float]) -> list[float]:
-    """An amount spread equally, to nobody more than there is room for; the smallest fill first."""
-    parts, left = [0.0] * len(rooms), max(amount, 0.0)
-    order = sorted((index for index, room in enumerate(rooms) if room > 0), key=rooms.__getitem__)
-    for position, index in enumerate(order):
-        parts[index] = min(rooms[index], left / (len(order) - position))
-        left -= parts[index]
-    return parts
 
 
 def _limit_w(share: _Share, told_w: float | None, station: Station, tuning: Tuning) -> float:

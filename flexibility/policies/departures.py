@@ -1,16 +1,16 @@
 """How a departure stands: so much energy until so late, with what others leave. Pure.
 
 The power that others leave a station changes as their constraints begin and end; where it is less
-than the station's minimum, it pauses.
+than the station's minimum, it pauses. Where it takes turns with others, it has that power for a
+part of the time only.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import NamedTuple
 
-from flexibility.policies.terms import DEFAULTS, NEGLIGIBLE_WH, Departure, Station, Tuning
+from flexibility.policies.terms import DEFAULTS, NEGLIGIBLE_WH, Departure, Room, Station, Tuning
 
 _NO_TIME = timedelta()
 _HOUR = timedelta(hours=1)
@@ -20,8 +20,8 @@ _HOUR = timedelta(hours=1)
 class Plan:
     """How a departure stands.
 
-    `needed_w`: the least
-    constant power that reaches the goal where others leave so much, at most the station's maximum.
+    `needed_w`: the least constant power that reaches the goal where and when others leave so much,
+    at most the station's maximum.
     `latest_start_at`: until when it may wait, and still reach the goal with the minimum; in the
     past where it may not. `missing_wh`: what full power does not reach until departure, and
     `reachable_at` when it would, None where others never leave enough; 0 and None where the goal is
@@ -36,16 +36,22 @@ class Plan:
 
 
 class _Span(NamedTuple):
-    """A while in which a station may have so much; without an end, for ever."""
+    """A while in which a station may have so much, for a part of it; without an end, for ever."""
 
     from_at: datetime
     until_at: datetime | None
     max_w: float
+    part: float
 
     @property
     def hours(self) -> float:
+        """How long it may have it, all its turns together."""
         assert self.until_at is not None
-        return (self.until_at - self.from_at) / _HOUR
+        return (self.until_at - self.from_at) / _HOUR * self.part
+
+    def lasts(self, energy_wh: float, power_w: float) -> timedelta:
+        """How long an energy takes with a power in its turns."""
+        return energy_wh / power_w / self.part * _HOUR
 
 
 def plan_departure(
@@ -89,14 +95,17 @@ def firm_w(
 
 
 def _spans(departure: Departure, station: Station, now: datetime) -> list[_Span]:
-    rooms = [(max(one.from_at, now), one.max_w) for one in departure.rooms]
-    rooms = rooms or [(now, station.max_w)]
-    ends = [*(after for (_at, _w), (after, _) in pairwise(rooms)), None]
+    rooms = departure.rooms or (Room(now, station.max_w),)
+    begins = [max(room.from_at, now) for room in rooms]
     return [
-        _Span(at, end, min(max_w, station.max_w) if max_w >= station.min_w else 0.0)
-        for (at, max_w), end in zip(rooms, ends, strict=True)
-        if end is None or end > at
+        _Span(begin, end, _to_be_had_w(room, station), room.part)
+        for room, begin, end in zip(rooms, begins, [*begins[1:], None], strict=True)
+        if end is None or end > begin
     ]
+
+
+def _to_be_had_w(room: Room, station: Station) -> float:
+    return min(room.max_w, station.max_w) if room.max_w >= station.min_w else 0.0
 
 
 def _until(at: datetime, spans: Iterable[_Span]) -> list[_Span]:
@@ -127,7 +136,7 @@ def _latest_start(
         if one.max_w <= 0:
             continue
         if left_wh <= min_w * one.hours:
-            return one.until_at - left_wh / min_w * _HOUR
+            return one.until_at - one.lasts(left_wh, min_w)
         left_wh -= min_w * one.hours
     return begin - left_wh / min_w * _HOUR
 
@@ -135,7 +144,7 @@ def _latest_start(
 def _reachable_at(left_wh: float, spans: Sequence[_Span]) -> datetime | None:
     for one in spans:
         if one.max_w > 0 and (one.until_at is None or left_wh <= one.max_w * one.hours):
-            return one.from_at + left_wh / one.max_w * _HOUR
+            return one.from_at + one.lasts(left_wh, one.max_w)
         if one.until_at is not None:
             left_wh -= one.max_w * one.hours
     return None

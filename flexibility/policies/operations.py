@@ -126,7 +126,7 @@ def try_policy(
     station = site.station(appliance.pk, others.leave_now(appliance.pk))
     departure = None
     if draft.mode is Mode.DEPARTURE:
-        rooms = others.leave(appliance.pk, priority=priority, created_at=now)
+        rooms = others.leave(appliance.pk, least_w=station.min_w, priority=priority, created_at=now)
         departure = Departure(draft.energy_wh, draft.departs_at, rooms=rooms)
     demand = Demand(station=station, mode=draft.mode, departure=departure)
     [answer] = charging.ask([demand], site.site, now=now)

@@ -101,10 +101,14 @@ class Station:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What others leave a station from an instant on: at most so much, 0 where it has to pause."""
+    """What others leave a station from an instant on: at most so much, 0 where it has to pause.
+
+    `part`: of the time; less than 1 where it takes turns with others.
+    """
 
     from_at: datetime
     max_w: float
+    part: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -492,8 +492,8 @@ def test_what_it_needs_is_told_in_steps_too():
 
 
 def rooms(*steps):
-    """What others leave: W from so many hours after noon on."""
-    return tuple(Room(NOON + hours * HOUR, max_w) for hours, max_w in steps)
+    """What others leave: W from so many hours after noon on, for a part of the time."""
+    return tuple(Room(NOON + hours * HOUR, *room) for hours, *room in steps)
 
 
 @pytest.mark.parametrize(
@@ -509,6 +509,9 @@ def rooms(*steps):
         (15_000, 2, rooms((0, 3_000), (1, inf)), 11_000, 4_000, NOON + (1 + 15 / 11) * HOUR),
         # Never enough.
         (15_000, 2, rooms((0, 0)), 11_000, 15_000, None),
+        # In half of the time, by turns, and all of it after an hour.
+        (15_000, 2, rooms((0, 5_000, 0.5)), 11_000, 10_000, NOON + 6 * HOUR),
+        (5_000, 2, rooms((0, 5_000, 0.5), (1, inf)), 5_000 / 1.5, 0, None),
         # What comes after the departure helps nobody by then.
         (15_000, 2, rooms((0, 5_000), (3, inf)), 11_000, 5_000, NOON + 3 * HOUR),
     ],
@@ -529,19 +532,25 @@ def test_a_departure_knows_what_others_leave_and_until_when(
 @given(
     st.floats(500, 60_000),
     st.floats(0.2, 12),
-    st.lists(st.tuples(st.floats(0.1, 5), st.sampled_from([0, 3_000, 4_140, 6_000, inf]))),
+    st.lists(
+        st.tuples(
+            st.floats(0.1, 5),
+            st.sampled_from([0, 3_000, 4_140, 6_000, inf]),
+            st.sampled_from([0.25, 1]),
+        )
+    ),
 )
 def test_what_a_departure_needs_is_just_enough_where_others_leave_it(energy_wh, hours, steps):
-    at, left = 0.0, [(0.0, 7_000.0)]
-    for lasts, max_w in steps:
+    at, left = 0.0, [(0.0, 7_000.0, 1.0)]
+    for lasts, max_w, part in steps:
         at += lasts
-        left.append((at, max_w))
+        left.append((at, max_w, part))
     departure = replace(departing(energy_wh, hours), rooms=rooms(*left))
     plan = plan_departure(departure, STATION, now=NOON, tuning=Tuning(reserve=timedelta()))
-    ends = [*(begin for begin, _w in left[1:]), inf]
+    ends = [*(begin for begin, _w, _part in left[1:]), inf]
     charged_wh = sum(
-        min(plan.needed_w, max_w) * max(0.0, min(end, hours) - begin)
-        for (begin, max_w), end in zip(left, ends, strict=True)
+        min(plan.needed_w, max_w) * part * max(0.0, min(end, hours) - begin)
+        for (begin, max_w, part), end in zip(left, ends, strict=True)
         if max_w >= STATION.min_w
     )
     if plan.missing_wh:
