@@ -13,14 +13,13 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from flexibility import words
+from flexibility.policies.terms import NEARLY
 from flexibility.queries import Now, flexibilities_of
 from flexibility.standing import members_of
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 
 UNPLUGGED = 0
-# Of what it may take; a car that takes less than that limits itself.
-NEARLY = 0.85
 # What is left of a battery's range below that is nothing to promise.
 NEGLIGIBLE = 0.01
 

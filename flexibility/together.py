@@ -11,7 +11,8 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
-from flexibility.room import NEARLY, NEGLIGIBLE
+from flexibility.policies.terms import NEARLY
+from flexibility.room import NEGLIGIBLE
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance
 from measurements.queries import STALE_AT_LEAST, STALE_INTERVALS

@@ -185,7 +185,10 @@ class _Asking:
 def _demand(
     site: KnownSite, others: Others, station: UUID, policy: ChargingPolicy, charged_wh: float
 ) -> Demand:
-    known, departure = site.station(station, others.leave_now(station)), None
+    departure = None
+    known = site.station(
+        station, most_w=others.leave_now(station), offered_w=others.offer_now(station)
+    )
     if policy.mode == Mode.DEPARTURE:
         rooms = others.leave(
             station,

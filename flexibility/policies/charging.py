@@ -6,9 +6,10 @@ with the `State` that it gave back; what it asks for ends by itself where it no 
 
 - FORCED, and the resident's “charge now”: a set point at full power, or as close as allowed.
 - OFF: a set point of 0.
-- SURPLUS: at most the station's share of the PV surplus, and 0 (a pause) below its minimum. It
-  starts once the share has been enough for `start_after`, and stops once it has not been for
-  `stop_after`; until then it charges with its minimum, whatever that imports.
+- SURPLUS: at most the station's share of the PV surplus, and 0 (a pause) below what its car takes
+  of the station's minimum: less than that where it charges on fewer phases. It starts once the
+  share has been enough for `start_after`, and stops once it has not been for `stop_after`; until
+  then it charges with its minimum, whatever that imports.
 - MINIMUM_AND_SURPLUS: never less than the minimum, at most that or the share.
 - DEPARTURE: so much energy until so late. Surplus first: while there is time, it charges from
   surplus alone, as SURPLUS does. From the latest start on at which the minimum suffices, it
@@ -21,6 +22,9 @@ house's batteries give, which is no sunshine of now. What they take is theirs, u
 `battery_yields`. An unknown or old reading of the meter or of a battery means no surplus; an old
 one of a station counts nothing back.
 
+One whose car takes nothing, and may be full, has no share, but may charge with its minimum where
+there is so much surplus, whoever uses it: else nobody would see it go on. If it does, it shares.
+
 Minima come first, in the order in which the stations are given: a station that is not left its
 minimum gets nothing, and the next is asked. What then remains is shared equally. While a station
 is held at its minimum although its share is gone, the others have that much less: so the limits
@@ -32,19 +36,20 @@ had, so that they do not flap.
 Source: design document “Flexibility and constraints”, section “Charging policies”.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from flexibility.policies.cars import learn, takes_nothing
 from flexibility.policies.departures import Plan, firm_w, plan_departure
 from flexibility.policies.dividing import spread
 from flexibility.policies.terms import (
     DEFAULTS,
     Answer,
     Asks,
+    Car,
     Demand,
     Mode,
-    Reading,
     Reason,
     Site,
     State,
@@ -52,6 +57,7 @@ from flexibility.policies.terms import (
     Tuning,
     Why,
     Wish,
+    fresh_w,
 )
 
 
@@ -66,9 +72,11 @@ def ask(
         raise ValueError("A station is under one policy only.")
     cases = [_case_of(demand, now, tuning) for demand in demands]
     sharing = [case for case in cases if case.shares]
+    waiting = [case for case in cases if case.is_idle and not case.firm_w]
     stations = [case.demand.station for case in sharing]
     surplus = surplus_w(site, stations, now=now, tuning=tuning)
     shares = _shares(sharing, surplus, now, tuning)
+    shares |= _minima(waiting, surplus, sharing, now, tuning)
     return tuple(
         _answer(case, shares.get(case.demand.station.key), surplus, now, tuning) for case in cases
     )
@@ -91,11 +99,11 @@ def surplus_w(
 
     None where it is not known: without a fresh reading of the meter and of every battery.
     """
-    meter = _fresh(site.meter, now, tuning)
-    batteries = [_fresh(battery, now, tuning) for battery in site.batteries]
+    meter = fresh_w(site.meter, now, tuning)
+    batteries = [fresh_w(battery, now, tuning) for battery in site.batteries]
     if meter is None or None in batteries:
         return None
-    drawn = sum(_fresh(station.power, now, tuning) or 0.0 for station in stations)
+    drawn = sum(fresh_w(station.power, now, tuning) or 0.0 for station in stations)
     # All batteries together: what one gives another takes is no sunshine.
     stored = sum(battery for battery in batteries if battery is not None)
     return drawn - meter + (stored if tuning.battery_yields else min(stored, 0.0))
@@ -122,17 +130,18 @@ class _Case:
     """A demand, what is remembered of it, and what it takes whatever the surplus is (W).
 
     `full_w` is what the station can do; the demand's `max_w` is what others leave of it now.
-    `shares`: whether it takes part in the surplus. `idle_since`: since when its vehicle takes
-    nothing; `is_idle`: for so long that it counts as full.
+    `least_w` is what its car takes of the station's minimum. `shares`: whether it takes part in the
+    surplus; one that is `is_idle` waits for it instead.
     """
 
     demand: Demand
     state: State
     plan: Plan | None
+    car: Car
     full_w: float
+    least_w: float
     firm_w: float
     shares: bool
-    idle_since: datetime | None
     is_idle: bool
 
 
@@ -143,14 +152,8 @@ def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
         # A share of more than others leave would be in vain. Where they pause it, the wish waits
         # for their end.
         station = replace(station, max_w=min(station.max_w, station.most_w))
-    idle_since = _idle_since(state, station, now, tuning)
-    is_idle = idle_since is not None and now - idle_since >= tuning.idle_after
-    shares = (
-        station.plugged
-        and not station.is_held
-        and not is_idle
-        and mode not in (Mode.FORCED, Mode.OFF)
-    )
+    car = learn(state.car, station, now=now, tuning=tuning)
+    shares = station.plugged and not station.is_held and mode not in (Mode.FORCED, Mode.OFF)
     if mode is Mode.MINIMUM_AND_SURPLUS:
         firm = station.min_w
     elif demand.departure is not None:
@@ -158,17 +161,17 @@ def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
         firm = firm_w(plan, station, state.firm_w, now, tuning)
         # At full power there is nothing to add, and its draw is a load like any other.
         shares = shares and plan.left_wh > 0 and firm < station.max_w
-    full = demand.station.max_w
-    demand = replace(demand, station=station)
-    return _Case(demand, state, plan, full, firm, shares, idle_since, is_idle)
-
-
-def _idle_since(state: State, station: Station, now: datetime, tuning: Tuning) -> datetime | None:
-    """Since when the vehicle takes nothing, although it is left its minimum."""
-    drawn = _fresh(station.power, now, tuning)
-    if not station.plugged or station.is_held or not state.told_w or drawn is None:
-        return None
-    return None if drawn >= station.min_w / 2 else state.idle_since or now
+    return _Case(
+        replace(demand, station=station),
+        state,
+        plan,
+        car,
+        full_w=demand.station.max_w,
+        least_w=max(1.0, car.takes_w(station.min_w)),
+        firm_w=firm,
+        shares=shares and not car.is_idle,
+        is_idle=shares and car.is_idle,
+    )
 
 
 def _remembered(demand: Demand, now: datetime, tuning: Tuning) -> State:
@@ -179,9 +182,8 @@ def _remembered(demand: Demand, now: datetime, tuning: Tuning) -> State:
     state, station = demand.state, demand.station
     if state is not None and now - state.at <= tuning.valid_for:
         return state
-    drawn = _fresh(station.power, now, tuning)
-    # A station that runs draws no less than its minimum, give or take its meter's accuracy.
-    return State(now, running=drawn is not None and drawn >= station.min_w / 2)
+    drawn = fresh_w(station.power, now, tuning)
+    return State(now, running=drawn is not None and not takes_nothing(drawn, station))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +204,10 @@ class _Share:
 
 def _shares(
     cases: Sequence[_Case], surplus: float | None, now: datetime, tuning: Tuning
-) -> Mapping[str, _Share]:
+) -> dict[str, _Share]:
     """What each of those who share has, by the key of its station."""
     available = max(surplus or 0.0, 0.0)
-    free = [case.demand.station for case in cases if not case.firm_w]
+    free = [replace(case.demand.station, min_w=case.least_w) for case in cases if not case.firm_w]
     left = available - sum(case.firm_w for case in cases)
     would_be = zip(free, split_surplus(left, free), strict=True)
     enough = {station.key: share > 0 for station, share in would_be}
@@ -215,7 +217,7 @@ def _shares(
         phase = (
             (True, None) if case.firm_w else _phase(case.state, enough[station.key], now, tuning)
         )
-        base = case.firm_w or (station.min_w if phase[0] else 0.0)
+        base = case.firm_w or (case.least_w if phase[0] else 0.0)
         phases.append(phase)
         bases.append(base)
         rooms.append(station.max_w - base if base else 0.0)
@@ -227,6 +229,27 @@ def _shares(
         )
         for case, phase, base, part in zip(cases, phases, bases, parts, strict=True)
     }
+
+
+def _minima(
+    cases: Sequence[_Case],
+    surplus: float | None,
+    sharing: Sequence[_Case],
+    now: datetime,
+    tuning: Tuning,
+) -> dict[str, _Share]:
+    """What those have whose cars take nothing: their minimum, where there is so much surplus.
+
+    Others may use it meanwhile: whoever goes on has a share from the next time on.
+    """
+    left = (surplus or 0.0) - sum(case.firm_w for case in sharing)
+    found = {}
+    for case in cases:
+        is_enough = left >= case.least_w
+        running, since = _phase(case.state, is_enough, now, tuning)
+        base = case.least_w if running else 0.0
+        found[case.demand.station.key] = _Share(running, since, is_enough, base, base, 0.0)
+    return found
 
 
 def _phase(
@@ -241,21 +264,17 @@ def _phase(
 
 
 def _limit_w(share: _Share, told_w: float | None, station: Station, tuning: Tuning) -> float:
-    """The limit to tell a station that runs: no more than its share, and no needless news."""
-    if told_w is not None and share.base_w <= told_w <= share.share_w:
+    """The limit to tell a station that runs: no more than its share, and no needless news.
+
+    But for the station's minimum: where its share is less, its car takes no more than that.
+    """
+    if told_w is not None and share.base_w <= told_w <= max(share.share_w, station.min_w):
         to_be_had = share.share_w + share.spare_w
         if to_be_had - told_w < tuning.band_w(told_w):
             return told_w
     if share.share_w >= station.max_w:
         return station.max_w
-    return max(share.base_w, tuning.step_down(share.share_w))
-
-
-def _fresh(reading: Reading | None, now: datetime, tuning: Tuning) -> float | None:
-    """The power of a reading that is young enough to say something; one from far ahead is not."""
-    if reading is None or abs(now - reading.at) > tuning.stale_after:
-        return None
-    return reading.power_w
+    return max(share.base_w, station.min_w, tuning.step_down(share.share_w))
 
 
 def _answer(
@@ -264,18 +283,18 @@ def _answer(
     mode, station, plan = case.demand.mode, case.demand.station, case.plan
     if mode is Mode.OFF:
         wish = _wish(case, now, tuning.fixed_for, Reason(why=Why.OFF), Asks(set_point_w=0.0))
-        return Answer(station.key, wish, State(now))
+        return Answer(station.key, wish, State(now, car=case.car))
     if mode is Mode.FORCED:
         wish = _full_power(case, now, tuning.fixed_for, Reason(why=Why.FORCED))
-        return Answer(station.key, wish, State(now, running=True))
+        return Answer(station.key, wish, State(now, running=True, car=case.car))
     if plan is not None and not plan.left_wh:
         reason = Reason(why=Why.REACHED, left_wh=0.0)
-        return Answer(
-            station.key, _wish(case, now, tuning.fixed_for, reason, Asks(max_w=0.0)), State(now)
-        )
+        wish = _wish(case, now, tuning.fixed_for, reason, Asks(max_w=0.0))
+        return Answer(station.key, wish, State(now, car=case.car))
     if plan is not None and case.firm_w >= station.max_w:
         wish = _full_power(case, now, tuning.valid_for, _in_a_hurry(plan, is_held=station.is_held))
-        return Answer(station.key, wish, State(now, running=True, firm_w=case.firm_w))
+        state = State(now, running=True, firm_w=case.firm_w, car=case.car)
+        return Answer(station.key, wish, state)
     return _within_share(case, share or _without_share(case), surplus, now, tuning)
 
 
@@ -297,13 +316,7 @@ def _in_a_hurry(plan: Plan, *, is_held: bool) -> Reason:
 
 
 def _without_share(case: _Case) -> _Share:
-    """What a station has that takes no share: what it must have, as from any source.
-
-    One whose vehicle seems to be full may take its minimum, or nobody would see it go on.
-    """
-    if case.is_idle and not case.firm_w:
-        least_w = case.demand.station.min_w
-        return _Share(True, None, True, least_w, least_w, 0.0)
+    """What a station has that takes no share: what it must have, as from any source."""
     return _Share(case.firm_w > 0, None, False, case.firm_w, case.firm_w, 0.0)
 
 
@@ -317,6 +330,7 @@ def _within_share(
         why=_why(case, share, limit, surplus),
         surplus_w=surplus,
         share_w=share.share_w,
+        least_w=case.least_w,
         needed_w=None if plan is None else plan.needed_w,
         left_wh=None if plan is None else plan.left_wh,
         missing_wh=(plan and plan.missing_wh) or None,
@@ -329,9 +343,9 @@ def _within_share(
         now,
         running=share.running,
         since=share.since,
-        idle_since=case.idle_since,
         told_w=limit if share.running else None,
         firm_w=case.firm_w if plan is not None and case.firm_w else None,
+        car=case.car,
     )
     return Answer(station.key, wish, state)
 
@@ -339,7 +353,7 @@ def _within_share(
 def _why(case: _Case, share: _Share, limit: float, surplus: float | None) -> Why:
     if case.demand.station.is_held:
         return Why.HELD
-    if case.is_idle:
+    if case.is_idle and limit:
         return Why.IDLE
     if case.firm_w and limit <= case.firm_w:
         return Why.MINIMUM if case.plan is None else Why.STEADY

@@ -123,7 +123,7 @@ def try_policy(
     priority = _priority(emitter, draft.priority)
     site = KnownSite(appliance.system_id, [appliance])
     others = Others([appliance], now=now, until_at=draft.departs_at or now)
-    station = site.station(appliance.pk, others.leave_now(appliance.pk))
+    station = site.station(appliance.pk, most_w=others.leave_now(appliance.pk))
     departure = None
     if draft.mode is Mode.DEPARTURE:
         rooms = others.leave(appliance.pk, least_w=station.min_w, priority=priority, created_at=now)

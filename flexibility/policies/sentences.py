@@ -41,10 +41,12 @@ def energy(wh: float) -> str:
 
 def because(reason: Reason, station: Station, *, now: datetime, zone: ZoneInfo) -> str:
     """Why a policy has the station do what it does: "Pauses: the sun gives 2.1 kW, …"."""
+    # What the car takes of the least is enough sun; what others leave must be all of the least.
+    least_w = None if reason.why in (Why.HELD, Why.IDLE) else reason.least_w
     values = {
         "sun": power(max(reason.surplus_w or 0, 0)),
         "share": power(max(reason.share_w or 0, 0)),
-        "least": kilowatts(station.min_w),
+        "least": kilowatts(least_w or station.min_w),
         "needed": power(reason.needed_w or 0),
         "missing": energy(reason.missing_wh or 0),
         "when": "" if reason.until is None else moment(reason.until, now=now, zone=zone),

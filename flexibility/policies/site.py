@@ -9,7 +9,7 @@ from operator import itemgetter
 from uuid import UUID
 
 from flexibility import allotment, resolver
-from flexibility.models import ChargingState, Constraint, SharedLimit
+from flexibility.models import ChargingState, Constraint, Flexibility, SharedLimit
 from flexibility.policies.dividing import turns
 from flexibility.policies.terms import Mode, Reading, Room, Site, Station, Why
 from flexibility.resolver import Boundary, EmitterKind, OutcomeKind, resolve, timeline
@@ -69,10 +69,12 @@ class KnownSite:
             ),
         )
 
-    def station(self, appliance_id: UUID, most_w: float | None = None) -> Station:
+    def station(
+        self, appliance_id: UUID, *, most_w: float | None = None, offered_w: float | None = None
+    ) -> Station:
         """A station with its physical limits, as far as its driver states them.
 
-        `most_w` is what others leave it now.
+        `most_w` is what others leave it now, `offered_w` what all together do.
         """
         driver, reading = self._drivers.get(appliance_id), self._by_id[appliance_id]
         limits = {
@@ -84,6 +86,7 @@ class KnownSite:
         return Station(
             key=str(appliance_id),
             most_w=most_w,
+            offered_w=offered_w,
             power=self._power(appliance_id),
             plugged=is_plugged,
             **limits,
@@ -108,6 +111,14 @@ class Others:
         self._rows = standing_constraints(stations, from_at=now, until_at=self._horizon)
         limits = {row.limit_id for some in self._rows.values() for row in some} - {None}
         self._takers = _takers_of(limits) if limits else {}
+        resolved = Flexibility.objects.only("max_w", "set_point_w")
+        self._resolved = resolved.in_bulk([one.pk for one in stations])
+
+    def offer_now(self, station: UUID) -> float | None:
+        """The most that all, policies and shares included, leave a station now, in W."""
+        resolved = self._resolved.get(station)
+        most_w = inf if resolved is None else _most_w(resolved)
+        return None if most_w == inf else most_w
 
     def leave_now(self, station: UUID) -> float | None:
         """The most that all but policies leave a station now, in W; None where nobody limits it.
@@ -214,6 +225,6 @@ def _lasting(row: Constraint) -> resolver.Constraint:
     return pure if row.policy_id is None else replace(pure, invalid_at=row.policy.invalid_at)
 
 
-def _most_w(boundary: Boundary) -> float:
+def _most_w(boundary: Boundary | Flexibility) -> float:
     most_w = boundary.set_point_w if boundary.set_point_w is not None else boundary.max_w
     return inf if most_w is None else max(most_w, 0.0)

@@ -15,6 +15,8 @@ UNKNOWN_MIN_W = 4_140.0
 UNKNOWN_MAX_W = 22_000.0
 # More than any vehicle holds: what is asked for beyond it is a mistake.
 MOST_WH = 1_000_000.0
+# Of what it is offered; a car that takes less than that limits itself.
+NEARLY = 0.85
 # Less than this is no energy to speak of: the goal is reached, or within reach.
 NEGLIGIBLE_WH = 1.0
 
@@ -54,7 +56,7 @@ class Why(StrEnum):
     LATE = "late"  # charges at full power: nothing less reaches the goal
     UNREACHABLE = "unreachable"  # charges at full power, and not even that reaches the goal
     HELD = "held"  # pauses: others leave less than the minimum, whatever the goal needs
-    IDLE = "idle"  # may charge with the minimum, but the vehicle takes nothing: it may be full
+    IDLE = "idle"  # may charge with the minimum, but the car takes nothing: it may be full
     REACHED = "reached"  # pauses: the goal is reached
 
 
@@ -78,14 +80,16 @@ class Site:
 class Station:
     """A charging station: its limits while it charges (W, 1 ≤ min ≤ max) and its latest power.
 
-    `most_w` is what others leave it now, None where nobody limits it. One that is known to be not
-    `plugged`, that others pause, or whose vehicle is full, takes no share of the surplus.
+    `most_w` is what others leave it now, None where nobody limits it; `offered_w` is what it may
+    take now, with all that is asked of it, None where that is not known. One that is known to be
+    not `plugged`, that others pause, or whose car is full, takes no share of the surplus.
     """
 
     key: str
     min_w: float = UNKNOWN_MIN_W
     max_w: float = UNKNOWN_MAX_W
     most_w: float | None = None
+    offered_w: float | None = None
     power: Reading | None = None
     plugged: bool = True
 
@@ -136,21 +140,43 @@ class Departure:
 
 
 @dataclass(frozen=True, slots=True)
+class Car:
+    """What a station's readings have told of its car.
+
+    `part`: how much it takes of what it is offered; less than 1 where it does not charge on all
+    phases. `most_w`: what it takes at most (W), None where that is not known. `is_idle`: it takes
+    nothing of what it is offered. `odd_since`: since when it has taken clearly other than all that.
+    """
+
+    part: float = 1.0
+    most_w: float | None = None
+    is_idle: bool = False
+    odd_since: datetime | None = None
+
+    def takes_w(self, offered_w: float) -> float:
+        """What it takes of an offer, as far as is known."""
+        taken_w = self.part * offered_w
+        return taken_w if self.most_w is None else min(taken_w, self.most_w)
+
+
+UNKNOWN_CAR = Car()
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the next call needs to know of this one.
 
     `since`: from when on the surplus has contradicted `running`; None where it does not.
-    `idle_since`: from when on the vehicle has taken nothing of what it was left.
     `told_w`: the limit told last while running. `firm_w`: what a departure needs for certain,
-    None while it may still wait for surplus.
+    None while it may still wait for surplus. `car`: what was learnt of the car.
     """
 
     at: datetime
     running: bool = False
     since: datetime | None = None
-    idle_since: datetime | None = None
     told_w: float | None = None
     firm_w: float | None = None
+    car: Car = UNKNOWN_CAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,20 +198,20 @@ class Demand:
 class Tuning:
     """How patient and how exact policies are.
 
-    `idle_after`: how long a vehicle takes nothing until it counts as full, and others have its
-    share. `stale_after`: from which age on a reading says nothing. `valid_for`: how long a wish
-    that follows from readings lasts, and after which pause a state is forgotten; `fixed_for`: how
-    long one that does not, which is as long as any constraint may. `step_w`, `band_share`: the
-    steps of limits, and how much more than one (a step, or that share of the limit) is needed
-    before they go up. `reserve`: how long before departure the goal is to be reached, for readings
-    and computing lag. `release`: how much time to spare a departure must have won before it stops
-    charging to wait for surplus again. `battery_yields`: whether what the house's batteries take
-    counts as surplus.
+    `settled_after`: how long a car takes clearly other than was known of it until that counts; one
+    that takes nothing for so long may be full, and others have its share. `stale_after`: from which
+    age on a reading says nothing. `valid_for`: how long a wish that follows from readings lasts,
+    and after which pause a state is forgotten; `fixed_for`: how long one that does not, which is as
+    long as any constraint may. `step_w`, `band_share`: the steps of limits, and how much more than
+    one (a step, or that share of the limit) is needed before they go up. `reserve`: how long before
+    departure the goal is to be reached, for readings and computing lag. `release`: how much time to
+    spare a departure must have won before it stops charging to wait for surplus again.
+    `battery_yields`: whether what the house's batteries take counts as surplus.
     """
 
     start_after: timedelta = timedelta(seconds=60)
     stop_after: timedelta = timedelta(seconds=180)
-    idle_after: timedelta = timedelta(minutes=5)
+    settled_after: timedelta = timedelta(minutes=5)
     stale_after: timedelta = timedelta(minutes=2)
     valid_for: timedelta = timedelta(minutes=15)
     fixed_for: timedelta = timedelta(days=400)
@@ -209,18 +235,26 @@ class Tuning:
 DEFAULTS = Tuning()
 
 
+def fresh_w(reading: Reading | None, now: datetime, tuning: Tuning) -> float | None:
+    """The power of a reading that is young enough to say something; one from far ahead is not."""
+    if reading is None or abs(now - reading.at) > tuning.stale_after:
+        return None
+    return reading.power_w
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why, and the figures behind it; None for what plays no part.
 
-    `surplus_w` is that of all who share it, `share_w` this station's. `needed_w` is the least
-    constant power that reaches the goal. `until`: when this changes by itself: a start or stop
-    that is due, or a departure's latest start.
+    `surplus_w` is that of all who share it, `share_w` this station's; `least_w` is what its car
+    needs of it to charge. `needed_w` is the least constant power that reaches the goal. `until`:
+    when this changes by itself: a start or stop that is due, or a departure's latest start.
     """
 
     why: Why
     surplus_w: float | None = None
     share_w: float | None = None
+    least_w: float | None = None
     needed_w: float | None = None
     left_wh: float | None = None
     missing_wh: float | None = None

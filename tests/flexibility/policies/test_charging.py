@@ -580,8 +580,9 @@ def test_a_full_car_leaves_its_share_to_others_and_may_go_on():
     at = NOON
     for _ in range(40):
         at += timedelta(seconds=10)
+        first = replace(STATION, power=read(0, at), offered_w=5_000)
         demands = [
-            Demand(station=replace(STATION, power=read(0, at)), mode=Mode.SURPLUS, state=day["a"]),
+            Demand(station=first, mode=Mode.SURPLUS, state=day["a"]),
             Demand(station=replace(other, power=read(0, at)), mode=Mode.SURPLUS, state=day["b"]),
         ]
         first, second = ask(demands, site_with(5_000, at=at), now=at)
@@ -589,13 +590,92 @@ def test_a_full_car_leaves_its_share_to_others_and_may_go_on():
     assert (first.wish.asks.max_w, first.wish.reason.why) == (4_140, Why.IDLE)
     assert (second.wish.asks.max_w, second.wish.reason.why) == (5_000, Why.SURPLUS)
     at += timedelta(seconds=10)
-    again = replace(STATION, power=read(4_140, at))
+    again = replace(STATION, power=read(4_140, at), offered_w=4_140)
     [first] = ask(
         [Demand(station=again, mode=Mode.SURPLUS, state=day["a"])],
         site_with(5_000, drawn=4_140, at=at),
         now=at,
     )
     assert first.wish.reason.why is Why.SURPLUS
+
+
+class Drive:
+    """A station alone, second by second, with a car that takes what it can of what it is offered.
+
+    `phases`: on how many of the station's three it charges; `most_w`: what it takes at most.
+    """
+
+    STEP = timedelta(seconds=30)
+
+    def __init__(self, mode, *, phases=3, most_w=inf, station=STATION, departs=None):
+        self.mode, self.station, self.departs = mode, station, departs
+        self.phases, self.most_w = phases, most_w
+        self.now, self.state, self.wish = NOON, None, None
+        self.offered_w = self.drawn_w = self.charged_wh = 0.0
+
+    def run(self, minutes, sun_w=0.0):
+        """So long with so much sun; what is asked for at the end."""
+        for _ in range(round(minutes * MINUTE / self.STEP)):
+            self.now += self.STEP
+            self.charged_wh += self.drawn_w * (self.STEP / HOUR)
+            seen = read(self.drawn_w, self.now)
+            departure = self.departs and replace(self.departs, charged_wh=self.charged_wh)
+            demand = Demand(
+                station=replace(self.station, power=seen, offered_w=self.offered_w),
+                mode=self.mode,
+                departure=departure,
+                state=self.state,
+            )
+            site = site_with(sun_w, drawn=self.drawn_w, at=self.now)
+            [answer] = ask([demand], site, now=self.now)
+            self.state, self.wish = answer.state, answer.wish
+            asks = self.wish.asks
+            self.offered_w = asks.max_w if asks.set_point_w is None else asks.set_point_w
+            self.drawn_w = min(self.offered_w * self.phases / 3, self.most_w)
+        return self.wish
+
+    def reasons(self, hours, sun_w=0.0):
+        """The reason of each minute."""
+        return [self.run(1, sun_w).reason for _ in range(round(hours * 60))]
+
+
+def test_a_car_on_one_phase_charges_from_the_sun_that_it_takes():
+    drive = Drive(Mode.SURPLUS, phases=1)
+    drive.run(10, 4_500)
+    assert (drive.wish.asks.max_w, drive.drawn_w) == (4_500, 1_500)
+    wish = drive.run(60, 2_000)
+    assert (wish.asks.max_w, drive.drawn_w, wish.reason.why) == (4_140, 1_380, Why.SURPLUS)
+
+
+def test_a_car_on_one_phase_pauses_without_the_sun_that_it_takes_and_comes_back_with_it():
+    drive = Drive(Mode.SURPLUS, phases=1)
+    drive.run(10, 4_500)
+    wish = drive.run(2, 1_300)
+    assert (wish.asks.max_w, wish.reason.why) == (4_140, Why.HOLDING)
+    wish = drive.run(2, 1_300)
+    assert (wish.asks.max_w, wish.reason.why) == (0, Why.TOO_LITTLE)
+    assert wish.reason.least_w == pytest.approx(1_380)
+    assert drive.run(2, 1_500).asks.max_w == 4_140
+
+
+def test_a_full_car_is_offered_nothing_without_the_sun_for_it():
+    drive = Drive(Mode.SURPLUS, most_w=20)
+    assert drive.run(10, 5_000).reason.why is Why.IDLE
+    assert drive.offered_w == 4_140
+    drive.run(4, -500)
+    assert (drive.offered_w, drive.wish.reason.why) == (0, Why.TOO_LITTLE)
+    # It is still the same car: others need not wait for it again.
+    drive.run(2, 5_000)
+    assert (drive.offered_w, drive.wish.reason.why) == (4_140, Why.IDLE)
+
+
+def test_a_pause_is_no_sign_of_a_full_car():
+    drive = Drive(Mode.SURPLUS, most_w=0)
+    drive.run(2, 5_000)
+    drive.run(2, 0)
+    assert drive.offered_w == 4_140
+    drive.run(30, 0)
+    assert not drive.state.car.is_idle
 
 
 def test_a_departure_belongs_to_its_mode_and_to_no_other():

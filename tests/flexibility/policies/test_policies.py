@@ -23,9 +23,11 @@ from flexibility.policies.operations import (
     withdraw_own_policies,
     withdraw_policy,
 )
+from flexibility.policies.sentences import reasons
 from flexibility.policies.terms import Mode
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster
+from measurements.formats import NBSP
 from measurements.models import LatestReading
 from tests.household import add_station
 
@@ -73,6 +75,13 @@ class House:
     def station(self) -> Flexibility:
         return Flexibility.objects.get(pk=self.cast.evcs.pk)
 
+    def reason(self) -> dict:
+        return ChargingState.objects.get().reason
+
+    def says(self) -> str:
+        states = ChargingState.objects.select_related("appliance__system")
+        return reasons(list(states), now=self.now)[self.cast.evcs.pk]
+
     def set(self, mode: Mode, *, target=None, user=None, **fields) -> ChargingPolicy:
         return set_policy(
             target=target or self.cast.lindenweg,
@@ -105,6 +114,28 @@ def test_sun_only_waits_for_sun_and_follows_it(house):
     assert house.station().max_w == 0
     # One row changes in place, and behind it stands what holds where nobody asks again.
     assert Constraint.objects.filter(policy__isnull=False).count() == 2
+
+
+def test_sun_only_draws_nothing_from_the_grid_for_long_where_the_car_takes_one_phase(house):
+    house.set(Mode.SURPLUS)
+    house.live(grid_w=-4_500, minutes=2)
+    house.live(grid_w=-3_000, car_w=1_500, minutes=6)
+    house.live(grid_w=-800, car_w=1_380, minutes=10)
+    # The sun gives less than the station's minimum, but more than the car takes of it.
+    assert (house.station().max_w, house.reason()["why"]) == (4_140, "surplus")
+    house.live(grid_w=2_000, car_w=1_380, minutes=4)
+    assert (house.station().max_w, house.reason()["why"]) == (0, "too_little")
+    assert "the car needs 1.38 kW" in house.says().replace(NBSP, " ")
+    house.live(grid_w=2_000, car_w=1_380, minutes=30)
+    assert house.station().max_w == 0
+
+
+def test_sun_only_offers_a_full_car_nothing_but_sun(house):
+    house.set(Mode.SURPLUS)
+    house.live(grid_w=-6_000, minutes=8)
+    assert (house.station().max_w, house.reason()["why"]) == (4_140, "idle")
+    house.live(grid_w=500, minutes=4)
+    assert house.station().max_w == 0
 
 
 def test_minimum_and_sun_never_pauses(house):
