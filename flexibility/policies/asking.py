@@ -5,9 +5,10 @@ wishes become constraints, one for each policy and station, changed in place: of
 at a station the resolver says which one is followed.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +23,10 @@ from flexibility.policies.site import KnownSite, Others
 from flexibility.policies.standing import policies_by_station, stations_of
 from flexibility.policies.terms import (
     DEFAULTS,
+    UNKNOWN_CAR,
     Answer,
     Asks,
+    Car,
     Demand,
     Departure,
     Mode,
@@ -178,8 +181,21 @@ class _Asking:
         state = self.states.get((station.pk, policy.pk))
         charged_wh = _charged_wh(self.site, station.pk, state)
         demand = _demand(self.site, self.others, station.pk, policy, charged_wh)
-        memory = state.memory if state else None
-        return replace(demand, state=msgspec.convert(memory, State) if memory else None)
+        if state is not None:
+            return replace(demand, state=_state(state))
+        known = [row for (pk, _policy), row in self.states.items() if pk == station.pk]
+        return replace(demand, car=car_of(known, now=self.now))
+
+
+def car_of(states: Iterable[ChargingState], *, now: datetime) -> Car:
+    """What the newest of a station's states knows of its car, if that is of now."""
+    fresh = [row for row in states if now - row.asked_at <= DEFAULTS.valid_for]
+    newest = max(fresh, key=attrgetter("asked_at"), default=None)
+    return UNKNOWN_CAR if newest is None else _state(newest).car
+
+
+def _state(row: ChargingState) -> State:
+    return msgspec.convert(row.memory, State)
 
 
 def _demand(

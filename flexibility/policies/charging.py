@@ -157,7 +157,7 @@ def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
     if mode is Mode.MINIMUM_AND_SURPLUS:
         firm = station.min_w
     elif demand.departure is not None:
-        plan = plan_departure(demand.departure, demand.station, now=now, tuning=tuning)
+        plan = plan_departure(demand.departure, demand.station, car, now=now, tuning=tuning)
         firm = firm_w(plan, station, state.firm_w, now, tuning)
         # At full power there is nothing to add, and its draw is a load like any other.
         shares = shares and plan.left_wh > 0 and firm < station.max_w
@@ -183,7 +183,8 @@ def _remembered(demand: Demand, now: datetime, tuning: Tuning) -> State:
     if state is not None and now - state.at <= tuning.valid_for:
         return state
     drawn = fresh_w(station.power, now, tuning)
-    return State(now, running=drawn is not None and not takes_nothing(drawn, station))
+    running = drawn is not None and not takes_nothing(drawn, station)
+    return State(now, running=running, car=demand.car)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +392,6 @@ def _alone(case: _Case) -> Asks | None:
         case Mode.MINIMUM_AND_SURPLUS:
             return Asks(min_w=station.min_w, max_w=station.min_w)
         case Mode.DEPARTURE if case.plan is not None and case.plan.left_wh:
-            needed_w = min(station.max_w, max(case.plan.needed_w, station.min_w))
+            needed_w = min(station.max_w, max(case.plan.limit_w, station.min_w))
             return Asks(set_point_w=needed_w, closest=True)
     return None

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from flexibility.policies.terms import DEFAULTS, NEGLIGIBLE_WH, Departure, Room, Station, Tuning
+from flexibility.policies.terms import (
+    DEFAULTS,
+    NEGLIGIBLE_WH,
+    UNKNOWN_CAR,
+    Car,
+    Departure,
+    Room,
+    Station,
+    Tuning,
+)
 
 _NO_TIME = timedelta()
 _HOUR = timedelta(hours=1)
@@ -21,7 +30,8 @@ class Plan:
     """How a departure stands.
 
     `needed_w`: the least constant power that reaches the goal where and when others leave so much,
-    at most the station's maximum.
+    at most what the car takes; `limit_w`: the limit to tell the station for that, which is more
+    where the car takes only a part of it.
     `latest_start_at`: until when it may wait, and still reach the goal with the minimum; in the
     past where it may not. `missing_wh`: what full power does not reach until departure, and
     `reachable_at` when it would, None where others never leave enough; 0 and None where the goal is
@@ -30,6 +40,7 @@ class Plan:
 
     left_wh: float
     needed_w: float
+    limit_w: float
     latest_start_at: datetime
     missing_wh: float = 0.0
     reachable_at: datetime | None = None
@@ -55,19 +66,26 @@ class _Span(NamedTuple):
 
 
 def plan_departure(
-    departure: Departure, station: Station, *, now: datetime, tuning: Tuning = DEFAULTS
+    departure: Departure,
+    station: Station,
+    car: Car = UNKNOWN_CAR,
+    *,
+    now: datetime,
+    tuning: Tuning = DEFAULTS,
 ) -> Plan:
-    """What is left to do until a departure, and whether it can be done."""
+    """What is left to do until a departure, and whether it can be done with such a car."""
     left, ready_at = departure.left_wh, departure.departs_at - tuning.reserve
-    spans = _spans(departure, station, now)
+    spans = _spans(departure, station, car, now)
     in_time = _until(ready_at, spans)
-    needed = _least_power_w(left, in_time)
+    least, most = car.takes_w(station.min_w), car.takes_w(station.max_w)
+    needed = _least_power_w(left, in_time) if left else 0.0
     missing = left - sum(one.max_w * one.hours for one in _until(departure.departs_at, spans))
     unreachable = missing >= NEGLIGIBLE_WH
     return Plan(
         left_wh=left,
-        needed_w=0.0 if not left else station.max_w if needed is None else needed,
-        latest_start_at=_latest_start(left, station.min_w, in_time, min(now, ready_at)),
+        needed_w=most if needed is None else needed,
+        limit_w=station.max_w if needed is None or needed >= most else needed / car.part,
+        latest_start_at=_latest_start(left, least, in_time, min(now, ready_at)),
         missing_wh=missing if unreachable else 0.0,
         reachable_at=_reachable_at(left, spans) if unreachable else None,
     )
@@ -84,7 +102,7 @@ def firm_w(
     spare = plan.latest_start_at - now
     if not plan.left_wh or spare > (_NO_TIME if told_w is None else tuning.release):
         return 0.0
-    needed = max(plan.needed_w, station.min_w)
+    needed = max(plan.limit_w, station.min_w)
     if (
         told_w is not None
         and needed <= told_w <= station.max_w
@@ -94,18 +112,19 @@ def firm_w(
     return min(station.max_w, max(station.min_w, tuning.step_up(needed)))
 
 
-def _spans(departure: Departure, station: Station, now: datetime) -> list[_Span]:
+def _spans(departure: Departure, station: Station, car: Car, now: datetime) -> list[_Span]:
     rooms = departure.rooms or (Room(now, station.max_w),)
     begins = [max(room.from_at, now) for room in rooms]
     return [
-        _Span(begin, end, _to_be_had_w(room, station), room.part)
+        _Span(begin, end, _to_be_had_w(room, station, car), room.part)
         for room, begin, end in zip(rooms, begins, [*begins[1:], None], strict=True)
         if end is None or end > begin
     ]
 
 
-def _to_be_had_w(room: Room, station: Station) -> float:
-    return min(room.max_w, station.max_w) if room.max_w >= station.min_w else 0.0
+def _to_be_had_w(room: Room, station: Station, car: Car) -> float:
+    is_enough = room.max_w >= station.min_w
+    return car.takes_w(min(room.max_w, station.max_w)) if is_enough else 0.0
 
 
 def _until(at: datetime, spans: Iterable[_Span]) -> list[_Span]:

@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
-from flexibility.models import ChargingPolicy
+from flexibility.models import ChargingPolicy, ChargingState
 from flexibility.operations import RESTORED_WITHIN, UnableToRestore, require_validity
 from flexibility.policies import charging
-from flexibility.policies.asking import apply_policies
+from flexibility.policies.asking import apply_policies, car_of
 from flexibility.policies.departures import Plan, plan_departure
 from flexibility.policies.site import KnownSite, Others
 from flexibility.policies.standing import Target, policies_of, stations_of
@@ -116,7 +116,8 @@ def try_policy(
 ) -> Trial:
     """What a policy would do, were it set now; nothing is kept.
 
-    A departure reckons with what all that weighs more leaves the station until then.
+    A departure reckons with what all that weighs more leaves the station until then, and with what
+    is known of its car.
     Raises UnableToConstrain as `set_policy` does.
     """
     _check(draft, now)
@@ -128,13 +129,14 @@ def try_policy(
     if draft.mode is Mode.DEPARTURE:
         rooms = others.leave(appliance.pk, least_w=station.min_w, priority=priority, created_at=now)
         departure = Departure(draft.energy_wh, draft.departs_at, rooms=rooms)
-    demand = Demand(station=station, mode=draft.mode, departure=departure)
+    car = car_of(ChargingState.objects.filter(appliance=appliance), now=now)
+    demand = Demand(station=station, mode=draft.mode, departure=departure, car=car)
     [answer] = charging.ask([demand], site.site, now=now)
     stronger = (one for one in policies_of(station=appliance, now=now) if one.priority > priority)
     return Trial(
         station=station,
         answer=answer,
-        plan=departure and plan_departure(departure, station, now=now),
+        plan=departure and plan_departure(departure, station, car, now=now),
         stronger=next(stronger, None),
     )
 

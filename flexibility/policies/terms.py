@@ -181,13 +181,17 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """One station under one policy. `until`: when the policy itself ends, if it does."""
+    """One station under one policy. `until`: when the policy itself ends, if it does.
+
+    `car`: what is known of the car from elsewhere, for a policy that has no state yet.
+    """
 
     station: Station
     mode: Mode
     departure: Departure | None = None
     until: datetime | None = None
     state: State | None = None
+    car: Car = UNKNOWN_CAR
 
     def __post_init__(self) -> None:
         if (self.mode is Mode.DEPARTURE) != (self.departure is not None):

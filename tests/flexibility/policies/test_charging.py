@@ -678,6 +678,31 @@ def test_a_pause_is_no_sign_of_a_full_car():
     assert not drive.state.car.is_idle
 
 
+def test_a_departure_finds_out_that_the_car_takes_a_third_and_offers_it_more():
+    station = replace(STATION, max_w=22_000)
+    drive = Drive(Mode.DEPARTURE, phases=1, station=station, departs=departing(20_000, 10))
+    reasons = drive.reasons(10)
+    assert drive.charged_wh == pytest.approx(20_000, abs=100)
+    assert not any(reason.missing_wh for reason in reasons)
+    # What it is offered is enough all the time, and never all that there is.
+    assert {reason.why for reason in reasons} == {Why.TOO_LITTLE, Why.STEADY, Why.REACHED}
+
+
+@pytest.mark.parametrize(("phases", "most_w"), [(3, 11_000), (1, 7_360)])
+def test_a_departure_says_at_once_what_the_car_itself_makes_impossible(phases, most_w):
+    station = replace(STATION, max_w=22_000)
+    departs = departing(80_000, 6)
+    drive = Drive(Mode.DEPARTURE, phases=phases, most_w=most_w, station=station, departs=departs)
+    reasons = drive.reasons(6)
+    missing_wh = 80_000 - most_w * 6
+    first = next(index for index, reason in enumerate(reasons) if reason.missing_wh)
+    assert first < 10
+    for reason in reasons[first + 1 :]:  # at full power it shows what it can
+        assert reason.missing_wh == pytest.approx(missing_wh, abs=500)
+        assert reason.why is Why.UNREACHABLE
+    assert drive.charged_wh == pytest.approx(most_w * 6, rel=0.02)
+
+
 def test_a_departure_belongs_to_its_mode_and_to_no_other():
     for mode, departure in [(Mode.DEPARTURE, None), (Mode.FORCED, departing(1, 1))]:
         with pytest.raises(ValueError, match="if, and only if"):

@@ -20,6 +20,7 @@ from flexibility.policies.asking import ask_due_policies
 from flexibility.policies.operations import (
     PolicyDraft,
     set_policy,
+    try_policy,
     withdraw_own_policies,
     withdraw_policy,
 )
@@ -177,6 +178,29 @@ def test_what_cannot_be_reached_is_said_at_once(house):
     assert reason["why"] == "unreachable"
     assert reason["missing_wh"] > 30_000
     assert house.station().set_point_w == 22_000
+
+
+def test_what_the_car_itself_makes_impossible_is_said_in_the_first_minutes(house):
+    house.set(Mode.DEPARTURE, energy_wh=80_000, departs_at=house.now + 6 * HOUR)
+    assert house.reason()["missing_wh"] is None
+    house.live(grid_w=7_360, car_w=7_360, minutes=7)
+    left_h = 6 - 7 / 60
+    assert house.reason()["missing_wh"] == pytest.approx(80_000 - 7_360 * left_h, abs=50)
+    # The next policy knows it from the beginning, and the form that asks for it.
+    draft = PolicyDraft(
+        mode=Mode.DEPARTURE, energy_wh=50_000, departs_at=house.now + timedelta(hours=left_h)
+    )
+    by = emitter_of(house.cast.fleet)
+    trial = try_policy(appliance=house.cast.evcs, draft=draft, emitter=by, now=house.now)
+    missing_wh = pytest.approx(50_000 - 7_360 * left_h, abs=50)
+    assert trial.plan.missing_wh == missing_wh
+    house.set(Mode.DEPARTURE, energy_wh=50_000, departs_at=draft.departs_at)
+    assert house.reason()["missing_wh"] == missing_wh
+    # So it is while it waits for its turn.
+    house.constrain(Draft(max_w=0, invalid_at=house.now + HOUR))
+    house.live(grid_w=0, minutes=3)
+    assert house.reason()["missing_wh"] == pytest.approx(50_000 - 7_360 * (left_h - 1), abs=50)
+    assert "others leave it less than the 4.14 kW" in house.says().replace(NBSP, " ")
 
 
 def test_charge_now_outweighs_the_sun_until_the_sun_weighs_more(house):
