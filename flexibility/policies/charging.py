@@ -286,7 +286,9 @@ def _answer(
         wish = _wish(case, now, tuning.fixed_for, Reason(why=Why.OFF), Asks(set_point_w=0.0))
         return Answer(station.key, wish, State(now, car=case.car))
     if mode is Mode.FORCED:
-        wish = _full_power(case, now, tuning.fixed_for, Reason(why=Why.FORCED))
+        wish = _full_power(
+            case, now, tuning.fixed_for, Reason(why=Why.HELD if station.is_held else Why.FORCED)
+        )
         return Answer(station.key, wish, State(now, running=True, car=case.car))
     if plan is not None and not plan.left_wh:
         reason = Reason(why=Why.REACHED, left_wh=0.0)

@@ -1,7 +1,9 @@
 """What charging policies do and why, in sentences for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -12,6 +14,7 @@ from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 from accounts.access import Role
 from accounts.models import User
 from flexibility import words
+from flexibility.allotment import Why as Share
 from flexibility.emitters import ceiling, default_priority
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, Flexibility
 from flexibility.policies.departures import Plan
@@ -60,48 +63,79 @@ def because(reason: Reason, station: Station, *, now: datetime, zone: ZoneInfo) 
 def reasons(states: Sequence[ChargingState], *, now: datetime) -> dict[UUID, str]:
     """Why a policy has stations of one system do what they do, or to whom it gives way there."""
     stations = known_stations([state.appliance for state in states])
-    said = {
-        state.appliance_id: because(
-            msgspec.convert(state.reason, Reason),
-            stations[state.appliance_id],
-            now=now,
-            zone=state.appliance.system.zone,
-        )
-        for state in states
-    }
-    return said | _outweighed(states)
-
-
-def _outweighed(states: Sequence[ChargingState]) -> dict[UUID, str]:
-    """By station to whom a policy gives way, where it does."""
     wishes = {
         (row.appliance_id, row.policy_id): str(row.pk)
         for row in Constraint.objects.filter(
             policy__in={state.policy_id for state in states},
-            appliance__in={state.appliance_id for state in states},
+            appliance__in=list(stations),
             fallback=False,
             withdrawn_at=None,
         )
     }
+    resolved = Flexibility.objects.in_bulk(list(stations))
+    turns_of_others = _turns_of_others(resolved.values())
     found = {}
-    resolved = Flexibility.objects.in_bulk([state.appliance_id for state in states])
     for state in states:
-        inputs = resolved[state.appliance_id].inputs if state.appliance_id in resolved else ()
-        wish = wishes.get((state.appliance_id, state.policy_id))
-        outcome = next((one["power"] for one in inputs if one["id"] == wish), None)
-        if outcome is None or outcome["outcome"] == OutcomeKind.BINDING:
-            continue
-        if outcome["outcome"] == OutcomeKind.DISCARDED:
-            found[state.appliance_id] = words.reason(
-                wish,
-                "power",
-                outcome,
-                resolved[state.appliance_id],
-                zone=state.appliance.system.zone,
-            )
-        elif resolved[state.appliance_id].set_point_w is not None:
-            found[state.appliance_id] = _("Waits: others have it do something else.")
+        station, zone = stations[state.appliance_id], state.appliance.system.zone
+        reason, outweighed = msgspec.convert(state.reason, Reason), None
+        flexibility = resolved.get(state.appliance_id)
+        inputs = {one["id"]: one for one in (flexibility.inputs if flexibility else ())}
+        wish = inputs.get(wishes.get((state.appliance_id, state.policy_id)))
+        if wish is not None:
+            is_stopped = flexibility.max_w == 0 and _most_w(wish) != 0 and reason.why != Why.HELD
+            if is_stopped and state.appliance_id in turns_of_others:
+                reason = replace(reason, why=Why.TURN)
+            else:
+                outweighed = _outweighed(wish, flexibility, zone, is_stopped=is_stopped)
+        found[state.appliance_id] = outweighed or because(reason, station, now=now, zone=zone)
     return found
+
+
+def _turns_of_others(resolved: Iterable[Flexibility]) -> set[UUID]:
+    """The stations (id) that a limit pauses while others of those that share it have their turn."""
+    paused = {
+        decider["id"]: row.pk
+        for row in resolved
+        for decider in row.inputs
+        if row.max_w == 0
+        and decider["id"] == row.deciders.get("max_w")
+        and decider.get("why_max") in (Share.PAUSED, Share.RESTING)
+    }
+    if not paused:
+        return set()
+    limits = dict(Constraint.objects.filter(pk__in=list(paused)).values_list("pk", "limit"))
+    running = Constraint.objects.filter(
+        limit__in=set(limits.values()),
+        fallback=False,
+        withdrawn_at=None,
+        share__running_since__isnull=False,
+    )
+    busy = set(running.filter(max_w__gt=0).values_list("limit", flat=True))
+    return {paused[str(pk)] for pk, limit in limits.items() if limit in busy}
+
+
+def _outweighed(
+    wish: Mapping[str, Any], flexibility: Flexibility, zone: ZoneInfo, *, is_stopped: bool
+) -> str | None:
+    """To whom a policy gives way, or what they leave of what it wishes for; else None."""
+    outcome, most_w = wish["power"], _most_w(wish)
+    if outcome["outcome"] == OutcomeKind.DISCARDED:
+        return words.reason(wish["id"], "power", outcome, flexibility, zone=zone)
+    if is_stopped:
+        return _("Waits: others leave it nothing now.")
+    if flexibility.set_point_w is not None:
+        is_binding = outcome["outcome"] == OutcomeKind.BINDING
+        return None if is_binding else _("Waits: others have it do something else.")
+    if most_w is None or flexibility.max_w is None or flexibility.max_w >= most_w:
+        return None
+    return _("Charges with %(most)s at most: others leave it no more.") % {
+        "most": kilowatts(flexibility.max_w)
+    }
+
+
+def _most_w(wish: Mapping[str, Any]) -> float | None:
+    """The most that a wish lets a station take, in W."""
+    return wish.get("set_point_w", wish.get("max_w"))
 
 
 def _because(reason: Reason) -> str:
@@ -156,11 +190,28 @@ def _because(reason: Reason) -> str:
                 "Pauses: others leave it less than the %(least)s that it needs. %(missing)s will "
                 "be missing; it could be ready by %(ready)s."
             )
+        case Why.HELD if reason.left_wh is None:
+            return _(
+                "Pauses: others leave it less than the %(least)s that it needs. It goes on when "
+                "they end."
+            )
         case Why.HELD:
             return _(
                 "Pauses: others leave it less than the %(least)s that it needs. It goes on when "
                 "they end, and will be ready in time."
             )
+        case Why.TURN if reason.missing_wh and reason.reachable_at is None:
+            return _(
+                "Waits for its turn: the limit that it shares is not enough for all at once. "
+                "%(missing)s will be missing."
+            )
+        case Why.TURN if reason.missing_wh:
+            return _(
+                "Waits for its turn: the limit that it shares is not enough for all at once. "
+                "%(missing)s will be missing; it could be ready by %(ready)s."
+            )
+        case Why.TURN:
+            return _("Waits for its turn: the limit that it shares is not enough for all at once.")
         case Why.IDLE:
             return _("The car takes nothing: it may be full. It may go on with %(least)s.")
         case Why.REACHED:

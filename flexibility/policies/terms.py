@@ -56,6 +56,7 @@ class Why(StrEnum):
     LATE = "late"  # charges at full power: nothing less reaches the goal
     UNREACHABLE = "unreachable"  # charges at full power, and not even that reaches the goal
     HELD = "held"  # pauses: others leave less than the minimum, whatever the goal needs
+    TURN = "turn"  # is paused by a limit that it shares, whose turn is another's
     IDLE = "idle"  # may charge with the minimum, but the car takes nothing: it may be full
     REACHED = "reached"  # pauses: the goal is reached
 

@@ -10,9 +10,11 @@ from flexibility.models import ChargingState
 from flexibility.policies.asking import ask_due_policies
 from flexibility.policies.dividing import turns
 from flexibility.policies.operations import PolicyDraft, set_policy, try_policy
+from flexibility.policies.sentences import reasons
 from flexibility.policies.terms import Mode
 from flexibility.resolving import balance_systems
 from inventory.kinds import Plug
+from measurements.formats import NBSP
 from tests.flexibility.limits.test_limits import Garage
 
 HOUR = timedelta(hours=1)
@@ -84,6 +86,11 @@ class CarPark(Garage):
     def reasons(self) -> list[dict]:
         by_station = {row.appliance_id: row.reason for row in ChargingState.objects.all()}
         return [by_station[one.pk] for one in self.stations if one.pk in by_station]
+
+    def says(self) -> list[str]:
+        states = list(ChargingState.objects.select_related("appliance__system"))
+        said = reasons(states, now=self.now)
+        return [said[one.pk].replace(NBSP, " ") for one in self.stations]
 
 
 @pytest.fixture
@@ -171,3 +178,68 @@ def test_who_is_switched_off_leaves_all_and_who_charges_an_equal_part(cars):
         cars.set(Mode.FORCED, target=other)
     cars.live(1)
     assert cars.try_departure(60_000, 6).plan.missing_wh == pytest.approx(30_000)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", [Mode.SURPLUS, Mode.MINIMUM_AND_SURPLUS])
+def test_whom_a_limit_pauses_is_not_idle_but_waits_for_its_turn(cars, mode):
+    cars.limit(5_000)
+    cars.set(mode)
+    had_turns = set()
+    for _ in range(5):
+        cars.live(4, sun_w=20_000)
+        [running] = [number for number, share in enumerate(cars.shares()) if share]
+        had_turns.add(running)
+        assert [reason["why"] for reason in cars.reasons()] == ["surplus"] * 3
+        assert [reason["share_w"] for reason in cars.reasons()] == [5_000] * 3
+        for number, said in enumerate(cars.says()):
+            if number == running:
+                assert said.startswith("Charges with what the sun leaves for it")
+            else:
+                assert said.startswith("Waits for its turn: the limit that it shares")
+    assert len(had_turns) == 2  # a turn is a quarter of an hour
+
+
+@pytest.mark.django_db
+def test_who_waits_for_its_turn_says_what_will_be_missing_all_the_same(cars):
+    cars.limit(5_000)
+    cars.depart(25_000, 6)
+    cars.live(1)
+    waiting = [said for said in cars.says() if said.startswith("Waits for its turn")]
+    assert len(waiting) == 2
+    for said in waiting:
+        assert "15 kWh will be missing; it could be ready by" in said
+
+
+HELD = "Pauses: others leave it less than the 4.14 kW that it needs. It goes on when they end."
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("limit_w", "mode", "said"),
+    [
+        (15_000, Mode.SURPLUS, "Charges with 5 kW at most: others leave it no more."),
+        (15_000, Mode.MINIMUM_AND_SURPLUS, "Charges with 5 kW at most: others leave it no more."),
+        (3_000, Mode.FORCED, HELD),
+        (3_000, Mode.SURPLUS, HELD),
+        (15_000, Mode.OFF, "Is switched off."),
+        (5_000, Mode.OFF, "Is switched off."),
+    ],
+)
+def test_a_policy_says_what_a_limit_leaves_of_its_wish(cars, limit_w, mode, said):
+    cars.limit(limit_w)
+    cars.set(mode)
+    cars.live(3, sun_w=40_000)
+    assert cars.says() == [said] * 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("mode", [Mode.SURPLUS, Mode.FORCED])
+def test_whom_the_load_of_the_house_leaves_nothing_waits_for_no_turn(cars, mode):
+    cars.set(mode)
+    cars.live(2, sun_w=30_000)
+    cars.limit(15_000, dynamic=True)
+    cars.read(sum(cars.drawn_w) + 14_000, appliances=[cars.cast.grid_meter])
+    balance_systems(systems={cars.cast.lindenweg.pk}, now=cars.now)
+    assert cars.shares() == [0, 0, 0]
+    assert cars.says() == ["Waits: others leave it nothing now."] * 3
