@@ -102,6 +102,7 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 
 DATABASE_POOL = int(os.environ.get("GRIDX_DATABASE_POOL", "0"))
+_POOL = {"min_size": 1, "timeout": 10}
 
 
 def _database(url: str) -> dict:
@@ -114,12 +115,13 @@ def _database(url: str) -> dict:
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
-        # For ASGI servers, where every request runs in a thread of its own; nothing that forks.
-        **(
-            {"OPTIONS": {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}}
-            if DATABASE_POOL
-            else {"CONN_MAX_AGE": 60}
-        ),
+        "CONN_MAX_AGE": 0 if DATABASE_POOL else 60,
+        "OPTIONS": {
+            # Allows prepared statements; `measurements.numbers` has some, Django's cursors none.
+            "prepare_threshold": 0,
+            # For ASGI servers, where every request runs in a thread of its own; nothing that forks.
+            **({"pool": _POOL | {"max_size": DATABASE_POOL}} if DATABASE_POOL else {}),
+        },
     }
 
 

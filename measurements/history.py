@@ -133,6 +133,7 @@ def past_of_system(
             "from_at": spans[0].from_at,
             "until_at": spans[-1].until_at,
         },
+        prepared=True,
     )
     starts, *rows = columns_of(sent, 1 + len(columns))
     bounds = bounds_of(spans)
@@ -168,6 +169,7 @@ def past_of_appliance(
                 "from_at": spans[0].from_at,
                 "until_at": spans[-1].until_at,
             },
+            prepared=True,
         )
     starts, *columns = columns_of(sent, 1 + len(APPLIANCE_COLUMNS))
     return device_of(measured, starts, columns, bounds_of(spans), names=APPLIANCE_COLUMNS)

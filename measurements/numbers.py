@@ -34,12 +34,27 @@ def columns_of(sent: bytes | None, count: int) -> Floats:
     return values.reshape(-1, count).T.astype(np.float64)
 
 
-def fetch(query: str, parameters: Sequence | dict) -> list[tuple]:
-    """The rows of a query, read in binary; Django's own cursors read text."""
+class _Cursor(psycopg.Cursor):
+    """Django's own cursors read text, and have every query planned anew."""
+
+    def __init__(self, *, prepared: bool) -> None:
+        super().__init__(connection.connection)
+        self.format = Format.BINARY
+        self._is_prepared = prepared
+
+    def execute(self, query, params=None):
+        return super().execute(query, params, prepare=self._is_prepared)
+
+
+def fetch(query: str, parameters: Sequence | dict, *, prepared: bool = False) -> list[tuple]:
+    """The rows of a query, read in binary.
+
+    To plan a long query takes as long as to run it. One of few texts, whose best plan is the same
+    whatever its parameters, is to be `prepared`: each connection keeps its plan.
+    """
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    with wrap(psycopg.Cursor(connection.connection)) as cursor:
-        cursor.cursor.format = Format.BINARY
+    with wrap(_Cursor(prepared=prepared)) as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall()
