@@ -125,27 +125,35 @@ def each_period(
     if _aware(from_at) >= until_at:
         return
     start = period_start(from_at, resolution, zone)
-    step = _next_hour if resolution is Resolution.HOUR else next_period
     while start < until_at:
-        end = step(start, resolution, zone)
-        yield Span(start, end)
-        start = end
+        length, count = _alike(start, resolution, zone)
+        for _period in range(count):
+            if start >= until_at:
+                return
+            end = start + length
+            yield Span(start, end)
+            start = end
+
+
+def _alike(start: datetime, resolution: Resolution, zone: ZoneInfo) -> tuple[timedelta, int]:
+    """How long the period is that begins at `start`, and how many of that length are sure to follow
+    from there on; so that the calendar is not asked for each.
+
+    No clock has ever been changed and changed back within a day.
+    """
+    if resolution is Resolution.QUARTER:
+        return SLOT, _DAY // SLOT
+    if resolution is Resolution.HOUR:
+        local, last = start.astimezone(zone), (start + _DAY - SLOT).astimezone(zone)
+        if local.minute == local.second == 0 and local.utcoffset() == last.utcoffset():
+            return _HOUR, _DAY // _HOUR
+    return next_period(start, resolution, zone) - start, 1
 
 
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError(f"An instant without a time zone: {at.isoformat()}")
     return at.astimezone(UTC)
-
-
-def _next_hour(start: datetime, resolution: Resolution, zone: ZoneInfo) -> datetime:
-    """`next_period` of an hour's start, quickly where the clock does not change in the hour."""
-    local, end = start.astimezone(zone), start + _HOUR
-    if local.minute == local.second == 0 and (
-        local.utcoffset() == (end - SLOT).astimezone(zone).utcoffset()
-    ):
-        return end
-    return next_period(start, resolution, zone)
 
 
 def _hour_start(slot: datetime, zone: ZoneInfo) -> datetime:

@@ -181,6 +181,21 @@ def test_every_instant_lies_in_exactly_one_period(at, zone, resolution):
     assert previous_period(end, resolution, zone) == start
 
 
+@given(
+    at=st.one_of(instants, near_edges),
+    zone=zones,
+    hours=st.integers(1, 100),
+    resolution=st.sampled_from(Resolution),
+)
+def test_periods_of_a_stretch_are_those_that_follow_one_another(at, zone, hours, resolution):
+    until = at + timedelta(hours=hours)
+    spans = periods(at, until, resolution, zone)
+    assert spans[0].from_at == period_start(at, resolution, zone)
+    assert spans[-1].from_at < until <= spans[-1].until_at
+    assert all(span.until_at == next_period(span.from_at, resolution, zone) for span in spans)
+    assert all(a.until_at == b.from_at for a, b in pairwise(spans))
+
+
 @given(at=st.one_of(instants, near_edges), zone=zones, days=st.integers(1, 40), data=st.data())
 def test_coarser_periods_are_made_of_whole_finer_ones(at, zone, days, data):
     order = list(Resolution)
