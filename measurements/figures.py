@@ -92,10 +92,9 @@ class Figures:
 
         Exact up to 2**53 mWh, nine terawatt-hours.
         """
-        wide = {
-            name: np.where(amount.present, amount.values, np.nan)
-            for name, amount in self.amounts.items()
-        }
+        amounts = self.amounts.values()
+        present, values = [one.present for one in amounts], [one.values for one in amounts]
+        wide = dict(zip(self.amounts, np.where(present, values, np.nan), strict=True))
         return wide | {name: getattr(self, name) for name in LAST_FLOATS}
 
     @classmethod
@@ -234,7 +233,7 @@ def sum_of_systems(figures: Figures, starts: Ints) -> Figures:
     return _reduced(
         figures,
         starts,
-        lambda amount: _sum(amount, starts),
+        lambda amount: _sums([amount], starts)[0],
         lambda column, starts: np.full(len(starts), np.nan),
     )
 
@@ -273,31 +272,47 @@ def _rate(part: float | None, whole: float | None) -> float | None:
 def rate_columns(columns: Mapping[str, Floats]) -> dict[str, Floats]:
     """What `rates_of` says of each row of energies, column by column; NaN where absent."""
     direct, to_load = columns["pv_to_load_mwh"], columns["battery_to_load_mwh"]
-    or_0 = np.nan_to_num
-    kept = direct + or_0(columns["pv_to_battery_mwh"])
-    whole = kept + or_0(columns["pv_to_grid_mwh"])
+    or_0 = dict(zip(_OR_0, np.nan_to_num([columns[name] for name in _OR_0]), strict=True))
+    kept = direct + or_0["pv_to_battery_mwh"]
+    whole = kept + or_0["pv_to_grid_mwh"]
     neither = np.isnan(direct) & np.isnan(to_load)
-    supplied = or_0(direct) + or_0(to_load) + or_0(columns["battery_to_grid_mwh"])
-    consumption = columns["consumption_mwh"] - or_0(columns["unmetered_mwh"])
+    supplied = or_0["pv_to_load_mwh"] + or_0["battery_to_load_mwh"] + or_0["battery_to_grid_mwh"]
+    consumption = columns["consumption_mwh"] - or_0["unmetered_mwh"]
+    bought_rate, kept_rate, direct_rate = _rates(
+        np.array([columns["import_mwh"], kept, direct]), np.array([consumption, whole, whole])
+    )
     return {
         "self_consumption_mwh": kept,
         "direct_consumption_mwh": direct,
         "self_supply_mwh": np.where(neither, np.nan, supplied),
-        "self_sufficiency_rate": 1 - _rates(columns["import_mwh"], consumption),
-        "self_consumption_rate": _rates(kept, whole),
-        "direct_consumption_rate": _rates(direct, whole),
+        "self_sufficiency_rate": 1 - bought_rate,
+        "self_consumption_rate": kept_rate,
+        "direct_consumption_rate": direct_rate,
     }
 
 
+# What counts as 0 where it is absent.
+_OR_0 = (
+    "pv_to_load_mwh",
+    "pv_to_battery_mwh",
+    "pv_to_grid_mwh",
+    "battery_to_load_mwh",
+    "battery_to_grid_mwh",
+    "unmetered_mwh",
+)
+
+
 def _rates(part: Floats, whole: Floats) -> Floats:
-    ratio = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
+    ratio = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
     return np.clip(ratio, 0.0, 1.0)
 
 
 def _reduced(figures: Figures, starts: Ints, held, gauges) -> Figures:
+    summed = [name for name in figures.amounts if name not in LAST]
+    amounts = dict(zip(summed, _sums([figures.amounts[n] for n in summed], starts), strict=True))
     return Figures(
         amounts={
-            name: held(amount) if name in LAST else _sum(amount, starts)
+            name: amounts[name] if name in amounts else held(amount)
             for name, amount in figures.amounts.items()
         },
         **{name: gauges(getattr(figures, name), starts) for name in LAST_FLOATS},
@@ -307,10 +322,13 @@ def _reduced(figures: Figures, starts: Ints, held, gauges) -> Figures:
     )
 
 
-def _sum(amount: Amounts, starts: Ints) -> Amounts:
-    return Amounts(
-        np.add.reduceat(amount.values, starts), np.logical_or.reduceat(amount.present, starts)
-    )
+def _sums(amounts: Sequence[Amounts], starts: Ints) -> list[Amounts]:
+    """The sums of groups of rows, of all amounts at once."""
+    if not amounts:
+        return []
+    values = np.add.reduceat([one.values for one in amounts], starts, axis=1)
+    present = np.logical_or.reduceat([one.present for one in amounts], starts, axis=1)
+    return list(map(Amounts, values, present))
 
 
 def _last_index(present: Bools, starts: Ints) -> tuple[Ints, Bools]:
