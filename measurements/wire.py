@@ -5,8 +5,9 @@ battery's `power` positive for discharging, and counters in Ws. An absent part i
 null. Source: `reference/wire-api.md`, section 4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import compress, repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,17 +51,21 @@ _KEPT = (
     "battery_to_grid",
     "unmetered",
 )
-_COUNTERS = (
-    ("gridMeterReadingPositive", "imported_wh"),
-    ("gridMeterReadingNegative", "exported_wh"),
-)
-# Names of the wire and the columns behind them, one by one.
-_ENERGIES = tuple((name, f"{key}_mwh") for name, key in (FIGURES | DIRECT).items())
+# What a point tells: names of the wire and the columns behind them; in groups, and by itself.
 _GROUPS = {
-    "grid": (("feedIn", "export_mwh"), ("supply", "import_mwh")),
-    "battery": (("charge", "charge_mwh"), ("discharge", "discharge_mwh")),
-    "evChargingStation": (("charge", "ev_mwh"),),
+    "grid": {"feedIn": "export_mwh", "supply": "import_mwh"},
+    "battery": {"charge": "charge_mwh", "discharge": "discharge_mwh", "stateOfCharge": "soc"},
+    "evChargingStation": {"charge": "ev_mwh"},
 }
+_FLAT = {
+    **{name: f"{key}_mwh" for name, key in (FIGURES | DIRECT).items()},
+    **RATES,
+    "gridMeterReadingPositive": "imported_wh",
+    "gridMeterReadingNegative": "exported_wh",
+}
+_TOLD = [key for names in (*_GROUPS.values(), _FLAT) for key in names.values()]
+_ENERGIES = np.array([key.endswith("_mwh") for key in _TOLD])
+_COUNTERS = np.array([key.endswith("_wh") for key in _TOLD])
 # The columns of a system's figures that history is told by.
 COLUMNS = (
     *(f"{name}_mwh" for name in (*_KEPT, *DIRECT.values())),
@@ -112,19 +117,17 @@ def history_to_wire(
     stamps = [span.until_at if in_power else span.from_at for span in past.spans]
     told = of_kind(past.devices, ApplianceKind.BATTERY)
     capacity = capacity_of([device.appliance for device in told] or batteries)
-    data: list[dict[str, Any]] = [{"measuredAt": at} for at in stamps]
-    lists = {"measuredAt": [stamps[index] for index in past.known]} | _lists(past, units)
-    for index, point in zip(
-        past.known.tolist(),
-        _points(past.figures, units[past.known], lists, capacity),
-        strict=True,
-    ):
-        data[index] = point
-    totals = _points(past.total, np.full(len(past.total), _PER_WH), {}, capacity)
-    (total,) = totals or [{}]
-    if data:
+    known = past.known.tolist()
+    values = _values(past, units[past.known])
+    lists = {"measuredAt": [stamps[index] for index in known]} | _lists(past, units)
+    points = dict(zip(known, _points(values[:, : len(known)], lists, capacity), strict=True))
+    (total,) = _points(values[:, len(known) :], {}, capacity) or [{}]
+    if stamps:
         total["measuredAt"] = f"{_text(stamps[0])}/{_text(stamps[-1])}"
-    return {"data": data, "total": total}
+    return {
+        "data": [points.get(index) or {"measuredAt": at} for index, at in enumerate(stamps)],
+        "total": total,
+    }
 
 
 def pool_history_to_wire(
@@ -173,41 +176,46 @@ def _units(spans: Sequence[Span], in_power: bool) -> Floats:
     return np.array(lengths_s) * 1000 / 3600
 
 
-def _points(
-    figures: Figures, units: Floats, lists: Mapping[str, list], capacity: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """Each row's figures; mWh are divided, as 1656 / 1000 is 1.656 and times 0.001 is not."""
-    columns = figures.floats()
+def _values(past: Past, units: Floats) -> Floats:
+    """The columns of `_TOLD`, one a row: for each of the spans known, and at last of the total.
+
+    mWh are divided, as 1656 / 1000 is 1.656 and times 0.001 is not.
+    """
+    figures, total = past.figures.floats(), past.total.floats()
+    both = np.hstack([[*figures.values()], [total[name] for name in figures]])
+    columns = dict(zip(figures, both, strict=True))
     columns |= rate_columns(columns)
-    flat = {name: columns[key] / units for name, key in _ENERGIES}
-    flat |= {name: columns[key] for name, key in RATES.items()}
-    flat |= {name: columns[key] * WS_PER_WH for name, key in _COUNTERS}
-    groups = {}
+    values = np.array([columns[key] for key in _TOLD])
+    values[_ENERGIES] /= np.append(units, np.full(len(past.total), _PER_WH))
+    values[_COUNTERS] *= WS_PER_WH
+    return values
+
+
+def _points(
+    values: Floats, lists: Mapping[str, list], capacity: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """What is told by each column of `values`."""
+    groups, row = {}, 0
     for name, members in _GROUPS.items():
-        group = {member: columns[key] / units for member, key in members}
-        if name == "battery":
-            group["stateOfCharge"] = columns["soc"]
-        groups[name] = _dicts(group, {}, len(units))
+        groups[name] = _dicts(members, values[row : row + len(members)], {})
+        row += len(members)
     if capacity:
         for battery in filter(None, groups["battery"]):
             battery.update(capacity)
-    return _dicts(flat, {**lists, **groups}, len(units))
+    return _dicts(_FLAT, values[row:], {**lists, **groups})
 
 
-def _lists(past: Past, units: Floats) -> dict[str, list[list[dict] | None]]:
+def _lists(past: Past, units: Floats) -> dict[str, list[list[dict]]]:
     """The lists of single appliances, for each of the spans known."""
-    place = {index: number for number, index in enumerate(past.known.tolist())}
+    place = np.full(len(past.spans), -1)
+    place[past.known] = np.arange(len(past.known))
     lists: dict[str, list] = {}
     for device in past.devices:
         name = _LISTS[ApplianceKind(device.appliance.kind)]
-        of_kind = lists.setdefault(name, [None] * len(place))
+        of_kind = lists.setdefault(name, [[] for _span in past.known])
         points = _device_points(device, units[device.known])
-        for index, point in zip(device.known.tolist(), points, strict=True):
-            if (number := place.get(index)) is None:
-                continue
-            if of_kind[number] is None:
-                of_kind[number] = [point]
-            else:
+        for number, point in zip(place[device.known].tolist(), points, strict=True):
+            if number >= 0:
                 of_kind[number].append(point)
     return lists
 
@@ -239,38 +247,35 @@ def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
             told["power"] = _differences(taken, given)
             same["kind"] = "METER"
     told["power"] = told["power"] / units
-    length = len(units)
-    return _dicts(told, {name: [value] * length for name, value in same.items()}, length)
+    others = {name: [value] * len(units) for name, value in same.items()}
+    return _dicts(told, np.array([*told.values()]), others)
 
 
 def _differences(one: Floats, other: Floats) -> Floats:
     """The differences; absent only where neither is known."""
-    neither = np.isnan(one) & np.isnan(other)
-    return np.where(neither, np.nan, np.nan_to_num(one) - np.nan_to_num(other))
+    both = np.array([one, other])
+    absent = np.isnan(both)
+    both[absent] = 0
+    return np.where(absent.all(axis=0), np.nan, both[0] - both[1])
 
 
 def _dicts(
-    columns: Mapping[str, Floats], others: Mapping[str, list], length: int
+    names: Iterable[str], values: Floats, others: Mapping[str, list]
 ) -> list[dict[str, Any]]:
-    """A mapping for each row, without what is absent (NaN, None or nothing) in it."""
-    matrix = np.array([*columns.values()]).reshape(len(columns), length)
-    absent = np.isnan(matrix)
-    told = ~absent.all(axis=1)
+    """A mapping for each column of `values`, which has a row for each of the names; after the
+    others, which have a list each. Without what is absent (NaN, None or nothing) in it."""
+    present = ~np.isnan(values)
+    ever = present.any(axis=1)
+    present, values = present[ever], values[ever]
     others = {name: column for name, column in others.items() if any(column)}
-    names = [*others, *(name for name, is_told in zip(columns, told, strict=True) if is_told)]
+    names = [*others, *compress(names, ever.tolist())]
     if not names:
-        return [{} for _row in range(length)]
-    rows = zip(*others.values(), *matrix[told].tolist(), strict=True)
-    if all(map(all, others.values())) and not absent[told].any():
-        return [dict(zip(names, row, strict=True)) for row in rows]
-    return [
-        {
-            name: value
-            for name, value in zip(names, row, strict=True)
-            if value == value and value is not None and value != {}
-        }
-        for row in rows
-    ]
+        return [{} for _column in range(values.shape[1])]
+    pairs = map(zip, repeat(names), zip(*others.values(), *values.tolist(), strict=True))
+    if present.all() and all(map(all, others.values())):
+        return list(map(dict, pairs))
+    told = zip(*others.values(), *present.tolist(), strict=True)
+    return list(map(dict, map(compress, pairs, told)))
 
 
 def _text(at: datetime) -> str:
