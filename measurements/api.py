@@ -78,10 +78,10 @@ _OF_POOLS = [name for name in COLUMNS if name in SUMMED]
 
 
 class SystemView(APIView):
-    """Views of one system, which must be in sight."""
+    """Views of one system, which must be in sight; of it only what finds its measurements."""
 
     def get_system(self) -> System:
-        visible = System.objects.visible_to(self.request.user)
+        visible = System.objects.visible_to(self.request.user).only("key", "time_zone")
         return get_object_or_404(visible, pk=self.kwargs["system_id"])
 
 
