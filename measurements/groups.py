@@ -7,7 +7,7 @@ of its systems, in its own time zone, and says how many of them it saw.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 
@@ -25,8 +25,6 @@ from measurements.history import (
     Measured,
     Past,
     appliance_table,
-    bounds_of,
-    device_of,
     empty_past,
     of_whole_hours,
     past_of,
@@ -97,15 +95,12 @@ def past_of_cluster(
     starts = np.unique(np.concatenate([columns[0] for columns in read.values()]))
     parts = [_part(one, columns, starts) for one, columns in read.items() if len(columns[0])]
     figures = system_figures(parts, len(starts), lasting_s=_lasting_s(table, starts, cluster))
-    bounds = bounds_of(spans)
-    return replace(
-        past_of(spans, starts, figures),
-        devices=[
-            device_of(one, columns[0], columns[1 : 1 + len(DEVICE_COLUMNS)], bounds)
-            for one, columns in read.items()
-            if one.kind in kinds and len(columns[0])
-        ],
-    )
+    listed = [
+        (one, columns[: 1 + len(DEVICE_COLUMNS)])
+        for one, columns in read.items()
+        if one.kind in kinds
+    ]
+    return past_of(spans, starts, figures, listed)
 
 
 def appliances_within(cluster: Cluster) -> Iterable[Appliance]:

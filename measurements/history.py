@@ -5,8 +5,8 @@ included; `known` says of which of them there are figures. Energies are integers
 of days is to the last mWh the sum of their quarters.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def appliance_table(resolution: Resolution, spans: Sequence[Span]) -> type[Model
 
 def of_whole_hours(spans: Sequence[Span]) -> bool:
     """Whether consecutive spans, at least one, are all made of whole hours of UTC."""
-    return not (bounds_of(spans) % 3600).any() and spans[-1].until_at.timestamp() % 3600 == 0
+    return not any(span.from_at.minute for span in spans) and not spans[-1].until_at.minute
 
 
 class Measured(NamedTuple):
@@ -136,17 +136,13 @@ def past_of_system(
         prepared=True,
     )
     starts, *rows = columns_of(sent, 1 + len(columns))
-    bounds = bounds_of(spans)
-    devices = [
-        (Measured(*appliance), columns_of(sent, 1 + len(DEVICE_COLUMNS)))
-        for *appliance, sent in of_appliances
-    ]
-    return replace(
-        past_of(spans, starts, Figures.of_floats(dict(zip(columns, rows, strict=True)))),
-        devices=[
-            device_of(appliance, columns[0], columns[1:], bounds)
-            for appliance, columns in devices
-            if len(columns[0])
+    return past_of(
+        spans,
+        starts,
+        Figures.of_floats(dict(zip(columns, rows, strict=True))),
+        [
+            (Measured(*appliance), columns_of(sent, 1 + len(DEVICE_COLUMNS)))
+            for *appliance, sent in of_appliances
         ],
     )
 
@@ -175,15 +171,27 @@ def past_of_appliance(
     return device_of(measured, starts, columns, bounds_of(spans), names=APPLIANCE_COLUMNS)
 
 
-def past_of(spans: Sequence[Span], starts: Floats, figures: Figures) -> Past:
-    """The past that rows of figures tell, which begin at `starts` (seconds since the epoch)."""
-    firsts, known = groups(starts, bounds_of(spans))
+def past_of(
+    spans: Sequence[Span],
+    starts: Floats,
+    figures: Figures,
+    appliances: Iterable[tuple[Measured, Floats]] = (),
+) -> Past:
+    """The past that rows of figures tell, which begin at `starts` (seconds since the epoch), and
+    those of single appliances: where they begin, and the columns of `DEVICE_COLUMNS`."""
+    bounds = bounds_of(spans)
+    firsts, known = groups(starts, bounds)
     every = np.zeros(min(len(starts), 1), np.int64)
     return Past(
         spans=spans,
         known=known,
         figures=figures if len(firsts) == len(starts) else sum_figures(figures, firsts),
         total=sum_figures(figures, every),
+        devices=[
+            device_of(appliance, columns[0], columns[1:], bounds)
+            for appliance, columns in appliances
+            if len(columns[0])
+        ],
     )
 
 
