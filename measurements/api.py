@@ -115,7 +115,7 @@ class SystemHistorical(SystemView):
         if with_quality:
             now = clock.now()
             add_quality(wire, past, measured_shares(system, past, resolution, now=now), now=now)
-        return Response(wire)
+        return _answer(wire)
 
 
 class ClusterView(APIView):
@@ -150,7 +150,7 @@ class ClusterHistorical(ClusterView):
             systems = [cluster.system.key]
             shares = seen_shares(past, systems=systems, appliances=keys, now=now)
             add_quality(wire, past, shares, now=now)
-        return Response(wire)
+        return _answer(wire)
 
 
 class PoolView(APIView):
@@ -194,7 +194,22 @@ class PoolHistorical(PoolView):
             now, systems = clock.now(), pool.systems.values_list("key", flat=True)
             shares = seen_shares(found.past, systems=systems, now=now)
             add_quality(wire, found.past, shares, now=now)
-        return Response(wire)
+        return _answer(wire)
+
+
+def _answer(wire: dict[str, Any]) -> Response:
+    """An answer that lets go of what it says as soon as it is said.
+
+    Answers are in a cycle with their views. Thousands of dicts in it would have to be found by the
+    collector of garbage, which took milliseconds of some later request.
+    """
+    answer = Response(wire)
+    answer.add_post_render_callback(_let_go)
+    return answer
+
+
+def _let_go(answer: Response) -> None:
+    answer.data = None
 
 
 def _batteries(system: System) -> list[Appliance]:
