@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, TextField
+from django.db.models import Case, Exists, F, OuterRef, TextField, Value, When
 from django.db.models.functions import Cast, JSONArray, JSONObject
 
 from accounts import outbox
@@ -82,7 +82,14 @@ def resend_schedules(*, gateways: Sequence[UUID], by: User, now: datetime) -> in
         )
         held = list(rows.order_by("pk"))
         ids = [row.pk for row in held]
-        GatewaySchedule.objects.filter(pk__in=ids).update(published_revision=0)
+        GatewaySchedule.objects.filter(pk__in=ids).update(
+            published_revision=0,
+            # Who had confirmed it is waited for from now on.
+            unconfirmed_since=Case(
+                When(acknowledged_revision__lt=F("revision"), then=F("unconfirmed_since")),
+                default=Value(now),
+            ),
+        )
         outbox.add_messages(kind=SCHEDULE, payloads=({"gateway": str(pk)} for pk in ids), now=now)
         for gateway in Gateway.objects.filter(pk__in=ids).select_related("system__account"):
             account = gateway.system.account
@@ -120,7 +127,10 @@ def record_acknowledgements(*, acknowledgements: Sequence[Acknowledgement], now:
     with transaction.atomic():
         # In the order of `record_published`.
         held = GatewaySchedule.objects.select_for_update().filter(pk__in=list(schedules))
-        list(held.order_by("pk").values_list("pk"))
+        known = dict(held.order_by("pk").values_list("pk", "acknowledged_revision"))
+        # Who only says once more what it said before has not got any further.
+        further = [pk for pk in known if schedules[pk].acknowledged_revision > known[pk]]
+        GatewaySchedule.objects.filter(pk__in=further).update(unconfirmed_since=now)
         update_rows(schedules.values(), _SAID)
         GatewaySchedule.objects.filter(
             pk__in=list(schedules), acknowledged_revision=F("revision"), refusal=""

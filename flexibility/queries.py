@@ -21,7 +21,8 @@ from inventory.models import Appliance, Gateway
 from measurements.models import LatestReading
 from measurements.queries import appliance_now, stale_after
 
-# A gateway that did not acknowledge its schedule for so long is not waited for any more.
+# A gateway that did not acknowledge its schedule for so long, whether it could be sent or not, is
+# not waited for any more.
 ACKNOWLEDGED_WITHIN = timedelta(minutes=2)
 # So far apart may the clocks of a gateway and the cloud be.
 SAID_WITHIN = timedelta(seconds=2)
@@ -87,6 +88,7 @@ class Now:
     """An appliance's flexibility: its latest reading, its boundary, and what its gateway does.
 
     `power_w` is None where no reading is young enough to tell of now.
+    `is_sent`: the newest schedule has reached the broker.
     `refusal`: why the gateway refuses what is asked of it, or the whole schedule, in its words.
     `heard_at`: when its gateway was heard last, None where it never was. After `invalid_at` it
     cannot be trusted any more.
@@ -99,6 +101,7 @@ class Now:
     power_w: float | None
     kept: Flexibility | None
     delivery: Delivery
+    is_sent: bool
     refusal: str
     updated_at: datetime | None
     heard_at: datetime | None
@@ -275,11 +278,10 @@ def delivery_of(
     """
     if schedule is None:
         return Delivery.NONE
-    if schedule.published_revision < schedule.revision:
-        return Delivery.PENDING
-    if schedule.acknowledged_revision < schedule.revision:
-        since = schedule.published_at or schedule.made_at
-        return Delivery.TIMED_OUT if now - since > ACKNOWLEDGED_WITHIN else Delivery.SENT
+    if not (schedule.is_sent and schedule.is_confirmed):
+        if now - schedule.waiting_since > ACKNOWLEDGED_WITHIN:
+            return Delivery.TIMED_OUT
+        return Delivery.SENT if schedule.is_sent else Delivery.PENDING
     if schedule.refusal or (kept is not None and kept.refusal):
         return Delivery.REFUSED
     if kept is not None and kept.applied_at is not None and not kept.is_applied:
@@ -326,6 +328,7 @@ def _now(
         power_w=None if is_stale else appliance_now(appliance, reading, now=now).power_w,
         kept=kept,
         delivery=delivery_of(schedule, kept, now=now),
+        is_sent=schedule is not None and schedule.is_sent,
         refusal=next(
             (one.refusal_detail or one.refusal for one in (kept, schedule) if one and one.refusal),
             "",

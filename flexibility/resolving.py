@@ -324,17 +324,22 @@ def _save_schedules(
             continue
         if before is not None and not _is_new(before, body, now):
             continue
-        revision = before.revision + 1 if before else 1
+        is_waited_for = before is not None and not before.is_confirmed
         rows.append(
             GatewaySchedule(
-                gateway=gateway, revision=revision, made_at=now, until_at=now + HORIZON, body=body
+                gateway=gateway,
+                revision=before.revision + 1 if before else 1,
+                made_at=now,
+                until_at=now + HORIZON,
+                body=body,
+                unconfirmed_since=(before.unconfirmed_since if is_waited_for else None) or now,
             )
         )
     GatewaySchedule.objects.bulk_create(
         rows,
         update_conflicts=True,
         unique_fields=["gateway"],
-        update_fields=["revision", "made_at", "until_at", "body"],
+        update_fields=["revision", "made_at", "until_at", "body", "unconfirmed_since"],
     )
     outbox.add_messages(
         kind=SCHEDULE, payloads=({"gateway": str(row.gateway_id)} for row in rows), now=now

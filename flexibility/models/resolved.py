@@ -1,5 +1,7 @@
 """What remains of what is asked, and what the gateways were told of it."""
 
+from datetime import datetime
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -111,6 +113,9 @@ class GatewaySchedule(models.Model):
     published_at = models.DateTimeField(_("sent"), null=True)
     acknowledged_revision = models.BigIntegerField(_("revision acknowledged"), default=0)
     acknowledged_at = models.DateTimeField(_("acknowledged"), null=True)
+    # Newer revisions do not move it: else a gateway would never be late where they come often.
+    # Of one that has confirmed the newest it says nothing.
+    unconfirmed_since = models.DateTimeField(_("nothing confirmed since"), null=True)
     refusal = models.CharField(_("refusal"), max_length=64, blank=True)
     refusal_detail = models.CharField(_("detail"), max_length=200, blank=True)
     # The last that it took over while it was the newest: it goes on by that while out of reach.
@@ -125,6 +130,21 @@ class GatewaySchedule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.gateway}: {self.revision}"
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the newest has reached the broker."""
+        return self.published_revision >= self.revision
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the gateway has answered to the newest, be it that it refuses it."""
+        return self.acknowledged_revision >= self.revision
+
+    @property
+    def waiting_since(self) -> datetime:
+        """Where the newest is not sent or not confirmed: since when there is no answer."""
+        return self.unconfirmed_since or self.made_at
 
 
 class SystemMark(models.Model):

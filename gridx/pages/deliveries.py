@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -33,6 +33,11 @@ _DELIVERIES = {
         gettext_lazy("The gateway gets it as soon as it is back."),
     ),
 }
+_UNSENT = (
+    "warn",
+    gettext_lazy("not sent"),
+    gettext_lazy("It could not be sent yet; the gateway gets it as soon as that is possible."),
+)
 IN_TRANSIT = {Delivery.PENDING, Delivery.SENT}
 # So many gateways are shown one by one, those first that need somebody.
 MOST_GATEWAYS = 100
@@ -123,7 +128,11 @@ def _line(
         gateway=gateway,
         system=group[0].system,
         appliances=tuple(group),
-        tag=words_of_delivery(state, has_gateway=gateway is not None),
+        tag=words_of_delivery(
+            state,
+            has_gateway=gateway is not None,
+            is_sent=schedule is not None and schedule.is_sent,
+        ),
         refusal=(said.refusal_detail or said.refusal) if is_refused and said else "",
         is_fail_safe=any(kept[one.pk].applied_fail_safe for one in group if one.pk in kept),
         confirmed_at=schedule.acknowledged_at if schedule else None,
@@ -141,23 +150,24 @@ def delivery_tag(flexibility: Now, *, now: datetime, zone: ZoneInfo) -> Tag | No
         return Tag("warn", _("fail-safe"), detail)
     if flexibility.delivery is Delivery.NONE or not is_asked(flexibility):
         return None
-    tone, label, detail = _DELIVERIES[flexibility.delivery]
+    said = words_of_delivery(flexibility.delivery, is_sent=flexibility.is_sent)
     if flexibility.delivery is Delivery.REFUSED:
-        return Tag(tone, str(label), str(detail), flexibility.refusal)
+        return replace(said, code=flexibility.refusal)
     if flexibility.delivery is Delivery.APPLIED and kept is not None and kept.applied_at:
         since = {"when": moment(kept.applied_at, now=now, zone=zone)}
-        return Tag(tone, str(label), _("Confirmed by the gateway: %(when)s.") % since)
-    return Tag(tone, str(label), str(detail))
+        return replace(said, detail=_("Confirmed by the gateway: %(when)s.") % since)
+    return said
 
 
-def words_of_delivery(delivery: Delivery, *, has_gateway: bool = True) -> Tag:
-    """How far a gateway is, in words."""
+def words_of_delivery(delivery: Delivery, *, has_gateway: bool = True, is_sent: bool = True) -> Tag:
+    """How far a gateway is, in words; of what is late, whether it is its turn or ours."""
     if not has_gateway:
         return Tag("warn", _("no gateway"), _("Nobody can tell it: no gateway is connected to it."))
     if delivery is Delivery.NONE:
         detail = _("The gateway is told at least a day before it begins.")
         return Tag("", _("nothing to send yet"), detail)
-    tone, label, detail = _DELIVERIES[delivery]
+    is_ours = delivery is Delivery.TIMED_OUT and not is_sent
+    tone, label, detail = _UNSENT if is_ours else _DELIVERIES[delivery]
     return Tag(tone, str(label), str(detail))
 
 

@@ -142,10 +142,23 @@ def test_a_schedule_is_seen_arriving(
     assert delivery() == "fail-safe"
 
 
-def confirm(now: datetime) -> None:
-    """The gateway takes over its newest schedule."""
+def test_what_is_not_sent_for_long_is_not_called_pending_any_more(
+    fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
+):
+    limit(max_w=11_000)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(seconds=119))
+    assert ">pending<" in part(fleet, driven.evcs, "flexibility")
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(seconds=121))
+    Gateway.objects.update(contacted_at=at_noon + timedelta(seconds=121))
+    html = part(fleet, driven.evcs, "flexibility")
+    assert ">not sent<" in html
+    assert "It could not be sent yet" in html
+
+
+def confirm(now: datetime, applied: dict | None = None) -> None:
+    """The gateway takes over its newest schedule; what its appliances keep to by its word."""
     newest = GatewaySchedule.objects.get()
-    said = Acknowledgement(gateway=newest.pk, revision=newest.revision)
+    said = Acknowledgement(gateway=newest.pk, revision=newest.revision, applied=applied or {})
     record_acknowledgements(acknowledgements=[said], now=now)
 
 
