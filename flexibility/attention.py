@@ -22,10 +22,12 @@ from flexibility.queries import ACKNOWLEDGED_WITHIN
 from flexibility.resolver import EmitterKind
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Gateway
-from inventory.queries import GATEWAY_STATES
+from inventory.queries import LOST, GatewayState, with_state
+from inventory.silence import STALE_AT_LEAST
 from measurements.models import LatestReading
-from measurements.queries import STALE_AT_LEAST
 
+# A schedule is sent at once; the workers look for what is to be sent every second.
+SENT_WITHIN = timedelta(seconds=10)
 # A constraint that ends within this is about to end.
 ABOUT_TO_END = timedelta(hours=24)
 # So long may an appliance take to follow, and so far from its limit a meter may be.
@@ -51,29 +53,50 @@ _DRAWN = """(
         AND NOT share.fallback
 )"""
 
+_UNSENT = Q(published_revision__lt=F("revision"))
+_UNCONFIRMED = Q(acknowledged_revision__lt=F("revision"))
+
 _BY_PEOPLE = (EmitterKind.OPERATOR, EmitterKind.ACCOUNT_USER, EmitterKind.LOCAL_USER)
 
 
-def offline_gateways(user: User, *, now: datetime) -> QuerySet:
-    """Gateways that were there and are not heard, the latest loss first."""
-    rows = Gateway.objects.visible_to(user).filter(GATEWAY_STATES["offline"])
+def lost_gateways(user: User, *, now: datetime) -> QuerySet:
+    """Gateways that were there and are not heard (`state`), the latest loss first."""
+    rows = with_state(Gateway.objects.visible_to(user), now=now).filter(state__in=LOST)
     return rows.select_related("system").order_by("-contacted_at", "pk")
 
 
+def unseen_gateways(user: User, *, now: datetime) -> QuerySet:
+    """Gateways that were registered, but have never been there."""
+    rows = with_state(Gateway.objects.visible_to(user), now=now)
+    return rows.filter(state=GatewayState.NEVER)
+
+
 def undelivered(user: User, *, now: datetime) -> QuerySet:
-    """Schedules that were refused, whole or for an appliance, or that nobody acknowledged."""
+    """Schedules that were refused, whole or for an appliance, or that did not arrive in time.
+
+    `is_unsent`: the newest is not even sent. `is_late`: nothing was acknowledged for too long.
+    """
     refusing = Flexibility.objects.filter(
         appliance__gateway=OuterRef("pk"), appliance__removed_at=None
     ).exclude(refusal="")
-    is_late = Q(
-        acknowledged_revision__lt=F("revision"),
-        published_revision=F("revision"),
-        published_at__lt=now - ACKNOWLEDGED_WITHIN,
+    is_old = Q(made_at__lt=now - SENT_WITHIN, waiting_since__lt=now - SENT_WITHIN)
+    rows = _schedules(user).annotate(
+        is_unsent=_UNSENT & is_old,
+        is_late=(_UNSENT | _UNCONFIRMED) & Q(waiting_since__lt=now - ACKNOWLEDGED_WITHIN),
     )
-    rows = GatewaySchedule.objects.visible_to(user).filter(
-        ~Q(refusal="") | is_late | Exists(refusing), gateway__revoked_at=None
-    )
-    return rows.defer("body").select_related("gateway__system").order_by("-made_at", "pk")
+    rows = rows.filter(~Q(refusal="") | Q(is_unsent=True) | Q(is_late=True) | Exists(refusing))
+    return rows.select_related("gateway__system").order_by("-made_at", "pk")
+
+
+def on_their_way(user: User) -> QuerySet:
+    """Schedules that are still to be sent or to be acknowledged, late or not."""
+    return _schedules(user).filter(_UNSENT | _UNCONFIRMED)
+
+
+def _schedules(user: User) -> QuerySet[GatewaySchedule]:
+    rows = GatewaySchedule.objects.visible_to(user).filter(gateway__revoked_at=None)
+    waiting_since = Coalesce(F("unconfirmed_since"), F("made_at"))
+    return rows.defer("body", "kept_body").alias(waiting_since=waiting_since)
 
 
 def failing_stations(user: User, *, now: datetime) -> QuerySet:

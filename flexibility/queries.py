@@ -18,8 +18,9 @@ from flexibility.resolving import HORIZON, Told, boundary_of, resolved_values_of
 from flexibility.standing import as_pure, concerns, standing_constraints
 from flexibility.summed import Summed, summed
 from inventory.models import Appliance, Gateway
+from inventory.silence import stale_after
 from measurements.models import LatestReading
-from measurements.queries import appliance_now, stale_after
+from measurements.queries import appliance_now
 
 # A gateway that did not acknowledge its schedule for so long, whether it could be sent or not, is
 # not waited for any more.

@@ -15,7 +15,7 @@ from flexibility.policies.terms import NEARLY
 from flexibility.room import NEGLIGIBLE
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance
-from measurements.queries import STALE_AT_LEAST, STALE_INTERVALS
+from inventory.silence import STALE_AT_LEAST, STALE_INTERVALS
 
 _SUMS = """
     SELECT kind, count(*), count(power_w), coalesce(sum(power_w), 0),

@@ -1,7 +1,7 @@
 """Staff support for the inventory: systems, gateways, appliances, clusters, pools, faults."""
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
@@ -24,7 +24,7 @@ from inventory.models import (
     SystemAssignment,
     SystemPool,
 )
-from inventory.queries import GATEWAY_STATES, gateway_state
+from inventory.queries import GatewayState, with_state
 from inventory.words import REASONS, fault_in_words
 
 MOST_BODY = 4000
@@ -72,10 +72,11 @@ class SystemAdmin(StaffAdmin):
 
 
 GATEWAY_STATE_NAMES = {
-    "online": _("online"),
-    "offline": _("offline"),
-    "never": _("never seen"),
-    "revoked": _("revoked"),
+    GatewayState.ONLINE: _("online"),
+    GatewayState.SILENT: _("not heard"),
+    GatewayState.OFFLINE: _("offline"),
+    GatewayState.NEVER: _("never seen"),
+    GatewayState.REVOKED: _("revoked"),
 }
 
 
@@ -87,7 +88,7 @@ class GatewayStateFilter(admin.SimpleListFilter):
         return list(GATEWAY_STATE_NAMES.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        return queryset.filter(GATEWAY_STATES.get(self.value(), Q()))
+        return queryset.filter(state=self.value()) if self.value() else queryset
 
 
 @admin.register(Gateway)
@@ -125,9 +126,12 @@ class GatewayAdmin(OfSystemAdmin):
     ordering = ("serial",)
     actions = ("rotate_secret", "revoke")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return with_state(super().get_queryset(request), now=clock.now())
+
     @admin.display(description=_("state"))
     def state(self, obj: Gateway) -> str:
-        return GATEWAY_STATE_NAMES[gateway_state(obj)] if not obj._state.adding else "–"
+        return GATEWAY_STATE_NAMES[GatewayState(obj.state)] if not obj._state.adding else "–"
 
     @admin.display(description=_("pages"))
     def links(self, obj: Gateway) -> str:

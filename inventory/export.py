@@ -8,10 +8,10 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.db.models import Case, QuerySet, Value, When
+from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
-from inventory.queries import GATEWAY_STATES, Section
+from inventory.queries import Section
 
 _LINES_AT_ONCE = 500
 
@@ -104,13 +104,10 @@ class Echo:
 def inventory_csv(rows: QuerySet, section: Section) -> Iterator[str]:
     """The lines of the file, the names of the columns first (`system.name` as `system_name`).
 
-    Instants in ISO 8601, UTC; what is not known is empty.
+    `rows` are of `queries.inventory`. Instants in ISO 8601, UTC; what is not known is empty.
     """
     writer = csv.writer(Echo())
     columns = COLUMNS[section]
-    if "state" in columns:
-        states = [When(condition, then=Value(name)) for name, condition in GATEWAY_STATES.items()]
-        rows = rows.annotate(state=Case(*states))
     yield writer.writerow([column.replace(".", "_") for column in columns])
     values = rows.values_list(*(column.replace(".", "__") for column in columns))
     for row in values.iterator(chunk_size=2000):

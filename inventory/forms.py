@@ -196,6 +196,7 @@ class InventoryFilterForm(forms.Form):
         choices=[
             ("", _("every state")),
             ("online", _("online")),
+            ("silent", _("not heard")),
             ("offline", _("offline")),
             ("never", _("never seen")),
             ("revoked", _("revoked")),

@@ -2,14 +2,31 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from django.db.models import Count, F, Model, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db.models import (
+    Case,
+    Count,
+    DateTimeField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    FloatField,
+    Model,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce
 
 from accounts.access import Role
 from accounts.models import Account, User
+from gridx import clock
 from inventory.models import (
     Appliance,
     Cluster,
@@ -18,6 +35,7 @@ from inventory.models import (
     SystemAssignment,
     SystemPool,
 )
+from inventory.silence import STALE_AT_LEAST, STALE_INTERVALS
 
 
 class Section(StrEnum):
@@ -98,13 +116,18 @@ ORDERS: dict[Section, dict[str, str]] = {
 }
 
 
-def inventory(*, user: User, account: Account | None, wanted: InventoryFilter) -> QuerySet:
+def inventory(
+    *, user: User, account: Account | None, wanted: InventoryFilter, now: datetime | None = None
+) -> QuerySet:
     """What the user sees of an account's subtree (None: all in their sight), in order.
 
     Systems come with gateway, account and `appliance_count`; gateways, appliances and clusters
-    with their system and its account; pools with `system_count`. Removed appliances are left out.
+    with their system and its account, gateways with their `state` too (at `now`, by default the
+    present); pools with `system_count`. Removed appliances are left out.
     """
     rows = _scoped(user, account, wanted.section)
+    if wanted.section is Section.GATEWAYS:
+        rows = with_state(rows, now=now or clock.now())
     for word in wanted.search.split()[:8]:
         found = Q()
         for lookup in SEARCHED[wanted.section]:
@@ -113,26 +136,56 @@ def inventory(*, user: User, account: Account | None, wanted: InventoryFilter) -
     if wanted.section is Section.APPLIANCES and wanted.kind:
         rows = rows.filter(kind=wanted.kind)
     if wanted.section is Section.GATEWAYS and wanted.state:
-        rows = rows.filter(GATEWAY_STATES[wanted.state])
+        rows = rows.filter(state=wanted.state)
     return rows.order_by(*_order(wanted))
 
 
-# A gateway is revoked, never seen, online or offline: exactly one of them.
-GATEWAY_STATES: dict[str, Q] = {
-    "online": Q(revoked_at=None, online=True),
-    "offline": Q(revoked_at=None, online=False, contacted_at__isnull=False),
-    "never": Q(revoked_at=None, online=False, contacted_at=None),
-    "revoked": Q(revoked_at__isnull=False),
-}
+class GatewayState(StrEnum):
+    """What is known of a gateway: exactly one of these.
+
+    OFFLINE: it was there, and the broker says that it has no connection. SILENT: the broker does
+    not say so, but it was not heard for longer than the rule of its appliances allows
+    (`silence.is_silent`). A broker that dies tells of nobody that he is gone.
+    """
+
+    ONLINE = "online"
+    SILENT = "silent"
+    OFFLINE = "offline"
+    NEVER = "never"
+    REVOKED = "revoked"
 
 
-def gateway_state(gateway: Gateway) -> str:
-    """Which of GATEWAY_STATES the gateway is in."""
-    if gateway.revoked_at is not None:
-        return "revoked"
-    if gateway.online:
-        return "online"
-    return "offline" if gateway.contacted_at is not None else "never"
+# These were there and are not heard now.
+LOST = (GatewayState.OFFLINE, GatewayState.SILENT)
+
+
+def with_state(rows: QuerySet[Gateway], *, now: datetime) -> QuerySet[Gateway]:
+    """The same gateways, each with its `state` (GatewayState).
+
+    Intervals are only looked up of those that were not heard for a while.
+    """
+    appliances = Appliance.objects.filter(gateway=OuterRef("pk"), removed_at=None)
+    shortest_s = Subquery(appliances.order_by("interval_s").values("interval_s")[:1])
+    allowed = Cast(shortest_s, FloatField()) * Value(STALE_INTERVALS * timedelta(seconds=1))
+    is_silent = Q(contacted_at__lt=now - STALE_AT_LEAST) & Q(
+        contacted_at__lt=ExpressionWrapper(
+            Value(now) - ExpressionWrapper(allowed, DurationField()), DateTimeField()
+        )
+    )
+    states = [
+        (Q(revoked_at__isnull=False), GatewayState.REVOKED),
+        (Q(contacted_at=None, online=False), GatewayState.NEVER),
+        (Q(online=False), GatewayState.OFFLINE),
+        (is_silent, GatewayState.SILENT),
+    ]
+    cases = [When(condition, then=Value(state.value)) for condition, state in states]
+    return rows.annotate(state=Case(*cases, default=Value(GatewayState.ONLINE.value)))
+
+
+def gateway_state(gateway: Gateway, *, now: datetime) -> GatewayState:
+    """What is known of one gateway."""
+    rows = with_state(Gateway.objects.filter(pk=gateway.pk), now=now)
+    return GatewayState(rows.values_list("state", flat=True).get())
 
 
 class OutOfReach(StrEnum):

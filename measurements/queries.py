@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import QuerySet
 
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, System
+from inventory.silence import stale_after
 from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import past_of_system
 from measurements.models import LatestReading, Reading
 from measurements.numbers import fetch
 from measurements.resolutions import Resolution, Span, slot_start
-
-# A reading older than this many of its intervals, but never younger than the shortest, is stale.
-STALE_INTERVALS = 3
-STALE_AT_LEAST = timedelta(minutes=2)
 
 Row = Mapping[str, int | float | None]
 
@@ -147,11 +144,6 @@ def appliance_now(
         now - (reading.power_at or reading.at) > stale_after(appliance.interval_s)
     )
     return ApplianceNow(appliance, reading, is_stale)
-
-
-def stale_after(interval_s: int) -> timedelta:
-    """From which age on a reading of an appliance that is read so often is stale."""
-    return max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=interval_s))
 
 
 def last_flows(appliances: Sequence[ApplianceNow]) -> dict[str, float | None]:

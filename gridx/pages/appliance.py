@@ -141,7 +141,7 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         "system": found.system,
         "card": card,
         "gateway": gateway_of(found.system),
-        "seen": seen_of(found.system, live),
+        "seen": seen_of(found.system, live, now=now),
         "flexibility": flexibility,
         "level": _level(found, flexibility, side),
         "figures": _figures(flexibility, card, side),

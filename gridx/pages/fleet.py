@@ -29,6 +29,7 @@ from gridx.pages.lines import group_url, title_of
 from gridx.pages.shown import today_of
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Gateway, System
+from inventory.queries import GatewayState
 from measurements.formats import Quantity, age, energy, number, power
 from measurements.models import SystemDay
 
@@ -106,8 +107,10 @@ def matter(request: HttpRequest, key: str) -> HttpResponse:
 def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
     """By a fixed number of queries, however many things there are."""
     sums = together(Appliance.objects.visible_to(user), now=now)
+    matters = list(_matters(user, now))
     return {
-        "matters": list(_matters(user, now)),
+        "matters": matters,
+        "calm": "" if matters else " ".join(_calm(user, now)),
         "now_tiles": [*_now_tiles(sums), *_room_tiles(sums)],
         "today_tiles": _today_tiles(user, now),
         "has_any": bool(sums),
@@ -143,9 +146,32 @@ def _matters(user: User, now: datetime) -> Iterator[Matter]:
         )
 
 
-def _offline(rows: Sequence[Gateway], _user: User, now: datetime) -> Iterator[Item]:
+def _calm(user: User, now: datetime) -> Iterator[str]:
+    """What may be claimed where nothing needs anybody: no more than is so at this moment."""
+    if unseen := attention.unseen_gateways(user, now=now).count():
+        told = ngettext(
+            "%(n)s gateway has not been there yet; every other is heard.",
+            "%(n)s gateways have not been there yet; every other is heard.",
+            unseen,
+        )
+        yield told % {"n": number(unseen, 0)}
+    else:
+        yield _("Every gateway is heard.")
+    if coming := attention.on_their_way(user).count():
+        told = ngettext(
+            "%(n)s schedule is on its way.", "%(n)s schedules are on their way.", coming
+        )
+        yield told % {"n": number(coming, 0)}
+    else:
+        yield _("Every schedule is confirmed.")
+    yield _("No limit is seen to be exceeded.")
+
+
+def _lost(rows: Sequence[Gateway], _user: User, now: datetime) -> Iterator[Item]:
     for row in rows:
-        said = _("last heard %(age)s") % {"age": age(row.contacted_at, now)}
+        is_offline = row.state == GatewayState.OFFLINE
+        said = _("offline, last heard %(age)s") if is_offline else _("last heard %(age)s")
+        said %= {"age": age(row.contacted_at, now)}
         url = reverse("gateway_detail", args=[row.pk])
         yield Item(row.serial, url, row.system.name, said)
 
@@ -159,10 +185,12 @@ def _schedule(row: GatewaySchedule, now: datetime) -> Item:
     gateway = row.gateway
     if row.refusal:
         said = _("refused: %(reason)s") % {"reason": row.refusal_detail or row.refusal}
-    elif row.acknowledged_revision >= row.revision:
-        said = _("refused for an appliance")
+    elif row.is_unsent:
+        said = _("not sent yet, asked for %(age)s") % {"age": age(row.made_at, now)}
+    elif row.is_late:
+        said = _("not confirmed, asked for %(age)s") % {"age": age(row.waiting_since, now)}
     else:
-        said = _("not confirmed, sent %(age)s") % {"age": age(row.published_at, now)}
+        said = _("refused for an appliance")
     url = reverse("gateway_detail", args=[gateway.pk])
     return Item(gateway.serial, url, gateway.system.name, said)
 
@@ -276,14 +304,14 @@ _KINDS_OF_MATTERS = {
         _each(_failing_station),
     ),
     "schedules": _Kind(
-        *("bad", "alert-triangle", gettext_lazy("Schedules refused or not confirmed")),
+        *("bad", "alert-triangle", gettext_lazy("Schedules refused, not sent or not confirmed")),
         attention.undelivered,
         _undelivered,
     ),
     "gateways": _Kind(
-        *("warn", "router", gettext_lazy("Gateways offline")),
-        attention.offline_gateways,
-        _offline,
+        *("warn", "router", gettext_lazy("Gateways offline or not heard")),
+        attention.lost_gateways,
+        _lost,
     ),
     "nearly": _Kind(
         *("warn", "gauge", gettext_lazy("Limits nearly reached")),

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
 
+from django.utils.translation import gettext as _
+
 from accounts.access import Role
 from accounts.models import User
 from inventory.models import Gateway, System
+from inventory.silence import is_silent, stale_after
 from measurements import ribbons
-from measurements.queries import Live, last_flows, stale_after
+from measurements.queries import Live, last_flows
 from measurements.words import flow_sentence
 
 
@@ -30,10 +33,11 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When a system was last heard of, and whether it is within reach."""
+    """When a system was last heard of, and whether it is within reach; if not, what is known."""
 
     at: datetime | None
     is_online: bool
+    trouble: str = ""
 
 
 def is_home_of(system: System, user: User) -> bool:
@@ -57,12 +61,25 @@ def flow_of(live: Live, *, is_home: bool) -> Flow:
     )
 
 
-def seen_of(system: System, live: Live) -> Seen:
-    """From the gateway's contact; a system whose readings were imported has none."""
-    gateway = gateway_of(system)
+def seen_of(system: System, live: Live, *, now: datetime) -> Seen:
+    """From the gateway's contact; a system whose readings were imported has none.
+
+    The broker's word that a gateway is connected is not enough: it says nothing where it is itself
+    out of reach.
+    """
+    gateway, trouble = gateway_of(system), ""
+    intervals_s = (one.appliance.interval_s for one in live.appliances)
     if gateway is None or gateway.contacted_at is None:
-        return Seen(live.measured_at, not live.is_stale)
-    return Seen(gateway.contacted_at, gateway.online)
+        at = live.measured_at
+        if live.is_stale:
+            trouble = _("not connected")
+    else:
+        at = gateway.contacted_at
+        if not gateway.online:
+            trouble = _("not connected")
+        elif is_silent(at, intervals_s, now=now):
+            trouble = _("no news")
+    return Seen(at, not trouble, trouble)
 
 
 def gateway_of(system: System) -> Gateway | None:

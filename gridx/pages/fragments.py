@@ -29,7 +29,7 @@ def live_context(
         "system": system,
         "mark": mark,
         "gateway": gateway_of(system),
-        "seen": seen_of(system, live),
+        "seen": seen_of(system, live, now=now),
         "flow": flow_of(live, is_home=is_home_of(system, user)),
         "appliances": cards_of(live),
         "may_register": may(user, Action.MANAGE_INVENTORY),

@@ -25,15 +25,15 @@ class SystemLine:
 def lines_of(systems: Sequence[System], *, now: datetime) -> list[SystemLine]:
     """The lines of these systems, which come with their gateways; two statements for all."""
     live = live_of_systems(systems=systems, now=now)
-    return [_line(system, live[system.key]) for system in systems]
+    return [_line(system, live[system.key], now) for system in systems]
 
 
-def _line(system: System, live: Live) -> SystemLine:
+def _line(system: System, live: Live, now: datetime) -> SystemLine:
     figures = live.figures
     bought, fed_in = figures["import_w"], figures["export_w"]
     return SystemLine(
         system=system,
-        seen=seen_of(system, live),
+        seen=seen_of(system, live, now=now),
         is_fresh=not live.is_stale,
         pv_w=figures["pv_w"],
         consumption_w=figures["consumption_w"],

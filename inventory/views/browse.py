@@ -20,7 +20,7 @@ from gridx import clock
 from inventory.export import csv_file, inventory_csv
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
-from inventory.queries import ORDERS, InventoryFilter, Section, gateway_state, inventory
+from inventory.queries import ORDERS, InventoryFilter, Section, inventory
 
 SECTION_NAMES = {
     Section.SYSTEMS: _("Systems"),
@@ -88,9 +88,6 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
     page = page_of(
         inventory(user=request.user, account=account, wanted=wanted), request.GET.get("page")
     )
-    if wanted.section is Section.GATEWAYS:
-        for gateway in page.rows:
-            gateway.state = gateway_state(gateway)
     context = {
         "account": account,
         "above": chain(account, request.user) if account else [],

@@ -32,16 +32,17 @@ def visible_gateway(request: HttpRequest, gateway_id: UUID) -> Gateway:
 def gateway_detail(request: HttpRequest, gateway_id: UUID) -> HttpResponse:
     """A gateway: its state, its clock, holes in what it sent, what was refused and why."""
     gateway = visible_gateway(request, gateway_id)
+    now = clock.now()
     faults = GatewayFault.objects.filter(gateway=gateway).order_by("-at", "-id").defer("body")
     context = {
         "gateway": gateway,
         "system": gateway.system,
-        "state": queries.gateway_state(gateway),
+        "state": queries.gateway_state(gateway, now=now),
         "above": trail(gateway.system.account, request.user),
         "clock_error_s": abs(gateway.clock_offset_s or 0),
         "is_clock_off": abs(gateway.clock_offset_s or 0) > CLOCK_TOLERANCE_S,
         "page": page_of(faults, request.GET.get("page"), size=20),
-        "now": clock.now(),
+        "now": now,
         "may_name": may(request.user, Action.NAME),
         "may_manage": may(request.user, Action.MANAGE_INVENTORY),
     }

@@ -47,17 +47,17 @@ def system_context(request: HttpRequest, system: System) -> dict:
         .select_related("cluster")
         .order_by("name", "key")
     )
-    gateway = getattr(system, "gateway", None)
+    gateway, now = getattr(system, "gateway", None), clock.now()
     context = {
         "system": system,
         "gateway": gateway,
-        "state": queries.gateway_state(gateway) if gateway else None,
+        "state": queries.gateway_state(gateway, now=now) if gateway else None,
         "above": trail(system.account, user),
         "appliances": appliances,
         "loose": [appliance for appliance in appliances if appliance.cluster_id is None],
         "clusters": queries.clusters_of(system, appliances),
         "pools": SystemPool.objects.visible_to(user).filter(systems=system).order_by("name"),
-        "now": clock.now(),
+        "now": now,
         "may_name": may(user, Action.NAME),
         "may_group": may(user, Action.MANAGE_GROUPS),
         "may_manage": may(user, Action.MANAGE_INVENTORY),

@@ -12,6 +12,7 @@ from django.test import AsyncClient
 
 from accounts.access import Role
 from accounts.models import Account, AuditEntry, User
+from gridx import clock
 from gridx.gateways.codec import decode
 from gridx.gateways.topics import Channel
 from inventory import operations
@@ -100,10 +101,10 @@ def test_systems_are_searched_and_sorted_by_the_address(cast, admin, query, name
     assert re.findall(r"/inventory\">([^<]+)</a></th>", page) == names
 
 
-def test_appliances_are_filtered_by_kind_and_gateways_by_state(cast, admin, now):
+def test_appliances_are_filtered_by_kind_and_gateways_by_state(cast, admin):
     page = _inventory(admin, cast.operator, show="appliances", kind="battery", headers=FRAGMENT)
     assert page.count("<tr>") == 2
-    Gateway.objects.filter(pk=cast.gateway.pk).update(online=True, contacted_at=now)
+    Gateway.objects.filter(pk=cast.gateway.pk).update(online=True, contacted_at=clock.now())
     page = _inventory(admin, cast.operator, show="gateways", state="online", headers=FRAGMENT)
     assert "GX-0001" in page
     assert "GX-0002" not in page
@@ -361,7 +362,11 @@ def test_a_pool_takes_no_system_from_outside_in_words(cast, admin):
 
 def test_the_page_of_a_gateway_tells_what_is_wrong_with_it(cast, admin, now):
     Gateway.objects.filter(pk=cast.gateway.pk).update(
-        online=True, contacted_at=now, clock_offset_s=-95.5, last_sequence=41, missing_messages=7
+        online=True,
+        contacted_at=clock.now(),
+        clock_offset_s=-95.5,
+        last_sequence=41,
+        missing_messages=7,
     )
     GatewayFault.objects.create(
         gateway=cast.gateway, at=now, topic="up/readings", reason="malformed", detail="<b>x</b>"

@@ -6,12 +6,14 @@ import pytest
 from django.test import Client
 
 from flexibility.bulk.operations import set_on_each, work_due
+from flexibility.delivery import record_published
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.operations import Draft, set_constraints
 from flexibility.room import rooms_of, total
 from flexibility.together import together
+from gridx import clock
 from inventory.models import Appliance, Cluster, Gateway, System
 from measurements.models import LatestReading
 from tests.cast import Cast
@@ -43,7 +45,17 @@ def quiet(driven: Cast, at_noon):
 def test_where_nothing_needs_anybody_it_says_so(fleet, quiet):
     html = page(fleet)
     assert "Nothing needs you" in html
+    assert "Every gateway is heard. Every schedule is confirmed." in html
     assert 'id="matter-' not in html
+
+
+def test_where_nothing_needs_anybody_no_more_is_claimed_than_is_so(fleet, quiet, limit):
+    limit(max_w=7_000, invalid_at=clock.now() + 48 * HOUR)
+    assert "1 schedule is on its way." in page(fleet)
+    assert "Every schedule is confirmed" not in page(fleet)
+    system = System.objects.create(account=quiet.north, name="To be")
+    Gateway.objects.create(system=system, serial="GX-1000")
+    assert "1 gateway has not been there yet; every other is heard." in page(fleet)
 
 
 def test_who_sees_nothing_is_told_what_comes(client, cast, at_noon):
@@ -57,18 +69,54 @@ def test_a_gateway_that_went_away_needs_somebody(fleet, quiet, at_noon):
         online=False, contacted_at=at_noon - 3 * HOUR
     )
     html = page(fleet)
-    assert "Gateways offline" in html
+    assert "Gateways offline or not heard" in html
     assert "GX-0001" in html
-    assert "last heard 3 h ago" in html
+    assert "offline, last heard 3 h ago" in html
 
 
-def test_a_schedule_that_is_refused_or_not_confirmed_needs_somebody(fleet, quiet, at_noon, limit):
+@pytest.mark.parametrize(
+    ("interval_s", "silent_s", "is_told"), [(60, 181, True), (60, 179, False), (5, 121, True)]
+)
+def test_a_gateway_that_is_not_heard_needs_somebody_though_the_broker_says_nothing(
+    fleet, quiet, at_noon, interval_s, silent_s, is_told
+):
+    Appliance.objects.filter(gateway=quiet.gateway).update(interval_s=3_600)
+    Appliance.objects.filter(pk=quiet.evcs.pk).update(interval_s=interval_s)
+    heard_at = at_noon - timedelta(seconds=silent_s)
+    Gateway.objects.filter(pk=quiet.gateway.pk).update(contacted_at=heard_at)
+    html = page(fleet)
+    assert ("Gateways offline or not heard" in html) == is_told
+    assert ('class="says">last heard ' in html) == is_told
+    assert ("Every gateway is heard" in html) != is_told
+
+
+def test_a_schedule_that_is_not_sent_within_seconds_needs_somebody(
+    fleet, quiet, at_noon, limit, monkeypatch
+):
+    limit(max_w=7_000, invalid_at=at_noon + 48 * HOUR)
+    assert "Nothing needs you" in page(fleet)
+    monkeypatch.setattr(clock, "now", lambda: at_noon + timedelta(seconds=30))
+    html = page(fleet)
+    assert "Schedules refused, not sent or not confirmed" in html
+    assert "not sent yet, asked for 30 s ago" in html
+    assert "Nothing needs you" not in html
+    row = GatewaySchedule.objects.get()
+    record_published(revisions={row.pk: row.revision}, now=at_noon)
+    assert "Schedules refused" not in page(fleet)
+
+
+def test_a_schedule_that_is_refused_or_not_confirmed_needs_somebody(
+    fleet, quiet, at_noon, limit, monkeypatch
+):
     limit(max_w=7_000)
     row = GatewaySchedule.objects.filter(pk=quiet.gateway.pk)
     row.update(published_revision=row.get().revision, published_at=at_noon)
     assert "Schedules refused" not in page(fleet)
-    row.update(published_at=at_noon - HOUR)
-    assert "not confirmed, sent 60 min ago" in page(fleet)
+    monkeypatch.setattr(clock, "now", lambda: at_noon + timedelta(seconds=119))
+    Gateway.objects.update(contacted_at=clock.now())
+    assert "Schedules refused" not in page(fleet)
+    monkeypatch.setattr(clock, "now", lambda: at_noon + timedelta(minutes=3))
+    assert "not confirmed, asked for 3 min ago" in page(fleet)
     row.update(acknowledged_revision=row.get().revision)
     assert "Schedules refused" not in page(fleet)
     Flexibility.objects.filter(pk=quiet.evcs.pk).update(refusal="too_hot")
