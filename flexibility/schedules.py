@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from flexibility.resolver import OutcomeKind, Segment
+from flexibility.resolver import Boundary, OutcomeKind, Segment
 
 # Where a grid operator dims, the fail-safe joins when the cloud is not heard for so long.
 HEARTBEAT_S = 120
+_VALUES = ("min_w", "max_w", "set_point_w", "min_wh", "max_wh")
 _STANDING = {OutcomeKind.BINDING, OutcomeKind.REDUNDANT}
 
 
@@ -48,6 +49,16 @@ def is_as_before(
     return list(_clipped(before, *within)) == list(_clipped(after, *within))
 
 
+def segment_at(part: Mapping[str, Any], *, now: datetime) -> tuple[datetime, Boundary] | None:
+    """What an appliance keeps to by its part of a schedule, and since when; None after its end."""
+    now_ms = _ms(now)
+    found = next((one for one in part["segments"] if now_ms < one["end"]), None)
+    if found is None:
+        return None
+    said = {name: found[name] for name in (*_VALUES, "can_pause") if name in found}
+    return _at(found["start"]), Boundary(**said)
+
+
 def fail_safe_at(part: Mapping[str, Any], *, heard_at: datetime, now: datetime) -> datetime | None:
     """When an appliance of a gateway that is cut off falls back to its fail-safe limit.
 
@@ -71,7 +82,7 @@ def fail_safe_at(part: Mapping[str, Any], *, heard_at: datetime, now: datetime) 
 def _segment(segment: Segment, dimmed_by: Collection[str]) -> dict[str, Any]:
     boundary = segment.resolution.boundary
     found: dict[str, Any] = {"start": _ms(segment.from_at), "end": _ms(segment.until_at)}
-    for name in ("min_w", "max_w", "set_point_w", "min_wh", "max_wh"):
+    for name in _VALUES:
         if (value := getattr(boundary, name)) is not None:
             found[name] = value
     if boundary.can_pause:

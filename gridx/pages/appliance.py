@@ -1,5 +1,6 @@
 """An appliance: what it may do now and why, what is asked of it, and for how long."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,14 +25,10 @@ from flexibility.asking import Side, energy_held, kilowatts, moment, side_of
 from flexibility.bars import sides
 from flexibility.emitters import Emitter, emitter_of
 from flexibility.models import GatewaySchedule
-from flexibility.queries import (
-    Now,
-    flexibility_of,
-    timeline_of,
-)
+from flexibility.queries import Delivery, Now, flexibility_of, timeline_of
 from flexibility.resolver import Boundary, EmitterKind
 from flexibility.resolving import HORIZON
-from flexibility.schedules import fail_safe_at
+from flexibility.schedules import fail_safe_at, segment_at
 from flexibility.sentences import allowed, statement
 from gridx import clock
 from gridx.pages.acting import emitters_or_none
@@ -135,6 +132,7 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
     [*ahead] = timeline_of(appliance=found, from_at=now, until_at=now + HORIZON, now=now)
     card = next((one for one in cards_of(live) if one.id == found.pk), None)
     emitter = emitter_or_none(user)
+    alone = _alone(found, flexibility)
     own = {str(one.row.pk) for one in flexibility.constraints if one.row.emitter_id == user.pk}
     return {
         "appliance": found,
@@ -144,11 +142,11 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         "seen": seen_of(found.system, live, now=now),
         "flexibility": flexibility,
         "level": _level(found, flexibility, side),
-        "figures": _figures(flexibility, card, side),
+        "figures": _figures(flexibility, card, side, alone=alone, now=now),
         "statement": statement(ahead, side, now=now, zone=zone, own=own),
         "delivery": delivery_tag(flexibility, now=now, zone=zone),
         "is_in_transit": flexibility.delivery in IN_TRANSIT,
-        "left_alone": _left_alone(found, flexibility, now=now),
+        "left_alone": _left_alone(alone, flexibility, now=now),
         "constraints": constraint_lines(
             flexibility,
             side,
@@ -235,13 +233,27 @@ def _level(found: Appliance, flexibility: Now, side: Side) -> Level | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """What a gateway goes on by that has not confirmed the newest, or is out of reach.
+
+    `part`: the appliance's part of the schedule that it took over last, which ends at `until_at`.
+    """
+
+    part: Mapping[str, Any] | None
+    until_at: datetime
+    is_out_of_reach: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     label: str
     value: str
     detail: str = ""
 
 
-def _figures(flexibility: Now, card: Card | None, side: Side) -> list[Figure]:
+def _figures(
+    flexibility: Now, card: Card | None, side: Side, *, alone: Alone | None, now: datetime
+) -> list[Figure]:
     """The exact figures below the band."""
     boundary = flexibility.span.boundary
     low, high, point = sides(boundary, side.sign)
@@ -267,18 +279,53 @@ def _figures(flexibility: Now, card: Card | None, side: Side) -> list[Figure]:
         figures.append(Figure(_("Set point"), kilowatts(point), detail if is_bent else ""))
     if energy := energy_held(boundary.min_wh, boundary.max_wh):
         figures.append(Figure(_("Energy to hold"), energy))
-    kept = flexibility.kept
-    if kept is not None and kept.applied_at is not None and not kept.is_applied:
-        said = Boundary(
-            min_w=kept.applied_min_w,
-            max_w=kept.applied_max_w,
-            set_point_w=kept.applied_set_point_w,
-        )
-        figures.append(Figure(_("The gateway keeps to"), allowed(said, side)))
+    if keeps_to := _keeps_to(flexibility, side, alone=alone, now=now):
+        figures.append(keeps_to)
     reading = flexibility.reading
     if card is not None and reading is not None and reading.soc is not None and not card.is_stale:
         figures.append(Figure(_("Charge"), card.details[0] if card.details else "–"))
     return figures
+
+
+def _keeps_to(flexibility: Now, side: Side, *, alone: Alone | None, now: datetime) -> Figure | None:
+    """What the gateway keeps to, where that is another thing than is asked of it now.
+
+    What it said last is no longer so when a boundary of its schedule has passed since: then that
+    says what it keeps to, though nobody has heard of it.
+    """
+    kept, label = flexibility.kept, _("The gateway keeps to")
+    if kept is None or kept.applied_at is None:
+        return None
+    segment = alone and alone.part and segment_at(alone.part, now=now)
+    heard_at = max(flexibility.heard_at or kept.applied_at, kept.applied_at)
+    if segment and segment[0] > heard_at:
+        since = {"when": moment(heard_at, now=now, zone=flexibility.appliance.system.zone)}
+        detail = _("by its schedule; nothing was heard since %(when)s") % since
+        return Figure(label, allowed(segment[1], side), detail)
+    if kept.is_applied:
+        return None
+    said = Boundary(
+        min_w=kept.applied_min_w,
+        max_w=kept.applied_max_w,
+        set_point_w=kept.applied_set_point_w,
+    )
+    return Figure(label, allowed(said, side))
+
+
+def _alone(found: Appliance, flexibility: Now) -> Alone | None:
+    """None where it is in reach and keeps to what it was told, or took no schedule over yet."""
+    gateway = found.gateway
+    if gateway is None or flexibility.delivery is Delivery.NONE:
+        return None
+    is_out_of_reach = flexibility.is_stale or not gateway.online
+    if flexibility.delivery is Delivery.APPLIED and not is_out_of_reach:
+        return None
+    schedules = GatewaySchedule.objects.filter(pk=gateway.pk, kept_until_at__isnull=False)
+    schedule = schedules.only("kept_until_at", "kept_body").first()
+    if schedule is None:
+        return None
+    parts = (one for one in schedule.kept_body if one["appliance"] == str(found.pk))
+    return Alone(next(parts, None), schedule.kept_until_at, is_out_of_reach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,22 +336,18 @@ class LeftAlone:
     falls_back_at: datetime | None = None
 
 
-def _left_alone(found: Appliance, flexibility: Now, *, now: datetime) -> LeftAlone | None:
+def _left_alone(alone: Alone | None, flexibility: Now, *, now: datetime) -> LeftAlone | None:
     """What a gateway that is out of reach goes on by; None where there is nothing to tell."""
-    gateway = found.gateway
-    if gateway is None or gateway.online or not is_asked(flexibility):
+    if alone is None or not alone.is_out_of_reach or not is_asked(flexibility):
         return None
-    schedule = GatewaySchedule.objects.filter(pk=gateway.pk).first()
-    if schedule is None or schedule.kept_until_at is None:
-        return None
-    if schedule.kept_until_at <= now:
+    if alone.until_at <= now:
         return LeftAlone(_("Its schedule is over: consumers keep to their safe limit."))
-    part = next((one for one in schedule.kept_body if one["appliance"] == str(found.pk)), None)
-    if part is not None and gateway.contacted_at is not None:
-        falls_back_at = fail_safe_at(part, heard_at=gateway.contacted_at, now=now)
+    if alone.part is not None and flexibility.heard_at is not None:
+        falls_back_at = fail_safe_at(alone.part, heard_at=flexibility.heard_at, now=now)
         if falls_back_at is not None and falls_back_at <= now:
             return LeftAlone(_("Dimmed and out of contact: it keeps to its safe limit as well."))
         if falls_back_at is not None and falls_back_at - now < COUNTED_DOWN:
             return LeftAlone(_("Dimmed and out of contact: its safe limit joins in"), falls_back_at)
-    until = {"when": moment(schedule.kept_until_at, now=now, zone=found.system.zone)}
+    zone = flexibility.appliance.system.zone
+    until = {"when": moment(alone.until_at, now=now, zone=zone)}
     return LeftAlone(_("Without contact it keeps to its schedule until %(when)s.") % until)

@@ -179,6 +179,43 @@ def test_out_of_reach_a_gateway_goes_on_by_its_schedule_and_the_page_says_how_lo
     assert "keep to their safe limit" in page(fleet, driven.evcs)
 
 
+def test_out_of_reach_it_is_told_what_it_keeps_to_by_its_schedule_since_a_boundary_passed(
+    fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
+):
+    limit(max_w=5_000, invalid_at=at_noon + timedelta(minutes=2))
+    confirm(at_noon, {driven.evcs.pk: Applied(min_w=4_140, max_w=5_000)})
+
+    def keeps_to(minutes: float) -> str:
+        monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(minutes=minutes))
+        sweep(now=at_noon + timedelta(minutes=minutes))
+        html = page(fleet, driven.evcs)
+        found = re.search(r"<dt>The gateway keeps to</dt>\s*<dd>(.*?)</dd>", html)
+        return found[1] if found else ""
+
+    assert keeps_to(1.9) == ""
+    by_schedule = "<span>by its schedule; nothing was heard since 12:00</span>"
+    assert keeps_to(2.2) == f"<b>4.14 kW to 22 kW, or off</b> {by_schedule}"
+    # A newer schedule that never reached it changes nothing of that.
+    limit(max_w=8_000)
+    assert keeps_to(4) == f"<b>4.14 kW to 22 kW, or off</b> {by_schedule}"
+    # Heard since, its own word counts.
+    Gateway.objects.update(contacted_at=at_noon + timedelta(minutes=4))
+    assert keeps_to(4.1) == "<b>4.14 kW to 5 kW</b>"
+
+
+def test_a_gateway_that_the_broker_calls_connected_is_not_called_so_when_nothing_comes(
+    fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
+):
+    limit(max_w=11_000, invalid_at=at_noon + 200 * HOUR)
+    confirm(at_noon)
+    assert "dot ok live" in page(fleet, driven.evcs)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(minutes=4))
+    html = page(fleet, driven.evcs)
+    assert "dot ok" not in html
+    assert "no news" in html
+    assert "Without contact it keeps to its schedule" in html
+
+
 def test_dimmed_and_out_of_reach_its_safe_limit_joins_in_and_is_counted_down_to(
     fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
 ):
