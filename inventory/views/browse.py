@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -14,12 +15,13 @@ from django.views.decorators.http import require_GET
 from accounts.access import Action, may
 from accounts.fragments import render_page_or_part
 from accounts.models import Account
-from accounts.paging import page_of
+from accounts.paging import Page, page_of
 from accounts.queries import chain
 from gridx import clock
 from inventory.export import csv_file, inventory_csv
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
+from inventory.models import Appliance
 from inventory.queries import ORDERS, InventoryFilter, Section, inventory
 
 SECTION_NAMES = {
@@ -85,9 +87,9 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
     """The inventory; the address says what is looked for, how it is sorted, and which page."""
     account = _account(request, account_id)
     wanted, form = _wanted(request)
-    page = page_of(
-        inventory(user=request.user, account=account, wanted=wanted), request.GET.get("page")
-    )
+    found = inventory(user=request.user, account=account, wanted=wanted)
+    page = page_of(found, request.GET.get("page"))
+    may_constrain = wanted.section is Section.APPLIANCES and may(request.user, Action.CONSTRAIN)
     context = {
         "account": account,
         "above": chain(account, request.user) if account else [],
@@ -107,8 +109,8 @@ def inventory_page(request: HttpRequest, account_id: UUID | None = None) -> Http
             else reverse("system_choose_account")
         ),
         "may_group": may(request.user, Action.MANAGE_GROUPS),
-        "may_constrain": wanted.section is Section.APPLIANCES
-        and may(request.user, Action.CONSTRAIN),
+        "may_constrain": may_constrain,
+        "only_measuring": _only_measuring(found, page) if may_constrain else 0,
         "controllable": CONTROLLABLE,
         "matching": _matching(account, wanted),
     }
@@ -126,6 +128,12 @@ def inventory_file(request: HttpRequest, account_id: UUID | None = None) -> Http
     rows = inventory(user=request.user, account=account, wanted=wanted)
     lines = inventory_csv(rows, wanted.section)
     return csv_file(request, lines, f"gridx-{wanted.section}-{clock.now():%Y-%m-%d}.csv")
+
+
+def _only_measuring(found: QuerySet[Appliance], page: Page) -> int:
+    """How many of those that are found are left out when a constraint is set on all of them."""
+    controllable = page_of(found.filter(kind__in=CONTROLLABLE), None, size=1)
+    return page.total - controllable.total
 
 
 def _matching(account: Account | None, wanted: InventoryFilter) -> str:

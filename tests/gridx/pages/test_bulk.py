@@ -49,6 +49,9 @@ def test_the_list_lets_those_be_ticked_that_can_be_controlled(fleet: Client, dri
     assert f'name="appliance" value="{driven.evcs.pk}" form="choose"' in html
     assert f'value="{driven.grid_meter.pk}"' not in html
     assert "/constraints/new?matching=1&amp;q=Lindenweg" in html
+    # Who is left out is not left out without a word.
+    assert "1 of them only measures: no constraint is set on it." in html
+    assert "only measure" not in text(fleet.get("/inventory?show=appliances&kind=battery"))
     fleet.force_login(driven.viewer)
     assert 'form="choose"' not in text(fleet.get("/inventory?show=appliances"))
 
