@@ -348,6 +348,8 @@ def test_it_is_withdrawn_in_one_click_and_the_page_offers_to_undo_that(
 def test_htmx_gets_what_can_be_undone_alone(fleet: Client, row: Constraint):
     html = act(fleet, row, "withdraw", headers={"HX-Request": "true"}).content.decode()
     assert html.lstrip().startswith('<div id="undo"')
+    # What was said before, as "The constraint is set.", is over.
+    assert '<div id="messages" hx-swap-oob="innerHTML"></div>' in html
     html = act(fleet, row, "restore", headers={"HX-Request": "true"}).content.decode()
     assert "It holds again." in html
 
