@@ -145,7 +145,7 @@ class GatewayState(StrEnum):
 
     OFFLINE: it was there, and the broker says that it has no connection. SILENT: the broker does
     not say so, but it was not heard for longer than the rule of its appliances allows
-    (`silence.is_silent`). A broker that dies tells of nobody that he is gone.
+    (`silence.silent_after`). A broker that dies tells of nobody that he is gone.
     """
 
     ONLINE = "online"

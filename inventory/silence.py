@@ -1,7 +1,7 @@
 """For how long no news is no news: the one rule for readings, appliances and gateways. Pure."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
 STALE_INTERVALS = 3
@@ -13,11 +13,11 @@ def stale_after(interval_s: int) -> timedelta:
     return max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=interval_s))
 
 
-def is_silent(contacted_at: datetime, intervals_s: Iterable[int], *, now: datetime) -> bool:
-    """Whether a gateway was not heard for too long to be said to be there.
+def silent_after(intervals_s: Iterable[int]) -> timedelta | None:
+    """For how long a gateway may not be heard and still be said to be there; None: for ever.
 
     `intervals_s` are of its appliances: that which is read most often is missed first. One without
     any has nothing to say. For many gateways the database decides it (`queries.with_state`).
     """
     shortest_s = min(intervals_s, default=None)
-    return shortest_s is not None and now - contacted_at > stale_after(shortest_s)
+    return None if shortest_s is None else stale_after(shortest_s)

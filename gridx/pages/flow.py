@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from accounts.access import Role
 from accounts.models import User
 from inventory.models import Gateway, System
-from inventory.silence import is_silent, stale_after
+from inventory.silence import silent_after, stale_after
 from measurements import ribbons
 from measurements.queries import Live, last_flows
 from measurements.words import flow_sentence
@@ -33,11 +33,15 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """When a system was last heard of, and whether it is within reach; if not, what is known."""
+    """When a system was last heard of, and whether it is within reach; if not, what is known.
+
+    `silent_after_s`: from which age on it is not, though no news of that comes to an open page.
+    """
 
     at: datetime | None
     is_online: bool
     trouble: str = ""
+    silent_after_s: int | None = None
 
 
 def is_home_of(system: System, user: User) -> bool:
@@ -68,7 +72,7 @@ def seen_of(system: System, live: Live, *, now: datetime) -> Seen:
     out of reach.
     """
     gateway, trouble = gateway_of(system), ""
-    intervals_s = (one.appliance.interval_s for one in live.appliances)
+    allowed = silent_after(one.appliance.interval_s for one in live.appliances)
     if gateway is None or gateway.contacted_at is None:
         at = live.measured_at
         if live.is_stale:
@@ -77,9 +81,9 @@ def seen_of(system: System, live: Live, *, now: datetime) -> Seen:
         at = gateway.contacted_at
         if not gateway.online:
             trouble = _("not connected")
-        elif is_silent(at, intervals_s, now=now):
+        elif allowed is not None and now - at > allowed:
             trouble = _("no news")
-    return Seen(at, not trouble, trouble)
+    return Seen(at, not trouble, trouble, allowed and int(allowed.total_seconds()))
 
 
 def gateway_of(system: System) -> Gateway | None:

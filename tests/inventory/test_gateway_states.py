@@ -16,7 +16,7 @@ from inventory.queries import (
     gateway_state,
     inventory,
 )
-from inventory.silence import is_silent
+from inventory.silence import silent_after
 from tests.cast import Cast
 
 SECOND = timedelta(seconds=1)
@@ -59,7 +59,8 @@ def test_the_database_and_the_pages_know_the_same_silence(
         Appliance.objects.filter(pk=one.pk).update(removed_at=None, interval_s=interval_s)
     heard_at = now - silent_s * SECOND
     Gateway.objects.filter(pk=cast.gateway.pk).update(online=True, contacted_at=heard_at)
-    expected = is_silent(heard_at, intervals_s, now=now)
+    allowed = silent_after(intervals_s)
+    expected = allowed is not None and now - heard_at > allowed
     assert (gateway_state(cast.gateway, now=now) is GatewayState.SILENT) == expected
 
 

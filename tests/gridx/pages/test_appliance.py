@@ -208,7 +208,10 @@ def test_a_gateway_that_the_broker_calls_connected_is_not_called_so_when_nothing
 ):
     limit(max_w=11_000, invalid_at=at_noon + 200 * HOUR)
     confirm(at_noon)
-    assert "dot ok live" in page(fleet, driven.evcs)
+    html = page(fleet, driven.evcs)
+    assert "dot ok live" in html
+    # A page that stays open turns it by itself.
+    assert re.search(r'id="seen"[^>]* data-stale-after="180"', html)
     monkeypatch.setattr("gridx.clock.now", lambda: at_noon + timedelta(minutes=4))
     html = page(fleet, driven.evcs)
     assert "dot ok" not in html
