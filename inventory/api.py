@@ -207,7 +207,9 @@ def _names(request: Request, parameter: str, known: Iterable[str]) -> frozenset[
 
 def flag(request: Request, parameter: str) -> bool:
     """A query parameter that is true or false; false where it is absent. Raises ValidationError."""
-    value = request.query_params.get(parameter, "").lower()
-    if value not in {"", "true", "false", "1", "0"}:
+    if parameter not in request.query_params:
+        return False
+    value = request.query_params[parameter].lower()
+    if value not in {"true", "false", "1", "0"}:
         raise ValidationError({parameter: ["is true or false"]})
     return value in {"true", "1"}

@@ -663,9 +663,10 @@ def test_a_dry_run_refuses_what_would_be_refused(driven, post, body):
         assert as_(person).post(path, body(maxPower=1)).status_code == 403
 
 
-def test_what_is_neither_a_dry_run_nor_none_is_422_and_stores_nothing(driven, body):
+@pytest.mark.parametrize("said", ["perhaps", "yes", "", " "])
+def test_what_is_neither_a_dry_run_nor_none_is_422_and_stores_nothing(driven, body, said):
     before = Constraint.objects.count()
-    path = f"/api/appliances/{driven.evcs.pk}/constraints?dryRun=perhaps"
+    path = f"/api/appliances/{driven.evcs.pk}/constraints?dryRun={said}"
     answer = as_(driven.fleet).post(path, body(maxPower=1))
     assert answer.status_code == 422
     assert answer.json()["details"] == ["dryRun: is true or false"]
