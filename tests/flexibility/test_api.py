@@ -379,6 +379,13 @@ def test_fifty_at_once_are_set(driven, body):
         ({"maxPower": 1, "validAt": "1999-12-31T23:59:59Z"}, "validAt"),
         ({"maxPower": 1, "validAt": "2201-01-01T00:00:00Z"}, "validAt"),
         ({"maxPower": 1, "validAt": "soon"}, "validAt"),
+        ({"maxPower": 1, "invalidAt": "2026-06-15T14:00:00\0Z"}, "invalidAt"),
+        ({"maxPower": 1, "invalidAt": "2026-06-15T14:00:00 Z"}, "invalidAt"),
+        ({"maxPower": 1, "invalidAt": "2026-06-15T14:00:00Z\n"}, "invalidAt"),
+        ({"maxPower": 1, "invalidAt": "2026-06-15\U0001f69714:00:00Z"}, "invalidAt"),
+        ({"maxPower": 1, "invalidAt": "2026-06-31T14:00:00Z"}, "invalidAt"),
+        ({"maxPower": 1, "invalidAt": "2026-06-15T25:00:00Z"}, "invalidAt"),
+        ({"maxPower": 1, "invalidAt": "２０２６-06-15T14:00:00Z"}, "invalidAt"),
         ({"maxPower": 1, "validAt": "2026-06-15T15:00:00Z"}, "invalidAt"),
         ({"maxPower": 1, "minPower": 2}, "minPower"),
         ({"maxPower": 1, "power": 2}, "power"),
@@ -416,6 +423,19 @@ def test_what_does_not_fit_is_422_naming_the_wires_field(driven, body, fields, n
             assert answer.status_code == 422, answer.content
             assert answer.json()["details"][0].startswith(f"{place}{named}: ")
     assert Constraint.objects.count() == before
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "2026-06-15T14:00Z",
+        "2026-06-15T14:00:00.000000000Z",
+        "2026-06-15T16:00:00,0+02:00",
+        "2026-06-15T16:00:00+0200",
+    ],
+)
+def test_an_instant_may_be_written_as_iso_8601_has_it(post, end):
+    assert post(maxPower=1, invalidAt=end)["invalidAt"] == "2026-06-15T14:00:00Z"
 
 
 def test_an_instant_of_another_age_is_422_of_whatever_is_set(driven, now):
