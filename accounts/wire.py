@@ -1,5 +1,9 @@
 """What all of the API's objects have in common: their names, and what is left out."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 _ABBREVIATIONS = {"id": "ID", "ev": "EV"}
@@ -31,6 +35,18 @@ class WireSerializer(NamedSerializer):
     def to_representation(self, instance) -> dict:
         everything = super().to_representation(instance)
         return {name: value for name, value in everything.items() if value not in (None, "", {})}
+
+
+# Of what steers power nothing is passed over in silence: `maxpower` would leave no limit behind.
+# The wire's own endpoints do that, as their clients send more than anybody knows.
+class StrictMixin:
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields]
+            if unknown:
+                reason = _("There is no such field.")
+                raise serializers.ValidationError({name: [reason] for name in unknown})
+        return super().to_internal_value(data)
 
 
 class ErrorSerializer(serializers.Serializer):

@@ -64,6 +64,7 @@ from flexibility.wire import (
     asks_as_resident,
     draft_of,
     refusal,
+    target_of,
 )
 from gridx import clock
 from inventory.api import flag
@@ -268,7 +269,7 @@ class ConstraintsOf(generics.GenericAPIView):
         sent = self.request.data
         if self.are_many and not 1 <= len(sent) <= MOST_AT_ONCE:
             raise ValidationError({"constraints": [_("From 1 to %d at once.") % MOST_AT_ONCE]})
-        context = {"is_group": not isinstance(target, Appliance)}
+        context = {"is_group": not isinstance(target, Appliance), "target": target_of(target)}
         fields = ConstraintSerializer(data=sent, many=self.are_many, context=context)
         fields.is_valid(raise_exception=True)
         found = fields.validated_data

@@ -72,9 +72,9 @@ def _sentences(detail, field: str = "") -> Iterator[str]:
             nested = not isinstance(inner, ErrorDetail)
             yield from _sentences(inner, f"{field}.{position}".strip(".") if nested else field)
     else:
+        said = f"{field}: {detail}" if field else str(detail)
         # Some repeat what was sent, and JSON can send what no answer can hold: half a character.
-        said = str(detail).encode("utf-8", "replace").decode()
-        yield f"{field}: {said}" if field else said
+        yield said.encode("utf-8", "replace").decode()
 
 
 @csrf_exempt

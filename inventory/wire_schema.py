@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from accounts.api import UserSerializer
-from accounts.wire import WireSerializer
+from accounts.wire import StrictMixin, WireSerializer
 from accounts.wire_fields import IdField, TextField
 from inventory.models import Appliance, SystemPool, validate_time_zone
 from inventory.wire import PROTOCOLS
@@ -149,13 +149,13 @@ class ApplianceSerializer(RowSerializer):
 
 
 # These two are what clients send as well.
-class ClusterSerializer(RowSerializer):
+class ClusterSerializer(StrictMixin, RowSerializer):
     name = TextField(max_length=200)
     system_id = IdField(required=False, help_text="By default that of the cluster around it.")
     parent_id = IdField(required=False, allow_null=True, help_text="The cluster around it.")
 
 
-class SystemPoolSerializer(RowSerializer):
+class SystemPoolSerializer(StrictMixin, RowSerializer):
     name = TextField(max_length=200)
     kind = serializers.ChoiceField(SystemPool.Kind.values, required=False)
     time_zone = TextField(

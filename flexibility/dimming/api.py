@@ -15,13 +15,13 @@ from rest_framework.settings import api_settings
 
 from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.wire import ErrorSerializer, NamedSerializer
-from accounts.wire_fields import InstantField
+from accounts.wire_fields import IdField, InstantField
 from flexibility.api import caller
 from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.dimming.proof import Proved, Verdict, proof_of
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
-from flexibility.wire import refusal
+from flexibility.wire import TargetedMixin, refusal, target_of
 from gridx import clock
 from inventory.export import Echo, cell, csv_file
 from inventory.inventory_api import CsvRenderer
@@ -47,11 +47,11 @@ COLUMNS = (
 )
 
 
-class DimmingSerializer(NamedSerializer):
+class DimmingSerializer(TargetedMixin, NamedSerializer):
     """A grid operator's signal (§ 14a EnWG) to the controllable consumers of a system."""
 
     id = serializers.UUIDField(read_only=True)
-    system_id = serializers.UUIDField(read_only=True)
+    system_id = IdField(read_only=True)
     mode = serializers.ChoiceField(
         choices=MODES,
         read_only=True,
@@ -127,7 +127,7 @@ class SystemDimmings(generics.GenericAPIView):
     def post(self, request: Request, system_id) -> Response:
         """Dims what can be dimmed: for grid operators, by a token with `dimming:write`."""
         system, emitter = self.get_system(), caller(request)
-        fields = DimmingSerializer(data=request.data)
+        fields = DimmingSerializer(data=request.data, context={"target": target_of(system)})
         fields.is_valid(raise_exception=True)
         try:
             found = dim_system(

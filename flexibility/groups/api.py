@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from accounts.access import Action, may, require
 from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.models import Account, User
-from accounts.wire import ErrorSerializer, NamedSerializer
+from accounts.wire import ErrorSerializer, NamedSerializer, StrictMixin
 from accounts.wire_fields import IdField
 from flexibility.api import visible_cluster, visible_pool
 from flexibility.groups.operations import UnableToDissolve, dissolve
@@ -242,7 +242,7 @@ class PoolDetail(PoolScope):
         return _dissolve(self.managed_pool(), request.user)
 
 
-class UuidsSerializer(NamedSerializer):
+class UuidsSerializer(StrictMixin, NamedSerializer):
     uuids = serializers.ListField(
         child=IdField(), allow_empty=False, max_length=MOST_AT_ONCE, help_text="of systems"
     )

@@ -28,7 +28,15 @@ from flexibility.limits.operations import (
 from flexibility.models import Constraint, SharedLimit
 from flexibility.queries import State, state_of
 from flexibility.resolver import EmitterKind
-from flexibility.wire import KINDS, PHASES, STATES, EmitterSerializer, KindField
+from flexibility.wire import (
+    KINDS,
+    PHASES,
+    STATES,
+    EmitterSerializer,
+    KindField,
+    TargetedMixin,
+    target_of,
+)
 from gridx import clock
 from inventory.api import flag
 from inventory.models import Cluster
@@ -114,7 +122,7 @@ class ShareSerializer(NamedSerializer):
         return row.share.unconfirmed_since is None
 
 
-class SharedLimitSerializer(NamedSerializer):
+class SharedLimitSerializer(TargetedMixin, NamedSerializer):
     """A limit for the sum of what the members of a cluster, and of those within it, use or give.
 
     It is divided among them at once, and again as they are read. A `dynamic` one is the limit of
@@ -212,7 +220,7 @@ class ClusterLimit(generics.GenericAPIView):
         # Who may not is told so before what they sent is looked at.
         is_fuse = isinstance(request.data, dict) and request.data.get("fuse") is True
         by = self._emitter(fuse=is_fuse)
-        fields = SharedLimitSerializer(data=request.data)
+        fields = SharedLimitSerializer(data=request.data, context={"target": target_of(cluster)})
         fields.is_valid(raise_exception=True)
         sent = {name: value for name, value in fields.validated_data.items() if value is not None}
         del sent["fuse"]

@@ -34,6 +34,7 @@ from flexibility.policies.wire import (
     policy_refusal,
     wish_of,
 )
+from flexibility.wire import target_of
 from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System
@@ -77,7 +78,7 @@ class PolicyOn(generics.GenericAPIView):
 
     def put(self, request: Request, *args, **kwargs) -> Response:
         target, emitter = self.get_target(), caller(request)
-        fields = ChargingPolicySerializer(data=request.data)
+        fields = ChargingPolicySerializer(data=request.data, context={"target": target_of(target)})
         fields.is_valid(raise_exception=True)
         draft = policy_draft_of(fields.validated_data)
         try:

@@ -21,7 +21,7 @@ from flexibility.policies.ev_configuration import Configuration, Wish
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.terms import WIRE_MODES, Mode, Why
 from flexibility.resolver import EmitterKind
-from flexibility.wire import EmitterSerializer
+from flexibility.wire import EmitterSerializer, TargetedMixin
 
 MODES = [wire_name(mode) for mode in Mode]
 CHARGE_MODES = list(WIRE_MODES.values())
@@ -83,7 +83,7 @@ class ChargingStationSerializer(NamedSerializer):
         return self.context["reasons"][row.appliance_id]
 
 
-class ChargingPolicySerializer(NamedSerializer):
+class ChargingPolicySerializer(TargetedMixin, NamedSerializer):
     """How a charging station charges, or all of a cluster or a system; it asks by itself.
 
     One of `applianceID`, `clusterID` and `systemID` is there. `stations` are those where it asks

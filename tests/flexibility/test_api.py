@@ -20,10 +20,11 @@ from flexibility.queries import flexibility_of
 from gridx import clock
 from inventory.models import Appliance, Cluster, Gateway
 from tests.cast import PASSWORD, make_cast
-from tests.flexibility.asking import as_, read, reading, wire
+from tests.flexibility.asking import as_, read, reading, refused, wire
 
 pytestmark = pytest.mark.usefixtures("stopped_clock")
 HOUR = timedelta(hours=1)
+ANOTHER = "c0ffee00-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
@@ -410,6 +411,10 @@ def test_fifty_at_once_are_set(driven, body):
         ({"maxPower": 1, "id": 7}, "id"),
         ({"maxPower": 1, "id": 10**60}, "id"),
         ({"maxPower": 1, "kinds": ["BATTERY"]}, "kinds"),
+        ({"maxPower": 9_000, "maxpower": 5}, "maxpower"),
+        ({"maxPower": 9_000, "prority": 9_999}, "prority"),
+        ({"maxPower": 9_000, "applianceID": ANOTHER}, "applianceID"),
+        ({"maxPower": 9_000, "clusterID": ANOTHER}, "clusterID"),
     ],
 )
 def test_what_does_not_fit_is_422_naming_the_wires_field(driven, body, fields, named):
@@ -436,6 +441,55 @@ def test_what_does_not_fit_is_422_naming_the_wires_field(driven, body, fields, n
 )
 def test_an_instant_may_be_written_as_iso_8601_has_it(post, end):
     assert post(maxPower=1, invalidAt=end)["invalidAt"] == "2026-06-15T14:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("maxpower", "maxpower"), ("a.b", "a.b"), (r"\u00fc", "ü"), (r"\ud800", "?")]
+)
+def test_an_unknown_field_is_named_whatever_it_is_called(driven, name, told):
+    path = f"/api/appliances/{driven.evcs.pk}/constraints"
+    sent = f'{{"maxPower": 1, "{name}": 5}}'
+    answer = as_(driven.fleet).post(path, sent, content_type="application/json")
+    assert refused(answer) == [f"{told}: There is no such field."]
+
+
+def test_what_was_read_can_be_sent_again_as_it_is(driven, post):
+    sent = post(maxPower=9_000)
+    again = post(**sent | {"maxPower": 8_000})
+    assert again == sent | {"maxPower": 8_000}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("maxpower", 5), ("clusterID", ANOTHER), ("applianceID", ANOTHER), ("systemID", ANOTHER)],
+)
+def test_limits_and_policies_pass_over_nothing_that_was_sent(driven, now, field, value):
+    cluster = Cluster.objects.create(system=driven.lindenweg, name="Car park")
+    end = wire(now + HOUR)
+    for path, sent in (
+        (f"clusters/{cluster.pk}/limit", {"maxPower": 1, "invalidAt": end}),
+        (f"clusters/{cluster.pk}/charging-policy", {"mode": "off"}),
+        (f"appliances/{driven.evcs.pk}/charging-policy", {"mode": "off"}),
+        (f"systems/{driven.lindenweg.pk}/charging-policy", {"mode": "off"}),
+    ):
+        [told] = refused(as_(driven.fleet).put(f"/api/{path}", {**sent, field: value}))
+        assert told.startswith(f"{field}: "), path
+
+
+def test_a_body_may_repeat_what_the_address_names(driven, now):
+    cluster = Cluster.objects.create(system=driven.lindenweg, name="Car park")
+    limit = {"maxPower": 1_000, "invalidAt": wire(now + HOUR), "clusterID": str(cluster.pk)}
+    policy = {"mode": "off", "applianceID": str(driven.evcs.pk)}
+    client = as_(driven.fleet)
+    assert client.put(f"/api/clusters/{cluster.pk}/limit", limit).status_code == 200
+    path = f"/api/appliances/{driven.evcs.pk}/charging-policy"
+    assert client.put(path, policy).status_code == 200
+
+
+def test_groups_name_a_field_that_they_do_not_have(driven):
+    cluster = Cluster.objects.create(system=driven.lindenweg, name="Car park")
+    answer = as_(driven.fleet).patch(f"/api/clusters/{cluster.pk}", {"nmae": "Garage"})
+    assert refused(answer) == ["nmae: There is no such field."]
 
 
 def test_an_instant_of_another_age_is_422_of_whatever_is_set(driven, now):
