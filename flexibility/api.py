@@ -250,14 +250,20 @@ class ConstraintsOf(generics.GenericAPIView):
         wire = _constraints_to_wire(set_constraints(now=now, **what), self.request.user, now)
         return Response(wire if self.are_many else wire[0], status=201)
 
-    def try_out(self, *, target: Target, drafts: Sequence[Draft], **who: Any) -> Response:
+    def try_out(
+        self, *, target: Target, drafts: Sequence[Draft], now: datetime, **who: Any
+    ) -> Response:
         """A page of the members that the drafts concern, and what they would do to each."""
         kinds = {kind for draft in drafts for kind in draft.kinds or CONTROLLABLE}
         members = members_of(target).filter(kind__in=kinds).select_related("system").order_by("key")
         found = try_constraints(
-            target=target, drafts=drafts, appliances=self.paginate_queryset(members), **who
+            target=target,
+            drafts=drafts,
+            appliances=self.paginate_queryset(members),
+            now=now,
+            **who,
         )
-        wire = MemberDryRunSerializer(found, many=True, context=self.naming(found)).data
+        wire = MemberDryRunSerializer(found, many=True, context=self.naming(found, now)).data
         return self.get_paginated_response(wire)
 
     @property
@@ -281,13 +287,17 @@ class ConstraintsOf(generics.GenericAPIView):
         is_asked = bool(sent) and all(map(asks_as_resident, sent))
         return target.system if is_asked and not isinstance(target, SystemPool) else None
 
-    def naming(self, found: Sequence[DryRun]) -> dict[str, Any]:
+    def naming(self, found: Sequence[DryRun], now: datetime) -> dict[str, Any]:
         """The context of serializers that tell of dry runs."""
         user = self.request.user
         spans = [span for one in found for span in (*one.before, *one.after)]
         moved = {move.appliance for one in found for move in one.moved}
         seen = Appliance.objects.visible_to(user).filter(pk__in=moved)
-        return {"people": _named_in(user, spans), "seen": set(seen.values_list("pk", flat=True))}
+        return {
+            "people": _named_in(user, spans),
+            "seen": set(seen.values_list("pk", flat=True)),
+            "now": now,
+        }
 
 
 @describe_constraints("an appliance", DryRunSerializer)
@@ -300,9 +310,9 @@ class ApplianceConstraints(ApplianceScope, ConstraintsOf):
             raise ValidationError({"applianceID": [_("This appliance was removed.")]})
         return super().read_drafts(target)
 
-    def try_out(self, *, target: Appliance, **what: Any) -> Response:
-        found = try_constraints(target=target, appliances=[target], **what)
-        return Response(DryRunSerializer(found[0], context=self.naming(found)).data)
+    def try_out(self, *, target: Appliance, now: datetime, **what: Any) -> Response:
+        found = try_constraints(target=target, appliances=[target], now=now, **what)
+        return Response(DryRunSerializer(found[0], context=self.naming(found, now)).data)
 
 
 @describe_constraints(

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from flexibility import words
 from flexibility.emitters import Emitter
-from flexibility.limits.balancing import Moved, moved_shares
+from flexibility.limits.balancing import Broken, Moved, redivide
 from flexibility.models import Constraint
 from flexibility.operations import Draft, Target, set_constraints
 from flexibility.queries import Explained, ExplainedSpan, explain, preview
@@ -23,7 +23,8 @@ class DryRun:
 
     `constraints` tells of each constraint what would become of it, from when on the first of those
     that were asked for takes effect. `moved`: its share of a limit where that would be another
-    then; where it alone is asked, everybody's.
+    then; where it alone is asked, everybody's. `broken`: the limits of its system that could not be
+    kept any more.
     """
 
     appliance: Appliance
@@ -31,6 +32,7 @@ class DryRun:
     after: Sequence[ExplainedSpan]
     constraints: Sequence[Explained]
     moved: Sequence[Moved]
+    broken: Sequence[Broken]
 
 
 def try_constraints(
@@ -51,15 +53,29 @@ def try_constraints(
     previews = list(preview(appliances=appliances, drafts=rows, now=now))
     spans = [span for one in previews for span in (*one.before, *one.after)]
     zones = [one.appliance.system.zone for one in previews for _span in (*one.before, *one.after)]
-    moved = moved_shares(appliances=appliances, drafts=rows, now=now)
-    others = {move.appliance for move in moved} if isinstance(target, Appliance) else ()
+    limits = redivide(appliances=appliances, drafts=rows, now=now)
+    others = {move.appliance for move in limits.moved} if isinstance(target, Appliance) else ()
     explained = iter(explain(spans, zones=zones, drafts=rows))
     found = []
     for one in previews:
         before = [next(explained) for _span in one.before]
         after = [next(explained) for _span in one.after]
-        shares = [move for move in moved if move.appliance in (one.appliance.pk, *others)]
-        found.append(DryRun(one.appliance, before, after, _outcomes(after, rows, now), shares))
+        found.append(
+            DryRun(
+                appliance=one.appliance,
+                before=before,
+                after=after,
+                constraints=_outcomes(after, rows, now),
+                moved=[
+                    move for move in limits.moved if move.appliance in (one.appliance.pk, *others)
+                ],
+                broken=[
+                    each
+                    for each in limits.broken
+                    if each.limit.system_id == one.appliance.system_id
+                ],
+            )
+        )
     return found
 
 

@@ -4,8 +4,8 @@ Each shape stands here once. Powers in W, positive into the appliance; energies 
 elsewhere on the wire, what has no value is null: a side without a boundary is a statement.
 
 Serializers that tell who set a constraint need `people` in their context, the ids of the persons
-who may be named; those of constraints need `now` besides, those of dry runs `seen`, the ids of the
-appliances that may be told of.
+who may be named; those of constraints need `now` besides, and those of dry runs `seen` as well, the
+ids of the appliances that may be told of.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,11 @@ from accounts.wire_fields import (
     WholeField,
 )
 from flexibility import words
+from flexibility.allotment import Side
 from flexibility.dry_run import DryRun
 from flexibility.emitters import UnableToConstrain
+from flexibility.limits.balancing import Broken
+from flexibility.limits.sentences import broken_words
 from flexibility.models import Constraint
 from flexibility.operations import Draft
 from flexibility.queries import Delivery, Explained, Now, State, state_of
@@ -324,23 +327,46 @@ class MovedShareSerializer(NamedSerializer):
     max_power_after = NumberField(source="after_w", allow_null=True)
 
 
+class BrokenLimitSerializer(NamedSerializer):
+    """A shared limit that could not be kept any more."""
+
+    limit_id = serializers.UUIDField(source="limit.id")
+    cluster_id = serializers.UUIDField(source="limit.cluster_id", allow_null=True)
+    valid_at = InstantField(help_text="From when on it could not.")
+    side = serializers.ChoiceField([str(side) for side in Side])
+    phase = serializers.IntegerField(allow_null=True)
+    over = NumberField(
+        source="over_w", allow_null=True, help_text="W; how much too much; null where it can be any"
+    )
+    reason = serializers.SerializerMethodField()
+
+    def get_reason(self, one: Broken) -> str:
+        return broken_words(one, now=self.context["now"], zone=one.limit.system.zone)
+
+
 class DryRunSerializer(NamedSerializer):
     """The next 48 h without and with what was asked, and what would become of each constraint.
 
     Of each the outcome as soon as something of what was asked takes effect. `movedShares`: whose
     share of a shared limit would be another one then, in the end, as far as the caller sees them;
-    of the members of a group each one's own.
+    of the members of a group each one's own. `brokenLimits`: the shared limits of the appliance's
+    system that could not be kept any more.
     """
 
     before = SegmentSerializer(many=True)
     after = SegmentSerializer(many=True)
     constraints = ExplainedSerializer(many=True)
     moved_shares = serializers.SerializerMethodField()
+    broken_limits = serializers.SerializerMethodField()
 
     @extend_schema_field(MovedShareSerializer(many=True))
     def get_moved_shares(self, found: DryRun) -> list[dict[str, Any]]:
         seen = [move for move in found.moved if move.appliance in self.context["seen"]]
         return MovedShareSerializer(seen, many=True).data
+
+    @extend_schema_field(BrokenLimitSerializer(many=True))
+    def get_broken_limits(self, found: DryRun) -> list[dict[str, Any]]:
+        return BrokenLimitSerializer(found.broken, many=True, context=self.context).data
 
 
 class MemberDryRunSerializer(DryRunSerializer):

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from django.db.models import Min, QuerySet
 
-from flexibility.allotment import Limit, Strategy
+from flexibility.allotment import Limit, Side, Strategy
 from flexibility.limits.keeping import save_shares
-from flexibility.limits.shares import divide_limits
+from flexibility.limits.shares import TOLERANCE_W, divide_limits
 from flexibility.limits.takers import measured_at_grid, takers_of
-from flexibility.limits.terms import Division, Kept, Rule, Taker
+from flexibility.limits.terms import Division, Kept, Rule, Taker, or_inf
 from flexibility.models import (
     Constraint,
     SharedLimit,
@@ -102,14 +102,36 @@ class Moved:
     after_w: float | None
 
 
-def moved_shares(
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A limit, of the sum or of one phase, that could not be kept from `valid_at` on.
+
+    `over_w` is by how much it could not; None where that can be any.
+    """
+
+    limit: SharedLimit
+    valid_at: datetime
+    side: Side
+    phase: int | None
+    over_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redivided:
+    """What constraints would do to limits: to others' shares, and to what keeps to none."""
+
+    moved: Sequence[Moved] = ()
+    broken: Sequence[Broken] = ()
+
+
+def redivide(
     *,
     appliances: Collection[Appliance],
     drafts: Collection[Constraint],
     without: Collection[UUID] = (),
     now: datetime,
-) -> list[Moved]:
-    """Whose shares would move if constraints that are not saved stood for each of these appliances.
+) -> Redivided:
+    """What limits would come to if constraints that are not saved stood for each of these.
 
     And those with the ids `without`, and those whose place the drafts take, no longer did. As soon
     as the first draft holds, with the limits of then and the powers of now: it is what it comes to
@@ -120,19 +142,29 @@ def moved_shares(
     limits = list(SharedLimit.objects.valid(at).filter(system__in=systems).order_by("pk"))
     begun = [row for row in drafts if row.valid_at <= at < row.invalid_at]
     if not limits or not (begun or without):
-        return []
+        return Redivided()
     before = _divided(limits, (), now, earliest=at)
     meant = {one.pk: [row for row in begun if concerns(row, one)] for one in appliances}
     gone = {*without, *(row.pk for row in drafts)}
     after = _divided(limits, (), now, earliest=at, drafts=meant, without=gone)
     by_id = {str(limit.pk): limit for limit in limits}
-    return [
-        Moved(UUID(taker), by_id[limit], at, was.span.max_w, kept.span.max_w)
-        for system, division in after.items()
-        for (limit, taker), kept in division.shares.items()
-        for was in [before[system].shares[limit, taker]]
-        if was.span.max_w != kept.span.max_w
-    ]
+    found = [(before[system], division) for system, division in after.items()]
+    return Redivided(
+        moved=[
+            Moved(UUID(taker), by_id[limit], at, was.span.max_w, kept.span.max_w)
+            for earlier, later in found
+            for (limit, taker), kept in later.shares.items()
+            for was in [earlier.shares[limit, taker]]
+            if was.span.max_w != kept.span.max_w
+        ],
+        broken=[
+            Broken(by_id[limit], at, tally.side, tally.phase, tally.over_w)
+            for earlier, later in found
+            for limit, tallies in later.tallies.items()
+            for was, tally in zip(earlier.tallies[limit], tallies, strict=True)
+            if or_inf(tally.over_w) > or_inf(was.over_w) + TOLERANCE_W
+        ],
+    )
 
 
 # What is known -----------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.fragments import render_page_or_part
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, emitter_of
+from flexibility.limits.balancing import redivide
+from flexibility.limits.sentences import broken_words
 from flexibility.models import ChargingPolicy
 from flexibility.operations import Draft, drafted, set_constraints, withdraw_constraint
 from flexibility.policies.forms import ChargeNowForm, ModeForm
@@ -225,8 +227,9 @@ def live_context(found: Appliance, *, user: User, now: datetime) -> dict[str, An
         and flexibility.reading.plug_state == Plug.UNPLUGGED,
         "charges": charges,
         "choices": _charge_choices(found, now),
-        "would": "" if emitter is None or charges else _would(found, station, emitter, now, zone),
     }
+    if emitter is not None and not charges:
+        context["would"], context["broken"] = _would(found, station, emitter, now, zone)
     return context
 
 
@@ -262,8 +265,8 @@ def _charge_now_draft(
 
 def _would(
     found: Appliance, station: Station, emitter: Emitter, now: datetime, zone: ZoneInfo
-) -> str:
-    """What “charge now” would do, before it is asked for."""
+) -> tuple[str, list[str]]:
+    """What “charge now” would do, before it is asked for, and which limits could not be kept."""
     until = ChargeNowForm(zone=zone, now=now).morning().replace(tzinfo=zone)
     draft = drafted(
         _charge_now_draft(found, emitter, until, now), target=found, emitter=emitter, now=now
@@ -272,15 +275,14 @@ def _would(
     first = one.after[0]
     watts = first.boundary.set_point_w
     if first.deciders.get("set_point_w") != str(draft.pk) or not watts:
-        return _("It would not help now: something stronger leaves the car nothing.")
+        return _("It would not help now: something stronger leaves the car nothing."), []
+    limits = redivide(appliances=[found], drafts=[draft], now=now)
+    broken = [broken_words(each, now=now, zone=zone) for each in limits.broken]
     if watts < station.max_w:
-        return _("It would get %(power)s, not %(most)s: others limit it.") % {
-            "power": kilowatts(watts),
-            "most": kilowatts(station.max_w),
-        }
-    return _("It would charge with %(power)s, wherever the power comes from.") % {
-        "power": kilowatts(watts)
-    }
+        told = _("It would get %(power)s, not %(most)s: others limit it.")
+    else:
+        told = _("It would charge with %(power)s, wherever the power comes from.")
+    return told % {"power": kilowatts(watts), "most": kilowatts(station.max_w)}, broken
 
 
 # What a mode would do ----------------------------------------------------------------------------

@@ -681,7 +681,7 @@ def test_a_dry_run_tells_before_and_after_and_stores_nothing(driven, post, body,
     before = kept()
     found = try_out(as_(driven.fleet), driven.evcs, body(maxPower=6_000, validAt=wire(now + HOUR)))
     assert kept() == before
-    assert set(found) == {"before", "after", "constraints", "movedShares"}
+    assert set(found) == {"before", "after", "constraints", "movedShares", "brokenLimits"}
     assert [(one["from"], one["maxPower"]) for one in found["before"]] == [
         (wire(now), 11_000),
         (wire(now + 4 * HOUR), 22_000),

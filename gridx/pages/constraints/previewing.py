@@ -16,7 +16,8 @@ from flexibility import bars, words
 from flexibility.asking import Side, asked, kilowatts, moment, side_of, span_words
 from flexibility.bulk.operations import Obstacle
 from flexibility.effects import Effect, Loss, effect_of
-from flexibility.limits.balancing import moved_shares
+from flexibility.limits.balancing import Moved, redivide
+from flexibility.limits.sentences import broken_words
 from flexibility.models import Constraint
 from flexibility.queries import Preview, preview
 from flexibility.resolver import Boundary
@@ -80,7 +81,8 @@ class MemberEffect:
 class Tried:
     """What the preview shows: a sentence, one appliance drawn, and all that matters of others.
 
-    `starts`: from when on that is, where not from now.
+    `starts`: from when on that is, where not from now. `broken`: the shared limits that could not
+    be kept any more.
     """
 
     summary: str
@@ -93,6 +95,7 @@ class Tried:
     troubled: tuple[MemberEffect, ...]
     losers: tuple[MemberEffect, ...]
     moves: tuple[str, ...]
+    broken: tuple[str, ...]
 
 
 def try_out(
@@ -135,9 +138,10 @@ def try_out(
     shown = found.appliance
     troubled = tuple(one for one in effects if one.state != "follows") if drafts else ()
     losers = tuple(one for one in effects if one.losses)
+    limits = redivide(appliances=members, drafts=drafts, without=without, now=now)
     return Tried(
         summary=_summary(effects) if drafts else "",
-        tone="warning" if troubled else "success",
+        tone="warning" if troubled or limits.broken else "success",
         shown=shown,
         timeline=timeline_context(
             shown,
@@ -155,19 +159,13 @@ def try_out(
         members=tuple(effects),
         troubled=troubled,
         losers=losers,
-        moves=tuple(_moves(members, drafts, without, now, zone)),
+        moves=tuple(_moves(limits.moved, now, zone)),
+        broken=tuple(broken_words(one, now=now, zone=zone) for one in limits.broken),
     )
 
 
-def _moves(
-    members: Sequence[Appliance],
-    drafts: Sequence[Constraint],
-    without: Collection[UUID],
-    now: datetime,
-    zone: ZoneInfo,
-) -> Iterable[str]:
+def _moves(moved: Sequence[Moved], now: datetime, zone: ZoneInfo) -> Iterable[str]:
     """Whose share of a shared limit would be another one, and from when on."""
-    moved = moved_shares(appliances=members, drafts=drafts, without=without, now=now)
     names = Appliance.objects.in_bulk([one.appliance for one in moved[:MOST_MOVES]])
     for one in moved[:MOST_MOVES]:
         told = _("%(name)s: at most %(after)s in place of %(before)s (“%(limit)s”)") % {

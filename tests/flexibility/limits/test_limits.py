@@ -10,7 +10,7 @@ from accounts.models import AuditEntry
 from flexibility.allotment import Strategy
 from flexibility.delivery import Acknowledgement, Applied, record_acknowledgements
 from flexibility.emitters import UnableToConstrain, emitter_of
-from flexibility.limits.balancing import moved_shares
+from flexibility.limits.balancing import redivide
 from flexibility.limits.operations import (
     LimitDraft,
     fuse_emitter_of,
@@ -409,7 +409,7 @@ def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, 
     draft = Draft(max_w=5_000, invalid_at=garage.now + HOUR)
     station = garage.stations[0]
     row = drafted(draft, target=station, emitter=emitter_of(cast.staff), now=garage.now)
-    moved = moved_shares(appliances=[station], drafts=[row], now=garage.now)
+    moved = redivide(appliances=[station], drafts=[row], now=garage.now).moved
     found = {one.appliance: (one.before_w, one.after_w) for one in moved}
     assert found == {
         garage.stations[0].pk: (8_000, 5_000),
@@ -421,8 +421,46 @@ def test_whose_shares_a_constraint_would_move_is_known_before_it_is_set(garage, 
     [row] = set_constraints(
         target=station, drafts=[draft], emitter=emitter_of(cast.staff), now=garage.now
     )
-    back = moved_shares(appliances=[station], drafts=[], without=[row.pk], now=garage.now)
-    assert {one.after_w for one in back} == {8_000}
+    back = redivide(appliances=[station], drafts=[], without=[row.pk], now=garage.now)
+    assert {one.after_w for one in back.moved} == {8_000}
+
+
+def test_which_limit_a_constraint_would_break_is_known_before_it_is_set(garage, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: garage.now)
+    limit = garage.limit(8_000)
+    garage.after(10 * SECOND)
+    client = as_(garage.cast.fleet)
+    sent = {"power": 11_000, "closest": True, "invalidAt": wire(garage.now + HOUR)}
+    path = f"/api/appliances/{garage.stations[0].pk}/constraints?dryRun=true"
+    [broken] = client.post(path, sent).json()["brokenLimits"]
+    assert broken == {
+        "limitID": str(limit.pk),
+        "clusterID": str(garage.cluster.pk),
+        "validAt": wire(garage.now),
+        "side": "max",
+        "phase": None,
+        "over": 3_000,
+        "reason": f"The limit of “{garage.cluster.name}”, 8\N{NO-BREAK SPACE}kW, could not be kept:"
+        " 3\N{NO-BREAK SPACE}kW too much.",
+    }
+    later = sent | {"validAt": wire(garage.now + MINUTE)}
+    [broken] = client.post(path, later).json()["brokenLimits"]
+    assert broken["reason"].startswith("From ")
+    assert client.post(path, sent | {"power": 8_000}).json()["brokenLimits"] == []
+
+
+def test_a_limit_that_is_broken_already_is_told_of_where_it_becomes_worse(garage, cast):
+    garage.limit(8_000)
+    garage.constrain(0, min_w=10_000, invalid_at=garage.now + HOUR)
+    garage.after(10 * SECOND)
+    staff, over_w = emitter_of(cast.staff), []
+    for asked_w in (1_000, 9_000):
+        draft = Draft(set_point_w=asked_w, invalid_at=garage.now + HOUR, closest=True)
+        station = garage.stations[1]
+        row = drafted(draft, target=station, emitter=staff, now=garage.now)
+        found = redivide(appliances=[station], drafts=[row], now=garage.now)
+        over_w.append([one.over_w for one in found.broken])
+    assert over_w == [[], [11_000]]
 
 
 def test_whose_shares_a_constraint_would_move_that_begins_later(garage, cast):
@@ -433,7 +471,7 @@ def test_whose_shares_a_constraint_would_move_that_begins_later(garage, cast):
     station, staff = garage.stations[0], emitter_of(cast.staff)
     draft = Draft(max_w=5_000, valid_at=evening + MINUTE, invalid_at=evening + HOUR)
     row = drafted(draft, target=station, emitter=staff, now=garage.now)
-    moved = moved_shares(appliances=[station], drafts=[row], now=garage.now)
+    moved = redivide(appliances=[station], drafts=[row], now=garage.now).moved
     by_the_later = [one for one in moved if one.limit == later]
     assert [(one.before_w, one.after_w) for one in by_the_later] == [
         (6_000, 5_000),
@@ -461,6 +499,7 @@ def test_the_apis_dry_run_tells_whose_share_would_move(garage, monkeypatch):
     assert moved(found) == {
         str(one.pk): (8_000, 5_000 if one == station else 9_500) for one in garage.stations
     }
+    assert found["brokenLimits"] == []
     # Of a group each one's own.
     path = f"/api/clusters/{garage.cluster.pk}/constraints?dryRun=true"
     members = as_(cast.fleet).post(path, sent).json()

@@ -218,6 +218,20 @@ def test_a_push_costs_a_bounded_number_of_queries(home: Home, django_assert_max_
         render_live(home.cast.evcs, user=home.cast.mara, now=home.now)
 
 
+def test_charge_now_warns_of_the_limit_that_it_would_break(home: Home):
+    cluster = Cluster.objects.create(system=home.cast.lindenweg, name="Depot")
+    Appliance.objects.filter(pk=home.cast.evcs.pk).update(cluster=cluster)
+    home.read(grid_w=0)
+    limit = LimitDraft(max_w=6_000, invalid_at=home.now + 24 * HOUR)
+    set_limit(cluster=cluster, draft=limit, by=emitter_of(home.cast.fleet), now=home.now - HOUR)
+    fleet, mara = home.shown(home.cast.fleet), home.shown()
+    assert "It would charge with 11 kW, wherever the power comes from." in fleet
+    assert "The limit of “Depot”, 6 kW, could not be kept: 5 kW too much." in fleet
+    # What residents ask for weighs less than the limit.
+    assert "It would get 6 kW, not 11 kW: others limit it." in mara
+    assert "could not be kept" not in mara
+
+
 def test_charge_now_once_more_only_moves_its_end(home: Home):
     home.post("charge-now", until="1h")
     home.post("charge-now", until="morning")

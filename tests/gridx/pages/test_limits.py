@@ -131,6 +131,28 @@ def test_a_constraint_shows_whose_share_it_would_move(fleet, yard, bound, driven
     assert "Car: at most 7 kW in place of 12 kW (“Yard”)" in html
 
 
+def test_a_constraint_warns_of_the_limit_that_it_would_break(fleet, yard, bound, driven):
+    bound(yard, max_w=6_000)
+    path = reverse("appliance_constrain", args=[driven.evcs.pk])
+    fields = {"point": "11", "bends": "on", "begin": "now", "end": "4h", "priority": "3000"}
+
+    def preview(**changed: str) -> str:
+        response = fleet.post(
+            path,
+            fields | changed | {"preview": "1"},
+            headers={"HX-Request": "true", "HX-Target": "preview"},
+        )
+        html = response.content.decode().replace("\N{NO-BREAK SPACE}", " ")
+        return html.split('role="status"')[1].split("</div>")[0]
+
+    told = preview()
+    assert "The limit of “Yard”, 6 kW, could not be kept: 5 kW too much." in told
+    assert '"notice warning"' in told
+    told = preview(point="5")
+    assert "could not be kept" not in told
+    assert '"notice success"' in told
+
+
 def test_a_cluster_without_limits_shows_none_to_who_may_not_set_one(client, driven, yard):
     client.force_login(driven.viewer)
     assert 'id="limits"' not in page(client, yard)
