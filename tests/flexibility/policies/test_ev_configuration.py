@@ -9,6 +9,7 @@ from gridx_connector_api.models.get_gateways_gateway_id_appliances_appliance_id_
 
 from flexibility.emitters import emitter_of
 from flexibility.models import ChargingPolicy, Flexibility
+from flexibility.operations import Draft, set_constraints
 from flexibility.policies.asking import apply_policies
 from flexibility.policies.operations import PolicyDraft, set_policy
 from flexibility.policies.terms import Mode
@@ -62,6 +63,15 @@ def test_a_configuration_is_a_policy_of_the_callers_own(driven, path, send, now)
         "reason": "Pauses: nobody knows what the sun leaves; a meter sends no news.",
         "chargeMode": "SURPLUS_EV",
     }
+
+
+def test_what_is_left_of_its_power_is_what_it_is_told(driven, send, now):
+    assert send()["maxPowerCalculated"] == 22_000
+    assert send("patch", chargingEnabled=False)["maxPowerCalculated"] == 0
+    assert send("patch", chargingEnabled=True)["maxPowerCalculated"] == 22_000
+    slower = Draft(set_point_w=6_000, invalid_at=now + HOUR)
+    set_constraints(target=driven.evcs, drafts=[slower], emitter=emitter_of(driven.fleet), now=now)
+    assert send("patch")["maxPowerCalculated"] == 6_000
 
 
 @pytest.mark.parametrize(
