@@ -185,6 +185,23 @@ def test_what_is_wrong_is_said_at_its_field(home: Home, asked: dict, says: str):
     assert not ChargingPolicy.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("language", "energy", "says"),
+    [
+        ("en", "abc", "So much energy: Write an energy such as 10 (kWh)."),
+        ("en", "-4", "So much energy: This is no energy that a vehicle could take."),
+        ("en", "10,5", "So much energy: Write decimals with a point: 4.2."),
+        ("de", "10,5", "Das geht: "),
+    ],
+)
+def test_while_it_is_typed_the_preview_says_what_is_wrong(home: Home, language, energy, says):
+    asked = {"mode": "departure", "energy": energy, "ready_at": "2026-06-16T07:00", "preview": "1"}
+    part = {"HX-Request": "true", "HX-Target": "car-preview", "Accept-Language": language}
+    client = home.client()
+    client.cookies["django_language"] = language
+    assert says in words(client.post(f"{home.url}/policy", asked, headers=part))
+
+
 def test_charge_now_is_a_wish_for_full_power_and_can_be_stopped_and_resumed(home: Home):
     assert home.post("charge-now", until="2h").status_code == 302
     row = Constraint.objects.get(emitter_kind=EmitterKind.LOCAL_USER)
