@@ -11,17 +11,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.wire_fields import YEARS
-from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority
+from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority, floor
 from flexibility.fields import EnergyField, PowerField, as_typed
 from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import Draft
-from flexibility.sentences import Side, priority_choices, priority_words
+from flexibility.priorities import PriorityForm
+from flexibility.resolver import EmitterKind
+from flexibility.sentences import Side, priority_choices
 from flexibility.series.operations import Part, SeriesDraft, series_draft_of
 from flexibility.series.recurrence import Frame, instant
 from flexibility.series.sentences import last_day
 from flexibility.validity import ValidityForm
 from inventory.models import Appliance
-from measurements.formats import number
 
 ONCE, WEEKLY = "once", "weekly"
 _DAY = timedelta(days=1)
@@ -44,7 +45,7 @@ _FIELDS = {
 }
 
 
-class ConstraintForm(ValidityForm):
+class ConstraintForm(PriorityForm, ValidityForm):
     """A constraint of a target in the time zone `zone`, looked at from `side`.
 
     `kinds` are those of a group's members (value and name); of one appliance there are none. With
@@ -93,9 +94,6 @@ class ConstraintForm(ValidityForm):
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         required=False,
     )
-    priority = forms.TypedChoiceField(
-        label=gettext_lazy("How strong"), coerce=int, widget=forms.RadioSelect
-    )
     kinds = forms.MultipleChoiceField(
         label=gettext_lazy("For which"), widget=forms.CheckboxSelectMultiple
     )
@@ -117,8 +115,6 @@ class ConstraintForm(ValidityForm):
         self._side, self._changed = side, changed
         self.fields["repeats"].choices = [(ONCE, _("once")), (WEEKLY, _("every week"))]
         self.fields["weekdays"].choices = list(WEEKDAYS_ABBR.items())
-        self.most = number(ceiling(emitter.kind), 0)
-        self.fields["priority"].choices = priorities(emitter, changed)
         if kinds:
             self.fields["kinds"].choices = kinds
             self.fields["kinds"].error_messages["required"] = _("Choose at least one kind.")
@@ -128,11 +124,11 @@ class ConstraintForm(ValidityForm):
         self.initial = {
             "first_day": today,
             "last_day": today + _LONG,
-            "priority": default_priority(emitter.kind),
             "kinds": [kind for kind, _name in kinds],
             **(_shown(changed, side) if changed is not None else {}),
             **self.initial,
         }
+        offer_priorities(self, emitter.kind, changed)
 
     @property
     def is_weekly(self) -> bool:
@@ -244,16 +240,16 @@ def _name(choice: tuple[str, str]) -> str:
     return choice[1]
 
 
-def priorities(
-    emitter: Emitter, changed: Constraint | Series | SharedLimit | None
-) -> list[tuple[int, str]]:
-    """What may be chosen, with what stands where that is another one."""
-    choices = priority_choices(emitter.kind)
-    if changed is not None and changed.priority not in dict(choices):
-        said = _("As it is: %(priority)s")
-        words = priority_words(emitter.kind, changed.priority)
-        choices.insert(0, (changed.priority, said % {"priority": words}))
-    return choices
+def offer_priorities(
+    form: PriorityForm, kind: EmitterKind, changed: Constraint | Series | SharedLimit | None
+) -> None:
+    """Offer what this kind of emitter may choose; what stands, or the usual one, comes first."""
+    form.offer_priorities(
+        priority_choices(kind),
+        least=floor(kind),
+        most=ceiling(kind),
+        shown=default_priority(kind) if changed is None else changed.priority,
+    )
 
 
 def _shown(changed: Constraint | Series, side: Side) -> dict[str, Any]:
@@ -286,7 +282,6 @@ def _shown(changed: Constraint | Series, side: Side) -> dict[str, Any]:
             "bends": asks.closest or point is None,
             "least_energy": as_typed(asks.min_wh),
             "greatest_energy": as_typed(asks.max_wh),
-            "priority": changed.priority,
         }
     )
 

@@ -12,15 +12,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.allotment import Strategy
-from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority
+from flexibility.emitters import Emitter, UnableToConstrain
 from flexibility.fields import PowerField, as_typed
-from flexibility.forms import kinds_of, priorities
+from flexibility.forms import kinds_of, offer_priorities
 from flexibility.limits.operations import LimitDraft
 from flexibility.models import SharedLimit
+from flexibility.priorities import PriorityForm
 from flexibility.resolver import EmitterKind
 from flexibility.validity import ValidityForm
 from inventory.models import Appliance
-from measurements.formats import number
 
 STRATEGIES: dict[str, tuple[Promise, Promise]] = {
     Strategy.EQUALLY: (
@@ -58,7 +58,7 @@ _FIELDS = {
 }
 
 
-class LimitForm(ValidityForm):
+class LimitForm(PriorityForm, ValidityForm):
     """A limit for the sum of `members`, as this emitter sets it, in the time zone `zone`.
 
     With `changed`, one that stands, it is filled with that. Each member has a field for its place
@@ -84,9 +84,6 @@ class LimitForm(ValidityForm):
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": gettext_lazy("Choose at least one kind.")},
     )
-    priority = forms.TypedChoiceField(
-        label=gettext_lazy("How strong"), coerce=int, widget=forms.RadioSelect
-    )
 
     def __init__(
         self,
@@ -107,8 +104,6 @@ class LimitForm(ValidityForm):
             **kwargs,
         )
         self._members, self._changed = members, changed
-        self.most = number(ceiling(emitter.kind), 0)
-        self.fields["priority"].choices = priorities(emitter, changed)
         kinds = kinds_of(members)
         self.fields["kinds"].choices = kinds
         for one in members:
@@ -120,11 +115,11 @@ class LimitForm(ValidityForm):
                 widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
             )
         self.initial = {
-            "priority": default_priority(emitter.kind),
             "kinds": [kind for kind, _name in kinds],
             **(_shown(changed) if changed else {}),
             **self.initial,
         }
+        offer_priorities(self, emitter.kind, changed)
 
     @property
     def is_change(self) -> bool:
@@ -211,7 +206,6 @@ def _shown(changed: SharedLimit) -> dict[str, Any]:
         **{name: as_typed(watts) for name, watts in zip(_PHASES, phases, strict=True)},
         "dynamic": changed.dynamic,
         "strategy": changed.strategy,
-        "priority": changed.priority,
         **({"kinds": changed.kinds} if changed.kinds else {}),
         **places,
     }

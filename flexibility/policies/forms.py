@@ -9,11 +9,13 @@ from django.utils.formats import get_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flexibility.emitters import Emitter, UnableToConstrain
+from flexibility.emitters import Emitter, UnableToConstrain, ceiling
 from flexibility.fields import LocalTimeField
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.sentences import CHOICES, MODES, policy_priorities
 from flexibility.policies.terms import Mode
+from flexibility.priorities import PriorityForm
+from flexibility.resolver import EmitterKind
 from flexibility.validity import MORNING, UNTIL
 
 FOREVER = "forever"
@@ -123,15 +125,12 @@ class ModeForm(LocalTimes):
         self.add_error(name if name in self.fields else None, error.reason)
 
 
-class GroupPolicyForm(ModeForm):
+class GroupPolicyForm(PriorityForm, ModeForm):
     """How all stations of a cluster or a system charge."""
 
     modes = tuple(one for one in CHOICES if one is not Mode.DEPARTURE)
 
     energy = ready_at = None
-    priority = forms.TypedChoiceField(
-        label=gettext_lazy("How strong"), coerce=int, widget=forms.RadioSelect
-    )
     end = forms.ChoiceField(
         label=gettext_lazy("Until"), widget=forms.RadioSelect, initial=FOREVER, required=False
     )
@@ -139,8 +138,9 @@ class GroupPolicyForm(ModeForm):
 
     def __init__(self, *args, emitter: Emitter, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["priority"].choices = policy_priorities(emitter.kind)
-        self.fields["priority"].initial = self.fields["priority"].choices[0][0]
+        levels = policy_priorities(emitter.kind)
+        most = min(ceiling(EmitterKind.CHARGING_POLICY), ceiling(emitter.kind))
+        self.offer_priorities(levels, least=0, most=most, shown=levels[0][0])
         self.fields["end"].choices = [
             (FOREVER, _("until somebody ends it")),
             ("4h", _("4 h")),

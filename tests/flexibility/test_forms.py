@@ -108,6 +108,21 @@ def test_priorities_go_no_further_than_the_words_offered():
     assert list(form(greatest="7", priority="50000").errors) == ["priority"]
 
 
+def test_any_number_up_to_the_ceiling_may_be_given_for_how_strong_it_is():
+    assert draft(greatest="7", priority="number", priority_number="2750").priority == 2_750
+    assert draft(greatest="7", priority="number", priority_number="9999").priority == 9_999
+    # What stands in the field that is not asked for counts for nothing.
+    assert draft(greatest="7", priority="3000", priority_number="many").priority == 3_000
+
+
+@pytest.mark.parametrize("given", ["10000", "-1", ""])
+def test_a_priority_beyond_the_ceiling_is_refused_with_the_ceiling_named(given):
+    asked = form(greatest="7", priority="number", priority_number=given)
+    assert asked.errors == {
+        "priority_number": ["Give a number from 0 to 9,999, which is your ceiling."]
+    }
+
+
 KINDS = [("battery", "Battery (1)"), ("ev_charging_station", "Charging station (2)")]
 
 

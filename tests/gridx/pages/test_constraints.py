@@ -135,9 +135,11 @@ def test_one_that_stands_is_shown_filled_in_and_replaced_as_a_whole(
     assert 'name="greatest" value="11"' in html
     assert re.search(r'name="begin" value="kept"[^>]*checked', html)
     assert re.search(r'name="end" value="kept"[^>]*checked', html)
-    assert re.search(r'name="priority" value="2500"[^>]*checked', html)
+    assert re.search(r'name="priority" value="number"[^>]*checked', html)
+    assert re.search(r'name="priority_number" value="2500"', html)
     assert edit(row) in page(fleet, driven.evcs)
-    data = {"greatest": "9", "begin": "kept", "end": "kept", "priority": "2500"}
+    data = {"greatest": "9", "begin": "kept", "end": "kept", "priority": "number"}
+    data |= {"priority_number": "2500"}
     assert fleet.post(edit(row), data).status_code == 302
     [changed] = own()
     assert (changed.pk, changed.max_w) == (row.pk, 9_000)
