@@ -103,7 +103,7 @@ def timeline_context(
     drawn = bars.Words(
         power=digits,
         day=day_name,
-        asked={identity: asked_briefly(one, side) for identity, one in inputs.items()},
+        asked=_labels([*before, *spans], inputs, side, now),
     )
     pictures = tuple(
         bars.draw(
@@ -141,6 +141,27 @@ def timeline_context(
         has_before=bool(before),
         left_out=pictures[0].left_out,
     )
+
+
+def _labels(
+    spans: Iterable[Span], inputs: Mapping[str, Mapping[str, Any]], side: Side, now: datetime
+) -> dict[str, str]:
+    """What is asked, by id; of what asks for other things over time what it asks for now.
+
+    What a policy asks for now holds for minutes only, a bar too short for words. The long one
+    behind it, of what holds if nobody asks again, tells of both: alone it would pass for now.
+    """
+    of_now = [span for span in spans if span.from_at <= now < span.until_at]
+    holding = {one["id"]: one for span in of_now for one in span.inputs}
+    of_policies = {one["policy"]: one for one in holding.values() if one.get("policy")}
+    found = {one: asked_briefly(asked, side) for one, asked in (inputs | holding).items()}
+    for identity, one in inputs.items():
+        asks_now = of_policies.get(one.get("policy"))
+        if one.get("fallback") and asks_now is not None and not asks_now.get("fallback"):
+            says = {"now": found[asks_now["id"]], "later": found[identity]}
+            if says["now"] != says["later"]:
+                found[identity] = _("now %(now)s, else %(later)s") % says
+    return found
 
 
 def entry_of(

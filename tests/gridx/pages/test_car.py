@@ -235,6 +235,21 @@ def test_a_push_costs_a_bounded_number_of_queries(home: Home, django_assert_max_
         render_live(home.cast.evcs, user=home.cast.mara, now=home.now)
 
 
+def test_a_policys_bar_is_labelled_with_what_it_asks_now(home: Home, monkeypatch):
+    monkeypatch.setattr(clock, "now", lambda: home.now)
+    home.set(Mode.SURPLUS)
+    for _minute in range(15):
+        home.now += HOUR / 60
+        home.read(grid_w=-6_000)
+    assert Constraint.objects.get(policy__isnull=False, fallback=False).max_w == 4_140
+    for page in ("", "/constraints/new"):
+        answer = home.client().get(f"/appliances/{home.cast.evcs.pk}{page}")
+        html = answer.content.decode().replace(NBSP, " ")
+        labels = re.findall(r"<text[^>]*>([^<]*)</text>", html)
+        assert "≤ 0 kW" not in labels, "as if nothing were allowed now"
+        assert "now ≤ 4.14 kW, else ≤ 0 kW" in labels
+
+
 def test_charge_now_warns_of_the_limit_that_it_would_break(home: Home):
     cluster = Cluster.objects.create(system=home.cast.lindenweg, name="Depot")
     Appliance.objects.filter(pk=home.cast.evcs.pk).update(cluster=cluster)
