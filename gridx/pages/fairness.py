@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -105,7 +106,7 @@ def _summary(found: Sequence[Held]) -> str:
     """Whom it hit most, and whom least."""
     hit = [one for one in found if one.held_back + one.paused >= _LEAST_SAID]
     if not hit:
-        return _("Nobody was held back.")
+        return _briefly(found)
     most, least = found[0], found[-1]
     if len(found) == 1:
         return _("%(name)s was held back for %(time)s.") % {
@@ -120,6 +121,17 @@ def _summary(found: Sequence[Held]) -> str:
         "least": least.appliance.name,
         "time": _hours(least.held_back + least.paused),
     }
+
+
+def _briefly(found: Sequence[Held]) -> str:
+    """That nobody was held back; where the table tells of pauses all the same, of these."""
+    if pauses := sum(one.pauses for one in found):
+        return ngettext(
+            "Nobody was held back for long: there was %(n)d short pause.",
+            "Nobody was held back for long: there were %(n)d short pauses.",
+            pauses,
+        ) % {"n": pauses}
+    return _("Nobody was held back.")
 
 
 def _csv(found: Sequence[Held]) -> Iterator[str]:

@@ -11,7 +11,8 @@ from flexibility.models import Constraint, ResolvedBoundary, SharedLimit
 from flexibility.resolving import balance_systems
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster
-from measurements.models import LatestReading
+from measurements.models import ApplianceSlot, LatestReading
+from measurements.resolutions import SLOT
 from tests.flexibility.asking import reading
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +52,16 @@ def fared(driven, from_at, until_at):
     return one.held_back, one.paused, one.pauses
 
 
+def slot(appliance: Appliance, start, power_w: float) -> None:
+    ApplianceSlot.objects.create(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        start=start,
+        import_mwh=power_w * 250,
+        seen_s=900,
+    )
+
+
 def test_a_share_that_decides_holds_back_until_the_next_boundary(driven, share, resolved, now):
     resolved(now, 6_000, share.pk)
     resolved(now + HOUR, 22_000, "somebody else")
@@ -88,6 +99,20 @@ def test_only_while_a_car_is_plugged_in_does_a_limit_hold_a_station_back(driven,
         reading(driven.evcs, at, power_w=0, plug_state=plug)
         balance_systems(systems={driven.lindenweg.pk}, now=at)
     assert fared(driven, begin, begin + 3 * HOUR) == (0 * HOUR, HOUR, 1)
+
+
+def test_who_did_not_come_near_to_its_share_was_not_held_back(driven, share, resolved, now):
+    resolved(now, 6_000, share.pk)
+    resolved(now + 2 * HOUR, 0, share.pk)
+    resolved(now + 3 * HOUR, 12_000, share.pk)
+    # Two quarters at the share, then a full car; of the last hour nothing is known.
+    for quarter, power_w in enumerate([5_900, 5_000, *[10] * 6, *[0] * 4, *[5_900] * 4]):
+        slot(driven.evcs, now + quarter * SLOT, power_w)
+    expected = 2 * SLOT + HOUR, HOUR, 1
+    assert fared(driven, now, now + 5 * HOUR) == expected
+    # What begins within a quarter counts from there on.
+    assert fared(driven, now + SLOT / 3, now + 5 * HOUR)[0] == expected[0] - SLOT / 3
+    assert fared(driven, now + SLOT * 2.5, now + 3.5 * HOUR)[0] == 0 * HOUR
 
 
 def test_what_others_decide_is_not_the_limits(driven, share, resolved, now):

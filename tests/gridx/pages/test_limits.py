@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, fuse_emitter_of, set_limit
+from flexibility.models import ResolvedBoundary
 from flexibility.operations import Draft, set_constraints
 from flexibility.resolving import balance_systems
 from inventory.models import Appliance, Cluster
@@ -156,6 +157,15 @@ def test_a_constraint_warns_of_the_limit_that_it_would_break(fleet, yard, bound,
 def test_a_cluster_without_limits_shows_none_to_who_may_not_set_one(client, driven, yard):
     client.force_login(driven.viewer)
     assert 'id="limits"' not in page(client, yard)
+
+
+def test_short_pauses_are_said_as_the_table_counts_them(fleet, yard, bound, at_noon, monkeypatch):
+    bound(yard, max_w=6_000)
+    ResolvedBoundary.objects.update(max_w=0)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + HOUR / 60)
+    html = page(fleet, yard, "cluster_fairness")
+    assert "Nobody was held back for long: there was 1 short pause." in html
+    assert 'data-label="Pauses">1<' in html
 
 
 def test_who_was_held_back_is_a_table_and_a_file(fleet, yard, bound, at_noon, monkeypatch):
