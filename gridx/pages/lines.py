@@ -16,8 +16,9 @@ from accounts.models import User
 from flexibility.api import may_be_named
 from flexibility.asking import ANY, Side, asked, moment, side_of, span_words
 from flexibility.emitters import Emitter
-from flexibility.models import Constraint, Series, SharedLimit
+from flexibility.models import ChargingPolicy, Constraint, Series, SharedLimit
 from flexibility.operations import may_restore
+from flexibility.policies.sentences import set_by
 from flexibility.queries import (
     Explained,
     Now,
@@ -101,7 +102,8 @@ def constraint_lines(
     rows = [one.row for one in constraints]
     shown = {row.series_id for row in rows if row.series_id}
     later = later_occurrences(shown=shown, now=now, appliance=flexibility.appliance)
-    people = may_be_named(user, [*rows, *later])
+    policies = _policies_among(rows)
+    people = may_be_named(user, [*rows, *later, *policies.values()])
     groups, series = _groups_in_sight(user, rows), series_among([*rows, *later])
     sources = sources_of([row.pk for row in rows if row.limit_id], user)
     listed = {row.pk for row in first_of_each(rows)}
@@ -117,7 +119,11 @@ def constraint_lines(
                 emitter=row.emitter_kind,
                 tag=outcome_tag(one),
                 title=title_of(row, side, source),
-                who=who_set(row, user, people),
+                who=(
+                    _policy_set_by(policies[row.policy_id], user, people)
+                    if row.policy_id
+                    else who_set(row, user, people)
+                ),
                 priority=priority_line(row.emitter_kind, row.priority),
                 when=when_of(row, now=now, zone=zone),
                 reason=reason_of(one, flexibility.span, side, zone=zone),
@@ -196,11 +202,25 @@ def group_url(group: Cluster | SystemPool) -> str:
     return reverse(name, args=[group.pk])
 
 
-def who_set(row: Constraint, user: User, people: set[UUID]) -> str:
+def who_set(row: Constraint | ChargingPolicy, user: User, people: set[UUID]) -> str:
     """The person, where the user may know (`people`: the ids of those who may be named)."""
     if row.emitter_id is None or row.emitter_id not in people:
         return ""
     return _("you") if row.emitter_id == user.pk else str(row.emitter)
+
+
+def _policies_among(rows: Iterable[Constraint]) -> dict[UUID, ChargingPolicy]:
+    """The charging policies that ask by these, with who set them."""
+    found = {row.policy_id for row in rows if row.policy_id}
+    return ChargingPolicy.objects.select_related("emitter").in_bulk(found) if found else {}
+
+
+def _policy_set_by(policy: ChargingPolicy, user: User, people: set[UUID]) -> str:
+    """ "set by the fleet manager, Jonas": as what always, the person to who may know."""
+    who = set_by(policy, user)
+    if name := who_set(policy, user, people - {user.pk}):
+        who = f"{who}, {name}"
+    return _("set by %(who)s") % {"who": who}
 
 
 def _groups_in_sight(

@@ -235,6 +235,20 @@ def test_a_push_costs_a_bounded_number_of_queries(home: Home, django_assert_max_
         render_live(home.cast.evcs, user=home.cast.mara, now=home.now)
 
 
+def test_the_constraint_of_a_policy_says_who_set_it(home: Home):
+    fleet = home.cast.fleet
+    home.set(Mode.OFF, by=fleet, target=home.cast.lindenweg)
+
+    def told(user) -> str:
+        page = words(home.client(user).get(f"/appliances/{home.cast.evcs.pk}"))
+        return page.split("the strongest first")[1]
+
+    assert "set by you priority 1,000" in told(fleet)
+    # Residents are told as what, and no name.
+    assert "set by the fleet manager priority 1,000" in told(home.cast.mara)
+    assert f"set by the fleet manager, {fleet} priority 1,000" in told(home.cast.admin)
+
+
 def test_a_policys_bar_is_labelled_with_what_it_asks_now(home: Home, monkeypatch):
     monkeypatch.setattr(clock, "now", lambda: home.now)
     home.set(Mode.SURPLUS)
