@@ -206,7 +206,13 @@ def _names(request: Request, parameter: str, known: Iterable[str]) -> frozenset[
 
 
 def flag(request: Request, parameter: str) -> bool:
-    """A query parameter that is true or false; false where it is absent. Raises ValidationError."""
+    """A query parameter that is true or false; false where it is absent. Raises ValidationError.
+
+    Also for one that is nearly spelt so: what was to be tried out must not be set.
+    """
+    for name in request.query_params:
+        if name != parameter and name.replace("_", "").lower() == parameter.lower():
+            raise ValidationError({name: [f"is spelt {parameter}"]})
     if parameter not in request.query_params:
         return False
     value = request.query_params[parameter].lower()

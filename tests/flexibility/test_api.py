@@ -747,6 +747,15 @@ def test_what_is_neither_a_dry_run_nor_none_is_422_and_stores_nothing(driven, bo
     assert Constraint.objects.count() == before
 
 
+@pytest.mark.parametrize("name", ["dryrun", "dry_run", "DryRun"])
+def test_what_is_nearly_a_dry_run_stores_nothing(driven, body, name):
+    path = f"/api/appliances/{driven.evcs.pk}/constraints?{name}=true"
+    answer = as_(driven.staff).post(path, body(maxPower=7_000))
+    assert answer.status_code == 422
+    assert answer.json()["details"] == [f"{name}: is spelt dryRun"]
+    assert not Constraint.objects.exclude(emitter_kind="driver").exists()
+
+
 # Reading and withdrawing -------------------------------------------------------------------------
 
 
