@@ -35,19 +35,21 @@ def learn(car: Car, station: Station, *, now: datetime, tuning: Tuning = DEFAULT
     is_nothing = takes_nothing(drawn_w, station)
     if is_nothing and car.is_idle:
         return car
+    if not is_nothing:
+        car = replace(car, has_charged=True)
     if car.most_w is not None:
         car = replace(car, most_w=max(car.most_w, drawn_w))
     expected_w = car.takes_w(offered_w)
     if NEARLY * expected_w <= drawn_w <= expected_w / NEARLY:
         return replace(car, is_idle=False, odd_since=None)
     since = car.odd_since or now
-    if now - since < tuning.settled_after:
+    if now - since < (tuning.idle_after if is_nothing else tuning.settled_after):
         return replace(car, is_idle=False, odd_since=since)
     if is_nothing:
-        return replace(car, is_idle=True, odd_since=None)
+        return replace(car, is_idle=True, has_charged=False, odd_since=None)
     part = 1.0
     if drawn_w < NEARLY * station.min_w:
         part = max(1, round(_PHASES * drawn_w / offered_w)) / _PHASES
     if drawn_w < NEARLY * part * offered_w:
-        return Car(part, drawn_w)
-    return Car(part, car.most_w if drawn_w < expected_w else None)
+        return Car(part, drawn_w, has_charged=True)
+    return Car(part, car.most_w if drawn_w < expected_w else None, has_charged=True)

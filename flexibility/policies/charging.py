@@ -22,13 +22,19 @@ house's batteries give, which is no sunshine of now. What they take is theirs, u
 `battery_yields`. An unknown or old reading of the meter or of a battery means no surplus; an old
 one of a station counts nothing back.
 
-One whose car takes nothing, and may be full, has no share, but may charge with its minimum where
-there is so much surplus, whoever uses it: else nobody would see it go on. If it does, it shares.
+Minima come first: of those whose cars charge, then of those that did when they last could, then of
+those of which nothing is known yet, each in the order in which the stations are given. A station
+that is not left its minimum gets nothing, and the next is asked. So who charges goes on until its
+car is full or the sun is gone, and none takes turns: each start costs a minute of sun.
 
-Minima come first, in the order in which the stations are given: a station that is not left its
-minimum gets nothing, and the next is asked. What then remains is shared equally. While a station
-is held at its minimum although its share is gone, the others have that much less: so the limits
-add up to no more than the surplus, or the minima of those that charge where these are more.
+One whose car takes nothing, and may be full, has no share, but may charge with its minimum where
+the minima of the others leave so much, whoever uses it meanwhile: else nobody would see it go on.
+If it does, it shares.
+
+What remains is shared equally, but what a car is known not to take of its part goes to the others.
+While a station is held at its minimum although its share is gone, the others have that much less:
+so what is taken adds up to no more than the surplus, or the minima of those that charge where these
+are more; and so do the limits, as long as nothing is known of the cars.
 
 Limits go down at once, in whole steps, and up only where a step more than the dead band is to be
 had, so that they do not flap.
@@ -36,7 +42,7 @@ had, so that they do not flap.
 Source: design document “Flexibility and constraints”, section “Charging policies”.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -71,12 +77,14 @@ def ask(
     if len({demand.station.key for demand in demands}) < len(demands):
         raise ValueError("A station is under one policy only.")
     cases = [_case_of(demand, now, tuning) for demand in demands]
-    sharing = [case for case in cases if case.shares]
+    sharing = sorted(
+        (case for case in cases if case.shares), key=lambda case: _precedence(case, now, tuning)
+    )
     waiting = [case for case in cases if case.is_idle and not case.firm_w]
     stations = [case.demand.station for case in sharing]
     surplus = surplus_w(site, stations, now=now, tuning=tuning)
     shares = _shares(sharing, surplus, now, tuning)
-    shares |= _minima(waiting, surplus, sharing, now, tuning)
+    shares |= _minima(waiting, surplus, shares.values(), now, tuning)
     return tuple(
         _answer(case, shares.get(case.demand.station.key), surplus, now, tuning) for case in cases
     )
@@ -130,8 +138,7 @@ class _Case:
     """A demand, what is remembered of it, and what it takes whatever the surplus is (W).
 
     `full_w` is what the station can do; the demand's `max_w` is what others leave of it now.
-    `least_w` is what its car takes of the station's minimum. `shares`: whether it takes part in the
-    surplus; one that is `is_idle` waits for it instead.
+    `shares`: whether it takes part in the surplus; one that is `is_idle` waits for it instead.
     """
 
     demand: Demand
@@ -139,10 +146,18 @@ class _Case:
     plan: Plan | None
     car: Car
     full_w: float
-    least_w: float
     firm_w: float
     shares: bool
     is_idle: bool
+
+    @property
+    def least_w(self) -> float:
+        """What its car takes of the station's minimum."""
+        return self.taken_w(0.0)
+
+    def taken_w(self, share_w: float) -> float:
+        """What its car takes of such a share, as far as is known: at least that of the minimum."""
+        return max(1.0, self.car.takes_w(max(share_w, self.demand.station.min_w)))
 
 
 def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
@@ -167,7 +182,6 @@ def _case_of(demand: Demand, now: datetime, tuning: Tuning) -> _Case:
         plan,
         car,
         full_w=demand.station.max_w,
-        least_w=max(1.0, car.takes_w(station.min_w)),
         firm_w=firm,
         shares=shares and not car.is_idle,
         is_idle=shares and car.is_idle,
@@ -182,9 +196,23 @@ def _remembered(demand: Demand, now: datetime, tuning: Tuning) -> State:
     state, station = demand.state, demand.station
     if state is not None and now - state.at <= tuning.valid_for:
         return state
+    return State(now, running=_charges(station, now, tuning), car=demand.car)
+
+
+def _charges(station: Station, now: datetime, tuning: Tuning) -> bool:
     drawn = fresh_w(station.power, now, tuning)
-    running = drawn is not None and not takes_nothing(drawn, station)
-    return State(now, running=running, car=demand.car)
+    return drawn is not None and not takes_nothing(drawn, station)
+
+
+def _precedence(case: _Case, now: datetime, tuning: Tuning) -> tuple[bool, bool, bool]:
+    """Who comes first, least first: nobody who charges gives way to one that might.
+
+    Of those who may charge now, first those that do, and of these those that have what they need;
+    else one that comes back could take it from them. Of the others, first those that did before.
+    """
+    is_running = case.state.running
+    is_hungry = _charges(case.demand.station, now, tuning) if is_running else case.car.has_charged
+    return not is_running, not is_hungry, is_running and case.state.since is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +220,8 @@ class _Share:
     """What a station has of the surplus.
 
     `enough`: whether there is its minimum for it. `base_w`: what it has in any case, 0 unless it
-    runs; `share_w`: that and its part of the rest; `spare_w`: what nobody took.
+    runs; `share_w`: that and its part of the rest; `spare_w`: what is nobody's. `claim_w`: what its
+    car takes before any rest is shared, now or as soon as it starts.
     """
 
     running: bool
@@ -201,18 +230,19 @@ class _Share:
     base_w: float
     share_w: float
     spare_w: float
+    claim_w: float
 
 
 def _shares(
     cases: Sequence[_Case], surplus: float | None, now: datetime, tuning: Tuning
 ) -> dict[str, _Share]:
-    """What each of those who share has, by the key of its station."""
+    """What each of those who share has, by the key of its station; the first comes first."""
     available = max(surplus or 0.0, 0.0)
     free = [replace(case.demand.station, min_w=case.least_w) for case in cases if not case.firm_w]
-    left = available - sum(case.firm_w for case in cases)
+    left = available - sum(case.taken_w(case.firm_w) for case in cases if case.firm_w)
     would_be = zip(free, split_surplus(left, free), strict=True)
     enough = {station.key: share > 0 for station, share in would_be}
-    phases, bases, rooms = [], [], []
+    phases, bases = [], []
     for case in cases:
         station = case.demand.station
         phase = (
@@ -221,35 +251,65 @@ def _shares(
         base = case.firm_w or (case.least_w if phase[0] else 0.0)
         phases.append(phase)
         bases.append(base)
-        rooms.append(station.max_w - base if base else 0.0)
-    parts = spread(available - sum(bases), rooms)
-    spare = max(available - sum(bases) - sum(parts), 0.0)
-    return {
-        case.demand.station.key: _Share(
-            *phase, enough.get(case.demand.station.key, True), base, base + part, spare
-        )
-        for case, phase, base, part in zip(cases, phases, bases, parts, strict=True)
-    }
+    shares, spare = _spread_rest(available, cases, bases)
+    found = {}
+    for case, phase, base, share in zip(cases, phases, bases, shares, strict=True):
+        key = case.demand.station.key
+        is_enough = enough.get(key, True)
+        claim = case.taken_w(base) if base or is_enough else 0.0
+        found[key] = _Share(*phase, is_enough, base, share, spare, claim)
+    return found
+
+
+def _spread_rest(
+    available: float, cases: Sequence[_Case], bases: Sequence[float]
+) -> tuple[list[float], float]:
+    """The bases of those that run with what is left spread on top; and what nobody has room for.
+
+    First to each no more than its car may make use of; then what cars are known not to take of that
+    to those that take all of theirs; and what is still nobody's to all.
+    """
+    mosts = [case.demand.station.max_w for case in cases]
+    useful = [min(most, case.car.useful_w) for case, most in zip(cases, mosts, strict=True)]
+    shares = _topped_up(bases, available - sum(bases), useful)
+    taken = [
+        case.taken_w(share) if share else 0.0 for case, share in zip(cases, shares, strict=True)
+    ]
+    hungry = [
+        most if took >= share else share
+        for most, took, share in zip(mosts, taken, shares, strict=True)
+    ]
+    shares = _topped_up(shares, available - sum(taken), hungry)
+    shares = _topped_up(shares, available - sum(shares), mosts)
+    return shares, max(available - sum(shares), 0.0)
+
+
+def _topped_up(shares: Sequence[float], left: float, mosts: Sequence[float]) -> list[float]:
+    """Shares with what is left spread on those that are not 0, each up to so much."""
+    rooms = [
+        max(most - share, 0.0) if share else 0.0 for share, most in zip(shares, mosts, strict=True)
+    ]
+    return [share + part for share, part in zip(shares, spread(left, rooms), strict=True)]
 
 
 def _minima(
     cases: Sequence[_Case],
     surplus: float | None,
-    sharing: Sequence[_Case],
+    shares: Collection[_Share],
     now: datetime,
     tuning: Tuning,
 ) -> dict[str, _Share]:
-    """What those have whose cars take nothing: their minimum, where there is so much surplus.
+    """What those have whose cars take nothing: their minimum, where those who share leave it.
 
-    Others may use it meanwhile: whoever goes on has a share from the next time on.
+    They may use it meanwhile: whoever goes on has a share from the next time on.
     """
-    left = (surplus or 0.0) - sum(case.firm_w for case in sharing)
+    left = (surplus or 0.0) - sum(share.claim_w for share in shares)
     found = {}
     for case in cases:
         is_enough = left >= case.least_w
         running, since = _phase(case.state, is_enough, now, tuning)
         base = case.least_w if running else 0.0
-        found[case.demand.station.key] = _Share(running, since, is_enough, base, base, 0.0)
+        found[case.demand.station.key] = _Share(running, since, is_enough, base, base, 0.0, 0.0)
     return found
 
 
@@ -320,7 +380,7 @@ def _in_a_hurry(plan: Plan, *, is_held: bool) -> Reason:
 
 def _without_share(case: _Case) -> _Share:
     """What a station has that takes no share: what it must have, as from any source."""
-    return _Share(case.firm_w > 0, None, False, case.firm_w, case.firm_w, 0.0)
+    return _Share(case.firm_w > 0, None, False, case.firm_w, case.firm_w, 0.0, 0.0)
 
 
 def _within_share(

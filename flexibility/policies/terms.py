@@ -7,7 +7,7 @@ energies in Wh at the station; None is no statement.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from math import ceil, floor, isfinite
+from math import ceil, floor, inf, isfinite
 from typing import NamedTuple
 
 # For a station that nobody stated the limits of: three phases from 6 A to 32 A.
@@ -146,18 +146,25 @@ class Car:
 
     `part`: how much it takes of what it is offered; less than 1 where it does not charge on all
     phases. `most_w`: what it takes at most (W), None where that is not known. `is_idle`: it takes
-    nothing of what it is offered. `odd_since`: since when it has taken clearly other than all that.
+    nothing of what it is offered; `has_charged`: it took something when it last could.
+    `odd_since`: since when it has taken clearly other than all that.
     """
 
     part: float = 1.0
     most_w: float | None = None
     is_idle: bool = False
+    has_charged: bool = False
     odd_since: datetime | None = None
 
     def takes_w(self, offered_w: float) -> float:
         """What it takes of an offer, as far as is known."""
         taken_w = self.part * offered_w
         return taken_w if self.most_w is None else min(taken_w, self.most_w)
+
+    @property
+    def useful_w(self) -> float:
+        """What it is of use to offer it: what it takes, and enough more to see whether it can."""
+        return inf if self.most_w is None else self.most_w / self.part / NEARLY
 
 
 UNKNOWN_CAR = Car()
@@ -203,20 +210,23 @@ class Demand:
 class Tuning:
     """How patient and how exact policies are.
 
-    `settled_after`: how long a car takes clearly other than was known of it until that counts; one
-    that takes nothing for so long may be full, and others have its share. `stale_after`: from which
-    age on a reading says nothing. `valid_for`: how long a wish that follows from readings lasts,
-    and after which pause a state is forgotten; `fixed_for`: how long one that does not, which is as
-    long as any constraint may. `step_w`, `band_share`: the steps of limits, and how much more than
-    one (a step, or that share of the limit) is needed before they go up. `reserve`: how long before
-    departure the goal is to be reached, for readings and computing lag. `release`: how much time to
-    spare a departure must have won before it stops charging to wait for surplus again.
-    `battery_yields`: whether what the house's batteries take counts as surplus.
+    `settled_after`: how long a car takes clearly other than was known of it until that counts.
+    `idle_after`: how long it takes nothing until it may be full, and others have its share; that is
+    sooner, for the sun does not wait, and it keeps its offer for `stop_after` even where others
+    need it. `stale_after`: from which age on a reading says nothing. `valid_for`: how long a wish
+    that follows from readings lasts, and after which pause a state is forgotten; `fixed_for`: how
+    long one that does not, which is as long as any constraint may. `step_w`, `band_share`: the
+    steps of limits, and how much more than one (a step, or that share of the limit) is needed for
+    them to go up. `reserve`: how long before departure the goal is to be reached, for readings and
+    computing lag. `release`: how much time to spare a departure must have won before it stops
+    charging to wait for surplus again. `battery_yields`: whether what the house's batteries take
+    counts as surplus.
     """
 
     start_after: timedelta = timedelta(seconds=60)
     stop_after: timedelta = timedelta(seconds=180)
     settled_after: timedelta = timedelta(minutes=5)
+    idle_after: timedelta = timedelta(seconds=90)
     stale_after: timedelta = timedelta(minutes=2)
     valid_for: timedelta = timedelta(minutes=15)
     fixed_for: timedelta = timedelta(days=400)

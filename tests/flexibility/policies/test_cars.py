@@ -42,7 +42,7 @@ def watch(*looks, car=UNKNOWN_CAR):
         pytest.param([(5, 30, 4_140), (0, 1_400, 4_140)], 1, None, False, id="it goes on"),
         pytest.param([(9, 30, 0)], 1, None, False, id="nobody lets it"),
         pytest.param([(9, 30, 4_140), (9, 0, 0)], 1, None, True, id="a pause tells nothing new"),
-        pytest.param([(4, 30, 4_140), (9, 0, 0)], 1, None, False, id="nor of what was not sure"),
+        pytest.param([(1, 30, 4_140), (9, 0, 0)], 1, None, False, id="nor of what was not sure"),
         pytest.param([(9, 30, None)], 1, None, False, id="an offer that nobody knows"),
         pytest.param(
             [(5, 3_000, 11_000), (5, 10_800, 11_000)], 1, None, False, id="it takes more after all"

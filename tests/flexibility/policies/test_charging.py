@@ -574,31 +574,6 @@ def test_a_station_is_dealt_no_more_sun_than_others_leave_it():
     assert limits_of(wishes) == [5_000, 9_000]
 
 
-def test_a_full_car_leaves_its_share_to_others_and_may_go_on():
-    full, other = State(NOON, running=True, told_w=5_000), Station(key="b", max_w=11_000)
-    day = {"a": full, "b": State(NOON, running=False)}
-    at = NOON
-    for _ in range(40):
-        at += timedelta(seconds=10)
-        first = replace(STATION, power=read(0, at), offered_w=5_000)
-        demands = [
-            Demand(station=first, mode=Mode.SURPLUS, state=day["a"]),
-            Demand(station=replace(other, power=read(0, at)), mode=Mode.SURPLUS, state=day["b"]),
-        ]
-        first, second = ask(demands, site_with(5_000, at=at), now=at)
-        day = {"a": first.state, "b": second.state}
-    assert (first.wish.asks.max_w, first.wish.reason.why) == (4_140, Why.IDLE)
-    assert (second.wish.asks.max_w, second.wish.reason.why) == (5_000, Why.SURPLUS)
-    at += timedelta(seconds=10)
-    again = replace(STATION, power=read(4_140, at), offered_w=4_140)
-    [first] = ask(
-        [Demand(station=again, mode=Mode.SURPLUS, state=day["a"])],
-        site_with(5_000, drawn=4_140, at=at),
-        now=at,
-    )
-    assert first.wish.reason.why is Why.SURPLUS
-
-
 class Drive:
     """A station alone, second by second, with a car that takes what it can of what it is offered.
 
@@ -672,10 +647,10 @@ def test_a_full_car_is_offered_nothing_without_the_sun_for_it():
 def test_a_pause_is_no_sign_of_a_full_car():
     drive = Drive(Mode.SURPLUS, most_w=0)
     drive.run(2, 5_000)
-    drive.run(2, 0)
-    assert drive.offered_w == 4_140
-    drive.run(30, 0)
-    assert not drive.state.car.is_idle
+    assert drive.offered_w == 5_000
+    drive.station = replace(STATION, most_w=0)
+    drive.run(30, 5_000)
+    assert (drive.offered_w, drive.state.car.is_idle) == (0, False)
 
 
 def test_a_departure_finds_out_that_the_car_takes_a_third_and_offers_it_more():

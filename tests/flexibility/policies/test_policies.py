@@ -210,10 +210,10 @@ def test_charge_now_outweighs_the_sun_until_the_sun_weighs_more(house):
         target=house.cast.evcs, drafts=[draft], emitter=emitter_of(house.cast.mara), now=house.now
     )
     assert house.station().set_point_w == 22_000
-    house.live(grid_w=-6_000, minutes=2)
+    house.live(grid_w=0, car_w=6_000, minutes=2)
     assert house.station().set_point_w == 22_000
     house.set(Mode.SURPLUS, priority=3_000)
-    house.live(grid_w=-6_000, car_w=0, minutes=2)
+    house.live(grid_w=0, car_w=6_000, minutes=2)
     # The resident's wish bends to what the stronger policy leaves.
     assert (house.station().max_w, house.station().set_point_w) == (6_000, 6_000)
 
@@ -358,6 +358,24 @@ def shares_of(house, *, grid_w: float, minutes: float = 2) -> list[float]:
 def test_stations_of_a_cluster_share_one_surplus(house, garage):
     house.set(Mode.SURPLUS, target=garage)
     assert shares_of(house, grid_w=-10_000) == [5_000, 5_000]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_stations_of_a_cluster_the_one_that_charges_keeps_the_sun(house, garage, is_first):
+    """The others may be full: here the sun is enough for one."""
+    second = Appliance.objects.get(local_id="evcs-2")
+    cars_w = (4_140, 0) if is_first else (0, 4_140)
+    house.read(house.cast.evcs, power_w=cars_w[0], plug_state=Plug.CHARGING)
+    house.read(second, power_w=cars_w[1], plug_state=Plug.CHARGING)
+    house.read(house.cast.grid_meter, power_w=-2_880)
+    house.set(Mode.SURPLUS, target=garage)
+    offers_w = []
+    for _step in range(10 * 6):
+        house.read(second, power_w=cars_w[1], plug_state=Plug.CHARGING)
+        house.live(grid_w=-2_880, car_w=cars_w[0])
+        rows = Flexibility.objects.in_bulk([house.cast.evcs.pk, second.pk])
+        offers_w.append((rows[house.cast.evcs.pk].max_w, rows[second.pk].max_w))
+    assert set(offers_w) == {(7_000, 0) if is_first else (0, 7_000)}
 
 
 def test_a_wish_that_is_outweighed_takes_its_share_of_the_surplus_and_no_more(house, garage):
