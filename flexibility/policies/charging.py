@@ -221,7 +221,8 @@ class _Share:
 
     `enough`: whether there is its minimum for it. `base_w`: what it has in any case, 0 unless it
     runs; `share_w`: that and its part of the rest; `spare_w`: what is nobody's. `claim_w`: what its
-    car takes before any rest is shared, now or as soon as it starts.
+    car takes before any rest is shared, now or as soon as it starts; `others_w`: what those take so
+    that come before it, no more than there is.
     """
 
     running: bool
@@ -231,6 +232,7 @@ class _Share:
     share_w: float
     spare_w: float
     claim_w: float
+    others_w: float
 
 
 def _shares(
@@ -252,12 +254,19 @@ def _shares(
         phases.append(phase)
         bases.append(base)
     shares, spare = _spread_rest(available, cases, bases)
+    # What each needs at least; one that only goes on for a while has no claim to it any more.
+    needs = [
+        case.taken_w(case.firm_w) if enough.get(case.demand.station.key, True) else 0.0
+        for case in cases
+    ]
     found = {}
-    for case, phase, base, share in zip(cases, phases, bases, shares, strict=True):
+    for case, phase, base, share, need in zip(cases, phases, bases, shares, needs, strict=True):
         key = case.demand.station.key
-        is_enough = enough.get(key, True)
-        claim = case.taken_w(base) if base or is_enough else 0.0
-        found[key] = _Share(*phase, is_enough, base, share, spare, claim)
+        claim = case.taken_w(base) if base else need
+        others = min(sum(needs) - need, available)
+        found[key] = _Share(
+            *phase, enough.get(key, True), base, share, spare, claim_w=claim, others_w=others
+        )
     return found
 
 
@@ -303,13 +312,16 @@ def _minima(
 
     They may use it meanwhile: whoever goes on has a share from the next time on.
     """
-    left = (surplus or 0.0) - sum(share.claim_w for share in shares)
+    available = max(surplus or 0.0, 0.0)
+    others = min(sum(share.claim_w for share in shares), available)
     found = {}
     for case in cases:
-        is_enough = left >= case.least_w
+        is_enough = available - others >= case.least_w
         running, since = _phase(case.state, is_enough, now, tuning)
         base = case.least_w if running else 0.0
-        found[case.demand.station.key] = _Share(running, since, is_enough, base, base, 0.0, 0.0)
+        found[case.demand.station.key] = _Share(
+            running, since, is_enough, base, base, 0.0, claim_w=0.0, others_w=others
+        )
     return found
 
 
@@ -380,7 +392,8 @@ def _in_a_hurry(plan: Plan, *, is_held: bool) -> Reason:
 
 def _without_share(case: _Case) -> _Share:
     """What a station has that takes no share: what it must have, as from any source."""
-    return _Share(case.firm_w > 0, None, False, case.firm_w, case.firm_w, 0.0, 0.0)
+    firm = case.firm_w
+    return _Share(firm > 0, None, False, firm, firm, 0.0, claim_w=0.0, others_w=0.0)
 
 
 def _within_share(
@@ -393,6 +406,7 @@ def _within_share(
         why=_why(case, share, limit, surplus),
         surplus_w=surplus,
         share_w=share.share_w,
+        others_w=share.others_w,
         least_w=case.least_w,
         needed_w=None if plan is None else plan.needed_w,
         left_wh=None if plan is None else plan.left_wh,

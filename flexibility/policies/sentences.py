@@ -49,6 +49,8 @@ def because(reason: Reason, station: Station, *, now: datetime, zone: ZoneInfo) 
     values = {
         "sun": power(max(reason.surplus_w or 0, 0)),
         "share": power(max(reason.share_w or 0, 0)),
+        "others": power(reason.others_w),
+        "left": power(reason.left_w),
         "least": kilowatts(least_w or station.min_w),
         "needed": power(reason.needed_w or 0),
         "missing": energy(reason.missing_wh or 0),
@@ -147,17 +149,39 @@ def _because(reason: Reason) -> str:
             return _("Is switched off.")
         case Why.SURPLUS:
             return _("Charges with what the sun leaves for it, %(share)s.")
+        case Why.STARTING if reason.others_w:
+            return _(
+                "Waits: the sun gives %(sun)s, others need %(others)s of it, so that %(left)s are "
+                "left, which is enough; it starts if that lasts."
+            )
         case Why.STARTING:
             return _("Waits: the sun gives %(sun)s, which is enough; it starts if that lasts.")
+        case Why.HOLDING if reason.others_w:
+            return _(
+                "Goes on with the least, although the sun gives %(sun)s and others need %(others)s "
+                "of it, so that only %(left)s of the %(least)s that the car needs are left; it "
+                "pauses if that lasts."
+            )
         case Why.HOLDING:
             return _(
                 "Goes on with the least, although the sun gives only %(sun)s of the %(least)s that "
                 "the car needs; it pauses if that lasts."
             )
+        case Why.TOO_LITTLE if is_waiting and reason.others_w:
+            return _(
+                "Pauses: the sun gives %(sun)s, others need %(others)s of it, so that %(left)s are "
+                "left; the car needs %(least)s. From %(when)s at the latest it charges all the "
+                "same, to be ready in time."
+            )
         case Why.TOO_LITTLE if is_waiting:
             return _(
                 "Pauses: the sun gives %(sun)s, the car needs %(least)s. From %(when)s at the "
                 "latest it charges all the same, to be ready in time."
+            )
+        case Why.TOO_LITTLE if reason.others_w:
+            return _(
+                "Pauses: the sun gives %(sun)s, others need %(others)s of it, so that %(left)s are "
+                "left; the car needs %(least)s."
             )
         case Why.TOO_LITTLE:
             return _("Pauses: the sun gives %(sun)s, the car needs %(least)s.")
@@ -167,6 +191,11 @@ def _because(reason: Reason) -> str:
             return _("Waits for a car to be plugged in.")
         case Why.MINIMUM if reason.surplus_w is None:
             return _("Charges with the least, %(least)s: nobody knows what the sun leaves.")
+        case Why.MINIMUM if reason.others_w:
+            return _(
+                "Charges with the least, %(least)s: the sun gives %(sun)s, others need %(others)s "
+                "of it, so that only %(left)s are left."
+            )
         case Why.MINIMUM:
             return _("Charges with the least, %(least)s: the sun gives only %(sun)s.")
         case Why.STEADY:

@@ -261,20 +261,27 @@ def fresh_w(reading: Reading | None, now: datetime, tuning: Tuning) -> float | N
 class Reason:
     """Why, and the figures behind it; None for what plays no part.
 
-    `surplus_w` is that of all who share it, `share_w` this station's; `least_w` is what its car
-    needs of it to charge. `needed_w` is the least constant power that reaches the goal. `until`:
-    when this changes by itself: a start or stop that is due, or a departure's latest start.
+    `surplus_w` is that of all who share it, `share_w` this station's; `others_w` is what of it the
+    others that are to charge need at least. `least_w` is what this one's car needs.
+    `needed_w` is the least constant power that reaches the goal. `until`: when this changes by
+    itself: a start or stop that is due, or a departure's latest start.
     """
 
     why: Why
     surplus_w: float | None = None
     share_w: float | None = None
+    others_w: float = 0.0
     least_w: float | None = None
     needed_w: float | None = None
     left_wh: float | None = None
     missing_wh: float | None = None
     reachable_at: datetime | None = None
     until: datetime | None = None
+
+    @property
+    def left_w(self) -> float:
+        """What the others leave this station of the surplus."""
+        return max((self.surplus_w or 0.0) - self.others_w, 0.0)
 
 
 class Asks(NamedTuple):

@@ -1,13 +1,17 @@
 """Stations share the sun: who charges comes first, who is full takes nothing from the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import inf, pi, sin
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flexibility.policies.charging import ask
+from flexibility.policies.sentences import because
 from flexibility.policies.terms import Demand, Mode, Reading, Site, Station, Why
+from measurements.formats import NBSP
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -85,6 +89,12 @@ class Garage:
             self.states[answer.key], self.wishes[answer.key] = answer.state, answer.wish
             self.offers_w[answer.key].append(answer.wish.asks.max_w)
             self.cars[answer.key].follow(self.offers_w[answer.key])
+
+    def says(self, key):
+        """Why its car charges as it does, for people."""
+        station = Station(key=key)
+        said = because(self.wishes[key].reason, station, now=self.now, zone=UTC)
+        return said.replace(NBSP, " ")
 
     def why(self):
         return {key: wish.reason.why for key, wish in self.wishes.items()}
@@ -194,3 +204,72 @@ def test_a_limit_of_a_car_that_was_but_for_a_while_is_soon_forgotten():
     garage.cars["a"].most_w = 11_000
     garage.run(3, 14_000)
     assert garage.drawn_w()["a"] == pytest.approx(7_000, abs=300)
+
+
+# What is said of it
+
+
+def test_who_pauses_because_others_need_the_sun_is_told_so_and_what_is_left():
+    garage = Garage(a=Parked(FULL), b=charging()).run(1, 7_020)
+    assert garage.says("a") == (
+        "Pauses: the sun gives 7.02 kW, others need 4.14 kW of it, so that 2.88 kW are left; "
+        "the car needs 4.14 kW."
+    )
+
+
+def test_who_goes_on_although_others_need_the_sun_is_told_so_and_what_is_left():
+    garage = Garage(a=charging(), b=charging()).run(1, 5_590)
+    assert garage.says("b") == (
+        "Goes on with the least, although the sun gives 5.59 kW and others need 4.14 kW of it, so "
+        "that only 1.45 kW of the 4.14 kW that the car needs are left; it pauses if that lasts."
+    )
+
+
+def test_who_starts_beside_others_is_told_what_they_leave():
+    garage = Garage(a=Parked(), b=charging()).run(0.5, 9_000)
+    assert garage.says("a") == (
+        "Waits: the sun gives 9.00 kW, others need 4.14 kW of it, so that 4.86 kW are left, which "
+        "is enough; it starts if that lasts."
+    )
+
+
+def test_who_waits_for_its_departure_is_told_what_others_need():
+    reason = Garage(a=Parked(), b=charging()).run(1, 7_020).wishes["a"].reason
+    at_three = NOON + 3 * HOUR
+    reason = replace(reason, left_wh=9_000, until=at_three)
+    said = because(reason, Station(key="a"), now=NOON, zone=UTC).replace(NBSP, " ")
+    assert said.startswith(
+        "Pauses: the sun gives 7.02 kW, others need 4.14 kW of it, so that 2.88 kW are left; "
+        "the car needs 4.14 kW. From 15:00 at the latest"
+    )
+
+
+def test_who_charges_with_the_least_beside_others_is_told_what_they_need():
+    demands = [Demand(station=Station(key=key), mode=Mode.MINIMUM_AND_SURPLUS) for key in "ab"]
+    answers = ask(demands, Site(Reading(NOON, -6_000)), now=NOON)
+    said = because(answers[0].wish.reason, Station(key="a"), now=NOON, zone=UTC)
+    assert said.replace(NBSP, " ") == (
+        "Charges with the least, 4.14 kW: the sun gives 6.00 kW, others need 4.14 kW of it, so "
+        "that only 1.86 kW are left."
+    )
+
+
+def test_who_is_alone_is_told_of_no_others():
+    garage = Garage(a=Parked()).run(1, 2_100)
+    assert garage.says("a") == "Pauses: the sun gives 2.10 kW, the car needs 4.14 kW."
+
+
+@given(st.lists(st.floats(0, 30_000), min_size=1, max_size=8), st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_what_is_said_to_be_left_is_less_than_what_a_paused_car_needs(suns_w, charge):
+    cars = {f"full{index}": Parked(FULL) for index in range(2)}
+    cars |= {f"some{index}": charging() for index in range(charge)} | {"other": Parked()}
+    garage = Garage(**cars)
+    for sun_w in suns_w:
+        garage.run(1.5, sun_w)
+        for wish in garage.wishes.values():
+            reason = wish.reason
+            if reason.why in (Why.TOO_LITTLE, Why.HOLDING):
+                assert reason.left_w < reason.least_w
+            if reason.why is Why.STARTING:
+                assert reason.left_w >= reason.least_w
