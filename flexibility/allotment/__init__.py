@@ -40,7 +40,7 @@ other, or indivisible minima do not fit, may some be left.
 Several limits of one cluster are a chain of nodes, one above the other. Limits of different
 priority go through `allot` one after the other, the strongest first, since a member's minimum
 may be stronger than one and weaker than another; the shares of one are part of the boundary
-at the next.
+at the next, and what a weaker one would leave is part of it at a stronger one.
 
 Over time
 ---------
