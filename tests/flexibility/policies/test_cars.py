@@ -57,6 +57,13 @@ def test_what_readings_tell_of_a_car(looks, part, most_w, is_idle):
     assert (car.part, car.most_w, car.is_idle) == (pytest.approx(part), most_w, is_idle)
 
 
+def test_a_car_that_charged_is_known_to_until_it_takes_nothing():
+    charged, paused, full = (0, 4_140, 4_140), (9, 0, 0), (2, 0, 4_140)
+    assert not watch(paused).has_charged
+    assert watch(charged, paused).has_charged
+    assert not watch(charged, paused, full).has_charged
+
+
 def test_what_is_known_goes_with_the_car():
     car = Car(1 / 3, 3_680, is_idle=True)
     assert learn(car, replace(STATION, plugged=False), now=NOON) == UNKNOWN_CAR

@@ -174,6 +174,15 @@ def test_a_full_car_is_offered_what_the_others_leave_and_goes_on_when_it_gets_hu
     }
 
 
+def test_a_full_car_that_gets_hungry_when_the_sun_goes_does_not_take_the_share_of_another():
+    garage = Garage(a=Parked(FULL), b=charging()).run(10, 9_000).run(0.5, 6_000)
+    assert garage.cars["a"].offered_w == 4_140  # for three minutes
+    garage.cars["a"].most_w = 11_000
+    garage.run(10, 6_000)
+    assert garage.drawn_w() == {"a": 0, "b": pytest.approx(6_000, abs=100)}
+    assert (garage.cars["a"].starts, garage.cars["b"].starts) == (1, 0)
+
+
 def test_a_full_car_that_gets_hungry_while_another_has_all_waits_until_that_one_is_full():
     garage = Garage(a=Parked(FULL), b=charging()).run(10, 9_000).run(10, 6_000)
     garage.cars["a"].most_w = 11_000
@@ -197,6 +206,11 @@ def test_what_a_modest_car_does_not_take_of_its_share_goes_to_the_other(modest):
     before = garage.drawn_w()
     garage.run(1, 12_000)
     assert garage.drawn_w() == before
+
+
+def test_a_modest_car_is_offered_what_nobody_else_can_use():
+    garage = Garage(a=charging(4_600)).run(15, 12_000)
+    assert garage.cars["a"].offered_w == 12_000
 
 
 def test_a_limit_of_a_car_that_was_but_for_a_while_is_soon_forgotten():
