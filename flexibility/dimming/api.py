@@ -17,7 +17,7 @@ from accounts.api import LIST_REFUSALS, REFUSALS
 from accounts.wire import ErrorSerializer, NamedSerializer
 from accounts.wire_fields import IdField, InstantField
 from flexibility.api import caller
-from flexibility.dimming.operations import dim_system, end_dimming
+from flexibility.dimming.operations import dim_system, end_dimming, require_grid_operator
 from flexibility.dimming.proof import Proved, Verdict, proof_of
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
@@ -127,6 +127,8 @@ class SystemDimmings(generics.GenericAPIView):
     def post(self, request: Request, system_id) -> Response:
         """Dims what can be dimmed: for grid operators, by a token with `dimming:write`."""
         system, emitter = self.get_system(), caller(request)
+        # Who may not is told so before what they sent is looked at.
+        require_grid_operator(emitter)
         fields = DimmingSerializer(data=request.data, context={"target": target_of(system)})
         fields.is_valid(raise_exception=True)
         try:

@@ -39,8 +39,7 @@ def dim_system(
 
     Raises UnableToConstrain, naming the field; PermissionDenied for who is no grid operator.
     """
-    if emitter.kind is not EmitterKind.GRID_OPERATOR:
-        raise PermissionDenied
+    require_grid_operator(emitter)
     valid_at = valid_at or now
     require_validity(valid_at, invalid_at, now=now)
     with transaction.atomic():
@@ -72,13 +71,18 @@ def dim_system(
     return found
 
 
+def require_grid_operator(emitter: Emitter) -> None:
+    """Raise PermissionDenied for who is none."""
+    if emitter.kind is not EmitterKind.GRID_OPERATOR:
+        raise PermissionDenied
+
+
 def end_dimming(*, found: Dimming, emitter: Emitter, now: datetime) -> Dimming:
     """End a dimming at once; one that is over is left as it is.
 
     Raises PermissionDenied for who is no grid operator.
     """
-    if emitter.kind is not EmitterKind.GRID_OPERATOR:
-        raise PermissionDenied
+    require_grid_operator(emitter)
     with transaction.atomic():
         hold_systems([found.system_id])
         standing = Dimming.objects.filter(pk=found.pk, withdrawn_at=None, invalid_at__gt=now)
