@@ -67,7 +67,7 @@ from flexibility.wire import (
     target_of,
 )
 from gridx import clock
-from inventory.api import flag
+from inventory.api import flag, require_known
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, Gateway, System, SystemPool
 from measurements.intervals import parse_interval
@@ -232,6 +232,7 @@ class ConstraintsOf(generics.GenericAPIView):
         return self.get_paginated_response(_constraints_to_wire(rows, request.user, now))
 
     def post(self, request: Request, *args, **kwargs) -> Response:
+        require_known(request, "dryRun")
         target, now = self.get_target(), clock.now()
         home = self.home_asked_for(target)
         emitter = caller(request, home=home)

@@ -206,16 +206,17 @@ def _names(request: Request, parameter: str, known: Iterable[str]) -> frozenset[
 
 
 def flag(request: Request, parameter: str) -> bool:
-    """A query parameter that is true or false; false where it is absent. Raises ValidationError.
-
-    Also for one that is nearly spelt so: what was to be tried out must not be set.
-    """
-    for name in request.query_params:
-        if name != parameter and name.replace("_", "").lower() == parameter.lower():
-            raise ValidationError({name: [f"is spelt {parameter}"]})
-    if parameter not in request.query_params:
+    """A query parameter that is true or false; false where it is absent. Raises ValidationError."""
+    said = request.query_params.getlist(parameter)
+    if not said:
         return False
-    value = request.query_params[parameter].lower()
-    if value not in {"true", "false", "1", "0"}:
+    if len(said) > 1 or said[0].lower() not in {"true", "false", "1", "0"}:
         raise ValidationError({parameter: ["is true or false"]})
-    return value in {"true", "1"}
+    return said[0].lower() in {"true", "1"}
+
+
+def require_known(request: Request, *parameters: str) -> None:
+    """Raise ValidationError for any other query parameter, where one that is misspelt matters."""
+    for name in request.query_params:
+        if name not in parameters:
+            raise ValidationError({name: ["is no parameter of this"]})

@@ -17,6 +17,8 @@ from flexibility.allotment.places import Part, Place, Rooms, lacking, take
 from flexibility.allotment.terms import Member, Pace, Strategy
 
 _KEEPS, _WAITS, _YIELDS, _RESTS = range(4)
+# What a car or a device at rest may take all the same.
+_IN_USE_W = 250.0
 
 
 def take_turns(
@@ -82,8 +84,14 @@ def _is_rested(part: Part, pace: Pace, now: datetime) -> bool:
     return pace.rest is not None and now - part.member.last.paused_since >= pace.rest
 
 
-def _precedence(part: Part) -> tuple[int, float, str]:
-    return _rank(part.member, part.home.strategy)
+def _precedence(part: Part) -> tuple[bool, int, float, str]:
+    """Of those who come together for the first time, who has power now comes first: it needs it."""
+    member = part.member
+    is_new = member.last is None or (
+        member.last.running_since is None and member.last.paused_since is None
+    )
+    has_power = abs(member.measured_w or 0.0) >= _IN_USE_W
+    return is_new and not has_power, *_rank(member, part.home.strategy)
 
 
 def _rank(member: Member, strategy: Strategy) -> tuple[int, float, str]:

@@ -38,7 +38,7 @@ from flexibility.wire import (
     target_of,
 )
 from gridx import clock
-from inventory.api import flag
+from inventory.api import flag, require_known
 from inventory.models import Cluster
 
 STRATEGIES = [one.upper() for one in Strategy]
@@ -216,6 +216,7 @@ class ClusterLimit(generics.GenericAPIView):
     )
     def put(self, request: Request, cluster_id) -> Response:
         """Limits the sum of the members; what the caller's kind of emitter set is replaced."""
+        require_known(request)
         cluster, now = visible_cluster(request.user, cluster_id), clock.now()
         # Who may not is told so before what they sent is looked at.
         is_fuse = isinstance(request.data, dict) and request.data.get("fuse") is True
@@ -235,6 +236,7 @@ class ClusterLimit(generics.GenericAPIView):
     @extend_schema(tags=["cluster"], parameters=[FUSE], responses={204: None, **REFUSALS})
     def delete(self, request: Request, cluster_id) -> Response:
         """Withdraws the limit of the caller's kind of emitter, if there is one."""
+        require_known(request, "fuse")
         cluster, now = visible_cluster(request.user, cluster_id), clock.now()
         by = self._emitter(fuse=flag(request, "fuse"))
         own = limits_on(cluster, now=now).filter(pk=usual_id(cluster, by.kind)).first()

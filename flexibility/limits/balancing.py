@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db.models import Min, QuerySet
 
-from flexibility.allotment import Limit, Side, Strategy
+from flexibility.allotment import Limit, Side, Strategy, Why
 from flexibility.limits.keeping import save_shares
 from flexibility.limits.shares import TOLERANCE_W, divide_limits
 from flexibility.limits.takers import measured_at_grid, takers_of
@@ -59,12 +59,17 @@ def balance(*, systems: Collection[UUID], now: datetime, looks_ahead: bool = Tru
         return set()
     rows = list(Constraint.objects.filter(limit__in=limits).select_related("share"))
     known = [limit for limit in limits if limit.valid_at <= now + AHEAD]
-    looks_ahead |= any(row.fallback and row.valid_at <= now for row in rows)
+    looks_ahead |= any(row.fallback and _is_to_be_seen_to(row, now) for row in rows)
     divided = _divided(known, rows, now, looks_ahead=looks_ahead) if known else {}
     if not looks_ahead and _moves(rows, divided):
         looks_ahead = True
         divided = _divided(known, rows, now, looks_ahead=True)
     return save_shares(known, rows, divided, now, with_ahead=looks_ahead)
+
+
+def _is_to_be_seen_to(ahead: Constraint, now: datetime) -> bool:
+    """Whether a share of later holds by now, or waits for others to fall."""
+    return ahead.valid_at <= now or ahead.share.why_max == Why.RAMPING
 
 
 def _moves(rows: Iterable[Constraint], divided: Mapping[UUID, Division]) -> bool:

@@ -62,7 +62,7 @@ def known_of(
     that is divided for.
     """
     kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
-    held = held_by(taker, kept, now)
+    held = held_by(taker, kept, now, at)
     is_unsure = _is_unsure(taker, kept, now)
     stronger = resolve(
         (one for one in (*taker.constraints, *stronger_shares) if _is_stronger(one, chain)), at=at
@@ -141,16 +141,17 @@ def _is_unsure(taker: Taker, kept: Kept | None, now: datetime) -> bool:
     return taker.is_stale or not taker.is_steered or is_late
 
 
-def held_by(taker: Taker, kept: Kept | None, now: datetime) -> Span:
-    """The widest share that may be in force."""
+def held_by(taker: Taker, kept: Kept | None, now: datetime, at: datetime) -> Span:
+    """The widest share that may be in force at an instant, by what is known now."""
     if kept is None or not taker.is_steered:
         return OPEN
+    begun = [each for each in kept.ahead if each <= at]
     if taker.is_confirmed:
-        return kept.span
+        return kept.ahead[max(begun)] if begun else kept.span
     since = kept.unconfirmed_since
     if since is not None and now - since > HELD_FOR:
         return OPEN
-    return reduce(Span.widened, (span for at, span in kept.ahead.items() if at <= now), kept.wide)
+    return reduce(Span.widened, (kept.ahead[each] for each in begun), kept.wide)
 
 
 def _tightest(found: Iterable[Kept]) -> Kept | None:

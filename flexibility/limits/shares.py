@@ -59,8 +59,7 @@ def divide_limits(
 
     `meter` is what its grid connection measures now, None where that is not known. `at`, where it
     is given, is the later instant that is divided for: with the constraints of then, as turns and
-    ramps have gone on by then, and all else as it is now. What holds only then waits for nobody:
-    the schedule that raises some lowers the others at the same instant.
+    ramps have gone on by then, and all else as it is now.
     """
     at = at or now
     groups = [(group, _chains(group, parents)) for group in _groups(rules)]
@@ -84,7 +83,7 @@ def divide_limits(
         for one in known:
             target = allotment.shares[one.taker.key]
             targets.append((one, target))
-            span = _told(one, target, now, may_rise=True).span
+            span = _told(one, target, now, at, may_rise=True).span
             stronger[one.taker.key] += (_as_constraint(one.chain[0], span),)
         rules_by_key = {rule.key: rule for rule in group}
         found.tallies.update(
@@ -92,9 +91,9 @@ def divide_limits(
             for key, node in allotment.nodes.items()
         )
     # All groups wait for each other: who rises in one may be let down by one that falls in another.
-    may_rise = at > now or not any(_falls(one, target) for one, target in targets)
+    may_rise = not any(_falls(one, target) for one, target in targets)
     for one, target in targets:
-        kept = _told(one, target, now, may_rise=may_rise)
+        kept = _told(one, target, now, at, may_rise=may_rise)
         found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
     return found
 
@@ -261,10 +260,10 @@ def _falls(one: Known, target: Allotted) -> bool:
     return (falls_max or falls_min) and not one.member.is_stale
 
 
-def _told(one: Known, target: Allotted, now: datetime, *, may_rise: bool) -> Kept:
+def _told(one: Known, target: Allotted, now: datetime, at: datetime, *, may_rise: bool) -> Kept:
     """The share as it is to be told, and what turns, ramps and gateways make of it."""
     before, is_confirmed = one.kept, one.taker.is_confirmed
-    held, span = held_by(one.taker, before, now), _span(target)
+    held, span = held_by(one.taker, before, now, at), _span(target)
     if not may_rise and not one.member.is_stale:
         span = span.narrowed(held.widened(_must(one.member)))
     waits = span != _span(target)

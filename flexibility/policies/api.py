@@ -36,6 +36,7 @@ from flexibility.policies.wire import (
 )
 from flexibility.wire import target_of
 from gridx import clock
+from inventory.api import require_known
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System
 
@@ -77,6 +78,7 @@ class PolicyOn(generics.GenericAPIView):
         return Response(self.to_wire(policy))
 
     def put(self, request: Request, *args, **kwargs) -> Response:
+        require_known(request)
         target, emitter = self.get_target(), caller(request)
         fields = ChargingPolicySerializer(data=request.data, context={"target": target_of(target)})
         fields.is_valid(raise_exception=True)

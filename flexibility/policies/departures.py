@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flexibility.policies.terms import (
     DEFAULTS,
-    NEGLIGIBLE_WH,
+    MISSED_WH,
     UNKNOWN_CAR,
     Car,
     Departure,
@@ -80,7 +80,7 @@ def plan_departure(
     least, most = car.takes_w(station.min_w), car.takes_w(station.max_w)
     needed = _least_power_w(left, in_time) if left else 0.0
     missing = left - sum(one.max_w * one.hours for one in _until(departure.departs_at, spans))
-    unreachable = missing >= NEGLIGIBLE_WH
+    unreachable = missing >= MISSED_WH
     return Plan(
         left_wh=left,
         needed_w=most if needed is None else needed,

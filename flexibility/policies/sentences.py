@@ -65,20 +65,34 @@ def because(reason: Reason, station: Station, *, now: datetime, zone: ZoneInfo) 
 def reasons(states: Sequence[ChargingState], *, now: datetime) -> dict[UUID, str]:
     """Why a policy has stations of one system do what they do, or to whom it gives way there."""
     stations = known_stations([state.appliance for state in states])
+    return {
+        one: outweighed or because(reason, stations[one], now=now, zone=zone)
+        for one, (reason, outweighed, zone) in weighed(states).items()
+    }
+
+
+def weighed(
+    states: Sequence[ChargingState],
+) -> dict[UUID, tuple[Reason, str | None, ZoneInfo]]:
+    """By station why a policy asks so, as far as others let it, to whom it gives way, and its zone.
+
+    One that a shared limit pauses while others have their turn waits for its own.
+    """
+    stations = {state.appliance_id for state in states}
     wishes = {
         (row.appliance_id, row.policy_id): str(row.pk)
         for row in Constraint.objects.filter(
             policy__in={state.policy_id for state in states},
-            appliance__in=list(stations),
+            appliance__in=stations,
             fallback=False,
             withdrawn_at=None,
         )
     }
-    resolved = Flexibility.objects.in_bulk(list(stations))
+    resolved = Flexibility.objects.in_bulk(stations)
     turns_of_others = _turns_of_others(resolved.values())
     found = {}
     for state in states:
-        station, zone = stations[state.appliance_id], state.appliance.system.zone
+        zone = state.appliance.system.zone
         reason, outweighed = msgspec.convert(state.reason, Reason), None
         flexibility = resolved.get(state.appliance_id)
         inputs = {one["id"]: one for one in (flexibility.inputs if flexibility else ())}
@@ -89,7 +103,7 @@ def reasons(states: Sequence[ChargingState], *, now: datetime) -> dict[UUID, str
                 reason = replace(reason, why=Why.TURN)
             else:
                 outweighed = _outweighed(wish, flexibility, zone, is_stopped=is_stopped)
-        found[state.appliance_id] = outweighed or because(reason, station, now=now, zone=zone)
+        found[state.appliance_id] = reason, outweighed, zone
     return found
 
 

@@ -19,6 +19,8 @@ MOST_WH = 1_000_000.0
 NEARLY = 0.85
 # Less than this is no energy to speak of: the goal is reached, or within reach.
 NEGLIGIBLE_WH = 1.0
+# What is missing at a departure is worth a word from so much on.
+MISSED_WH = 50.0
 
 
 class Mode(StrEnum):

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-import msgspec
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
@@ -16,7 +15,7 @@ from accounts.models import User
 from flexibility.emitters import Emitter
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, SharedLimit
 from flexibility.policies.operations import may_end, may_restore_policy
-from flexibility.policies.sentences import because, does, energy, set_by
+from flexibility.policies.sentences import because, does, energy, set_by, weighed
 from flexibility.policies.terms import Mode, Reason, Station, Why
 from flexibility.queries import Now, Span
 from flexibility.resolver import EmitterKind, OutcomeKind
@@ -75,7 +74,10 @@ class Asked:
 def asked_of(flexibility: Now, policies: Sequence[ChargingPolicy]) -> Asked:
     """What these policies ask of a station."""
     states = ChargingState.objects.filter(appliance=flexibility.appliance, policy__in=policies)
-    reasons = {one.policy_id: msgspec.convert(one.reason, Reason) for one in states}
+    reasons = {
+        one.policy_id: weighed([one])[one.appliance_id][0]
+        for one in states.select_related("appliance__system")
+    }
     return Asked(policies, reasons, _deciding(flexibility, policies))
 
 

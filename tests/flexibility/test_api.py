@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
@@ -747,12 +748,13 @@ def test_what_is_neither_a_dry_run_nor_none_is_422_and_stores_nothing(driven, bo
     assert Constraint.objects.count() == before
 
 
-@pytest.mark.parametrize("name", ["dryrun", "dry_run", "DryRun"])
-def test_what_is_nearly_a_dry_run_stores_nothing(driven, body, name):
-    path = f"/api/appliances/{driven.evcs.pk}/constraints?{name}=true"
-    answer = as_(driven.staff).post(path, body(maxPower=7_000))
+@pytest.mark.parametrize("name", ["dryrun", "dry_run", "dryRun[]", "dryRun ", "what"])
+def test_a_parameter_that_is_not_known_is_refused_and_nothing_stored(driven, body, name):
+    path = f"/api/appliances/{driven.evcs.pk}/constraints"
+    answer = as_(driven.staff).post(f"{path}?{urlencode({name: 'true'})}", body(maxPower=7_000))
     assert answer.status_code == 422
-    assert answer.json()["details"] == [f"{name}: is spelt dryRun"]
+    assert answer.json()["details"] == [f"{name}: is no parameter of this"]
+    assert as_(driven.staff).post(f"{path}?dryRun=true&dryRun=false", body()).status_code == 422
     assert not Constraint.objects.exclude(emitter_kind="driver").exists()
 
 

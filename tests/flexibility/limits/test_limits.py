@@ -258,6 +258,13 @@ def test_a_loose_limit_lets_those_go_on_that_paused_for_a_moment(garage):
     assert 0 not in garage.shares()
 
 
+def test_a_new_limit_goes_to_those_that_charge(garage):
+    """The first is full, or waits; nobody knows yet."""
+    garage.read(0.0, 11_000.0, 11_000.0)
+    garage.limit(10_000)
+    assert garage.shares() == [0, 5_000, 5_000]
+
+
 def test_a_car_that_takes_nothing_leaves_its_share_to_others(garage):
     """The first is full; the others take what they may."""
     garage.limit(5_000)

@@ -10,6 +10,7 @@ from flexibility.policies.charging import ask, split_surplus, surplus_w
 from flexibility.policies.departures import plan_departure
 from flexibility.policies.terms import (
     DEFAULTS,
+    MISSED_WH,
     NEGLIGIBLE_WH,
     Demand,
     Departure,
@@ -808,7 +809,7 @@ def test_a_departure_that_says_it_can_reaches_its_goal(
         power = wish.asks.set_point_w or (wish.asks.max_w if eager else least)
         assert power == 0 or low <= power <= low + more
         charged += power * min(pace, minutes - index) / 60
-    assert not possible or charged >= energy_wh - 2 * NEGLIGIBLE_WH
+    assert not possible or charged >= energy_wh - MISSED_WH - NEGLIGIBLE_WH
 
 
 @given(st.floats(2, 100_000), st.floats(-1, 24), st.floats(1_000, 7_000), st.floats(0, 15_000))
@@ -817,7 +818,7 @@ def test_what_is_missing_at_departure_is_there_when_it_says(energy_wh, hours, lo
     departure = departing(energy_wh, hours)
     plan = plan_departure(departure, station, now=NOON)
     if plan.reachable_at is None:
-        assert station.max_w * max(hours, 0) >= energy_wh - 2 * NEGLIGIBLE_WH
+        assert station.max_w * max(hours, 0) >= energy_wh - MISSED_WH - NEGLIGIBLE_WH
     else:
         assert plan.reachable_at > departure.departs_at
         late = (plan.reachable_at - max(departure.departs_at, NOON)) / HOUR

@@ -22,6 +22,7 @@ from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster
 from measurements.models import LatestReading
 from tests.cast import Cast
+from tests.flexibility.policies.test_shared_limits import CarPark
 
 HOUR = timedelta(hours=1)
 NBSP = "\N{NO-BREAK SPACE}"
@@ -458,3 +459,18 @@ def test_a_group_without_a_station_says_so(home: Home):
         client.get(f"/clusters/{cluster.pk}/charging-policy")
     )
     assert clock.now() == home.now
+
+
+def test_who_waits_for_its_turn_at_a_limit_reads_so(home: Home, client: Client, monkeypatch):
+    cars = CarPark(home.cast, clock.now())
+    cars.limit(5_000)
+    cars.depart(25_000, 6)
+    cars.live(1)
+    monkeypatch.setattr(clock, "now", lambda: cars.now)
+    [paused, *_others] = [
+        one for one, share_w in zip(cars.stations, cars.shares(), strict=True) if share_w == 0
+    ]
+    client.force_login(home.cast.fleet)
+    said = words(client.get(f"/cars/{paused.pk}"))
+    assert "Waits for its turn: the limit that it shares" in said
+    assert "Charges as fast as it may" not in said
