@@ -49,6 +49,9 @@ class Line:
                 far = socket.create_connection(self._far_end)
                 with self._lock:
                     self._ends += [near, far]
+                if self._refuses:  # it was cut just now
+                    self._hang_up()
+                    continue
                 for source, target in ((near, far), (far, near)):
                     Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
