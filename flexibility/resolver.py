@@ -20,7 +20,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from math import inf, isfinite
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 # The priority of physics, and of nobody else.
 PHYSICAL = 2_147_483_647
@@ -141,6 +141,21 @@ class Boundary:
     can_pause: bool = False
     min_wh: float | None = None
     max_wh: float | None = None
+
+
+class Bounded(Protocol):
+    """A boundary, or what keeps one."""
+
+    max_w: float | None
+    set_point_w: float | None
+
+
+def most_w(boundary: Bounded) -> float | None:
+    """The most that an appliance may take, in W; None where nobody bounds that.
+
+    A set point is all that it may, whatever the range is.
+    """
+    return boundary.max_w if boundary.set_point_w is None else boundary.set_point_w
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ from flexibility.allotment.allotting import allot, fits
 from flexibility.allotment.headroom import Measured, headroom
 from flexibility.allotment.places import UnusableTree
 from flexibility.allotment.terms import (
+    IN_USE_W,
     Allotment,
     Bound,
     Last,
@@ -74,6 +75,7 @@ from flexibility.allotment.terms import (
 )
 
 __all__ = [
+    "IN_USE_W",
     "Allotment",
     "Bound",
     "Last",

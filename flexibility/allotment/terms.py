@@ -10,6 +10,8 @@ from enum import StrEnum
 
 # The same quantity on each of the phases 1, 2 and 3.
 PhaseWatts = tuple[float, float, float]
+# Who takes less takes nothing: so much a car or a device may take at rest, too.
+IN_USE_W = 250.0
 
 
 class Strategy(StrEnum):

@@ -14,11 +14,9 @@ from datetime import datetime, timedelta
 from math import inf
 
 from flexibility.allotment.places import Part, Place, Rooms, lacking, take
-from flexibility.allotment.terms import Member, Pace, Strategy
+from flexibility.allotment.terms import IN_USE_W, Member, Pace, Strategy
 
 _KEEPS, _WAITS, _YIELDS, _RESTS = range(4)
-# What a car or a device at rest may take all the same.
-_IN_USE_W = 250.0
 
 
 def take_turns(
@@ -90,7 +88,7 @@ def _precedence(part: Part) -> tuple[bool, int, float, str]:
     is_new = member.last is None or (
         member.last.running_since is None and member.last.paused_since is None
     )
-    has_power = abs(member.measured_w or 0.0) >= _IN_USE_W
+    has_power = abs(member.measured_w or 0.0) >= IN_USE_W
     return is_new and not has_power, *_rank(member, part.home.strategy)
 
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 
-from flexibility.allotment import Last, Member
+from flexibility.allotment import IN_USE_W, Last, Member
 from flexibility.limits.terms import OPEN, Kept, Rule, Span, Taker, or_inf
-from flexibility.resolver import Boundary, Constraint, EmitterKind, resolve
+from flexibility.resolver import Boundary, Constraint, EmitterKind, most_w, resolve
 from inventory.kinds import ApplianceKind
 
 # A gateway that has not confirmed its newest schedule for so long does not do as it was told, and
 # after so long the one that it had confirmed may be over.
 CONFIRMED_WITHIN = timedelta(minutes=2)
 HELD_FOR = timedelta(hours=23)
-# A car that takes less is full, or waits for something; after so long its share goes to others,
+# A car that takes nothing is full, or waits for something; after so long its share goes to others,
 # and after so long again it is offered one.
-TAKES_W = 250.0
 IDLE_AFTER = timedelta(minutes=3)
 ASKED_AGAIN_AFTER = timedelta(minutes=30)
 
@@ -109,16 +108,16 @@ def _unused_since(
     since = kept.unused_since
     if taker.power_w is None:
         return since
-    if taker.power_w >= TAKES_W:
+    if taker.power_w >= IN_USE_W:
         return None
     if _is_idle(since, now):
         return since if now - since < IDLE_AFTER + ASKED_AGAIN_AFTER else None
     asked = resolve(taker.constraints, at=now).boundary
     may_w = min(
-        or_inf(asked.max_w if asked.set_point_w is None else asked.set_point_w),
+        or_inf(most_w(asked)),
         *(or_inf(one.span.max_w) for one in taker.kept.values()),
     )
-    return (since or now) if may_w >= max(least_w, TAKES_W) else None
+    return (since or now) if may_w >= max(least_w, IN_USE_W) else None
 
 
 def _is_idle(unused_since: datetime | None, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from flexibility.models import ChargingPolicy, ChargingState, Flexibility
 from flexibility.policies.operations import PolicyDraft, set_policy
 from flexibility.policies.standing import policies_on, policy_asking
 from flexibility.policies.terms import Mode
+from flexibility.resolver import most_w
 from flexibility.series.recurrence import next_time
 from inventory.models import Appliance
 
@@ -72,12 +73,7 @@ def _configuration(station: Appliance, policy: ChargingPolicy) -> Configuration:
     states = ChargingState.objects.filter(appliance=station, policy=policy)
     state = states.select_related("appliance__system").first()
     boundary = Flexibility.objects.filter(pk=station.pk).first()
-    return Configuration(station, policy, state, boundary and _most_w(boundary))
-
-
-def _most_w(boundary: Flexibility) -> float | None:
-    """The most that it may charge with: a set point is all that it may, whatever the range is."""
-    return boundary.max_w if boundary.set_point_w is None else boundary.set_point_w
+    return Configuration(station, policy, state, boundary and most_w(boundary))
 
 
 def _resumed(wish: Wish, station: Appliance, before: Configuration | None) -> Configuration | None:

@@ -226,5 +226,5 @@ def _lasting(row: Constraint) -> resolver.Constraint:
 
 
 def _most_w(boundary: Boundary | Flexibility) -> float:
-    most_w = boundary.set_point_w if boundary.set_point_w is not None else boundary.max_w
-    return inf if most_w is None else max(most_w, 0.0)
+    found_w = resolver.most_w(boundary)
+    return inf if found_w is None else max(found_w, 0.0)

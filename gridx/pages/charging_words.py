@@ -16,18 +16,15 @@ from flexibility.emitters import Emitter
 from flexibility.models import ChargingPolicy, ChargingState, Constraint, SharedLimit
 from flexibility.policies.operations import may_end, may_restore_policy
 from flexibility.policies.sentences import because, does, energy, set_by, weighed
-from flexibility.policies.terms import Mode, Reason, Station, Why
+from flexibility.policies.terms import NEARLY, Mode, Reason, Station, Why
 from flexibility.queries import Now, Span
-from flexibility.resolver import EmitterKind, OutcomeKind
+from flexibility.resolver import EmitterKind, OutcomeKind, most_w
 from flexibility.sentences import kilowatts, moment
 from gridx.pages.acting import may_withdraw
 from gridx.pages.appliance import emitter_or_none
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System
 from measurements.ribbons import REST_W
-
-# Of what it may take; a car that takes less than that limits itself.
-NEARLY = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +195,9 @@ class Story:
             return []
         if self.flexibility.reading.plug_state not in (Plug.PLUGGED, Plug.CHARGING, Plug.PAUSED):
             return []
-        may_w = boundary.set_point_w
+        may_w = most_w(boundary)
         if may_w is None:
-            may_w = self.station.max_w if boundary.max_w is None else boundary.max_w
+            may_w = self.station.max_w
         if power_w > max(may_w / NEARLY, REST_W):
             return [_("The station has not followed yet.")]
         if may_w < self.station.min_w or power_w >= NEARLY * may_w:
