@@ -252,11 +252,15 @@ def _divided(
 def _changes(
     takers: Iterable[Taker], ends: Iterable[datetime | None], now: datetime
 ) -> list[datetime]:
-    """The next instants at which what is asked of takers begins or ends, or a limit does."""
-    bounds = {
-        at for taker in takers for one in taker.constraints for at in (one.valid_at, one.invalid_at)
-    }
-    coming = (at for at in {*bounds, *ends} if at is not None and now < at < now + AHEAD)
+    """The next instants at which what is asked of takers begins or ends, or a limit does.
+
+    And those at which it does by a schedule that may still be in force.
+    """
+    asked, told = set(), set()
+    for taker in takers:
+        asked |= {at for one in taker.constraints for at in (one.valid_at, one.invalid_at)}
+        told |= {at for kept in taker.kept.values() for at in kept.ahead}
+    coming = (at for at in {*asked, *told, *ends} if at is not None and now < at < now + AHEAD)
     return sorted(coming)[:MOST_AHEAD]
 
 

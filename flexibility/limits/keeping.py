@@ -8,7 +8,7 @@ from uuid import UUID
 
 from accounts.rows import update_rows
 from flexibility.allotment import Tally
-from flexibility.limits.terms import Division, Kept, Span
+from flexibility.limits.terms import OPEN, Division, Kept, Span
 from flexibility.models import Constraint, Share, SharedLimit
 from flexibility.resolver import EmitterKind
 from inventory.models import Appliance
@@ -79,8 +79,10 @@ def save_shares(
             ends = [*(at for at, _kept in ahead), of.invalid_at]
             row = known.pop((limit, taker, None), None) or _new_row(of, taker)
             until_at = stays.get((limit, taker)) or ends[0]
-            kept = replace(kept, ahead=_told_ahead(kept, ahead, now))
-            save(row, _share(row, of, kept, now, until_at), kept, system)
+            share = _share(row, of, kept, now, until_at)
+            if with_ahead:
+                kept = replace(kept, ahead=_told_ahead(kept, ahead, ends[-1], now))
+            save(row, share, kept, system)
             for (at, later), end in zip(ahead, ends[1:], strict=True):
                 row = known.pop((limit, taker, at), None) or _new_row(of, taker, fallback=True)
                 save(row, _share(row, of, later, now, end, valid_at=at), later, system)
@@ -108,13 +110,23 @@ def save_shares(
 
 
 def _told_ahead(
-    kept: Kept, ahead: Iterable[tuple[datetime, Kept]], now: datetime
+    kept: Kept, ahead: Iterable[tuple[datetime, Kept]], end: datetime | None, now: datetime
 ) -> dict[datetime, Span]:
-    """What any schedule that may be in force says of later instants, this one included."""
-    told = {at: span for at, span in kept.ahead.items() if at > now}
-    for at, later in ahead:
-        told[at] = told[at].widened(later.span) if at in told else later.span
-    return told
+    """What any schedule that may be in force says of later instants, this one included.
+
+    `kept.ahead` is what those before it say. After its `end` a share bounds nothing.
+    """
+    pieces = dict(ahead)
+    told, span = {}, kept.span
+    for at in sorted({*kept.ahead, *pieces}):
+        if at <= now:
+            continue
+        if at in pieces:
+            span = pieces[at].span
+            told[at] = pieces[at].wide
+        else:
+            told[at] = kept.ahead[at].widened(span)
+    return told if end is None else told | {end: OPEN}
 
 
 def _next_ahead(rows: Mapping[_Place, Constraint], now: datetime) -> dict[tuple, datetime]:

@@ -1,9 +1,8 @@
 """An appliance as a member of a division: what it may have, and what it may be doing. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import reduce
 
 from flexibility.allotment import IN_USE_W, Last, Member
 from flexibility.limits.terms import OPEN, Kept, Rule, Span, Taker, or_inf
@@ -60,7 +59,7 @@ def known_of(
     With its shares of stronger limits, and what weaker ones would leave it; `at` is the instant
     that is divided for.
     """
-    kept = _tightest(taker.kept[rule.key] for rule in chain if rule.key in taker.kept)
+    kept = _together([taker.kept[rule.key] for rule in chain if rule.key in taker.kept])
     held = held_by(taker, kept, now, at)
     is_unsure = _is_unsure(taker, kept, now)
     stronger = resolve(
@@ -144,18 +143,33 @@ def held_by(taker: Taker, kept: Kept | None, now: datetime, at: datetime) -> Spa
     """The widest share that may be in force at an instant, by what is known now."""
     if kept is None or not taker.is_steered:
         return OPEN
-    begun = [each for each in kept.ahead if each <= at]
-    if taker.is_confirmed:
-        return kept.ahead[max(begun)] if begun else kept.span
-    since = kept.unconfirmed_since
+    since = None if taker.is_confirmed else kept.unconfirmed_since
     if since is not None and now - since > HELD_FOR:
         return OPEN
-    return reduce(Span.widened, (kept.ahead[each] for each in begun), kept.wide)
+    return kept.widest_at(at)
 
 
-def _tightest(found: Iterable[Kept]) -> Kept | None:
-    """Of the shares of several limits above one another; mostly they are the same."""
-    return min(found, key=lambda one: or_inf(one.wide.max_w), default=None)
+def _together(found: Sequence[Kept]) -> Kept | None:
+    """The shares of limits above one another as one: each of them bounds, mostly they are alike.
+
+    Turns are those of a limit that has begun.
+    """
+    if not found:
+        return None
+    one = next((each for each in found if each.paused_since or each.running_since), found[0])
+    for other in found:
+        if (other.wide, other.ahead) == (one.wide, one.ahead):
+            continue
+        one = replace(
+            one,
+            span=one.span.narrowed(other.span),
+            wide=one.wide.narrowed(other.wide),
+            ahead={
+                at: one.widest_at(at).narrowed(other.widest_at(at))
+                for at in {*one.ahead, *other.ahead}
+            },
+        )
+    return one
 
 
 def _to_be_had(every: Boundary, stronger: Boundary) -> Span:

@@ -277,7 +277,7 @@ def _told(one: Known, target: Allotted, now: datetime, at: datetime, *, may_rise
     since = None if before is None or is_confirmed else before.unconfirmed_since
     return Kept(
         span=span,
-        wide=span if is_done else held.widened(span),
+        wide=held.widened(span),
         ahead={} if before is None else before.ahead,
         paused_since=turn.paused_since,
         running_since=turn.running_since,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from flexibility.allotment import Measured, PhaseWatts
 from flexibility.limits.keeping import kept_of
-from flexibility.limits.terms import Kept, Span, Taker
+from flexibility.limits.terms import OPEN, Kept, Span, Taker
 from flexibility.models import Constraint, Flexibility, GatewaySchedule
 from flexibility.standing import as_pure, standing_constraints
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
@@ -71,25 +71,28 @@ def _kept(
 ) -> dict[UUID, dict[str, Kept]]:
     """By appliance and limit the shares that go on: one that has ended as the next that began.
 
-    Where the newest schedule is confirmed, no other one says what they are from later instants on.
+    Where the newest schedule is confirmed, no other one says what they are.
     """
-    mains, ahead = [], defaultdict(dict)
+    mains, ahead = [], defaultdict(list)
     for row in (row for row in rows if row.withdrawn_at is None):
         if row.fallback:
-            ahead[row.limit_id, row.appliance_id][row.valid_at] = Span(row.min_w, row.max_w)
+            ahead[row.limit_id, row.appliance_id].append(row)
         else:
             mains.append(row)
     found: dict[UUID, dict[str, Kept]] = defaultdict(dict)
     for row in mains:
-        pieces = ahead[row.limit_id, row.appliance_id]
+        pieces = [row, *sorted(ahead[row.limit_id, row.appliance_id], key=lambda one: one.valid_at)]
         kept = kept_of(row)
         if links.have_confirmed(row.appliance_id):
-            kept = replace(kept, ahead=pieces)
+            told = {one.valid_at: Span(one.min_w, one.max_w) for one in pieces[1:]}
+            kept = replace(kept, wide=kept.span, ahead=told | {pieces[-1].invalid_at: OPEN})
+        if row.valid_at > now:
+            kept = replace(kept, wide=OPEN, ahead={row.valid_at: kept.wide, **kept.ahead})
         if row.invalid_at <= now:
-            begun = [at for at in pieces if at <= now]
-            if not begun:
+            current = [one for one in pieces if one.valid_at <= now < one.invalid_at]
+            if not current:
                 continue
-            kept = replace(kept, span=pieces[max(begun)])
+            kept = replace(kept, span=Span(current[-1].min_w, current[-1].max_w))
         found[row.appliance_id][str(row.limit_id)] = kept
     return found
 

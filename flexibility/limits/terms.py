@@ -58,9 +58,10 @@ class Rule:
 class Kept:
     """A share, the widest that may be in force in its place, and what turns go by.
 
+    By all schedules that may be in force, `wide` is the widest until the first instant of `ahead`,
+    which tells the same from each of its instants on.
     `unconfirmed_since`: since when its gateway has not confirmed the newest that it was told.
     `unused_since`: since when a car takes nothing of it.
-    `ahead`: what it may be from later instants on, by any of the schedules that may be in force.
     """
 
     span: Span
@@ -73,6 +74,11 @@ class Kept:
     unconfirmed_since: datetime | None = None
     why_min: str = Why.UNLIMITED
     why_max: str = Why.UNLIMITED
+
+    def widest_at(self, at: datetime) -> Span:
+        """The widest that may be in force at an instant."""
+        begun = [each for each in self.ahead if each <= at]
+        return self.ahead[max(begun)] if begun else self.wide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

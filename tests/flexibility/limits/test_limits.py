@@ -561,6 +561,19 @@ def test_who_does_not_confirm_counts_with_the_widest_it_may_keep_to(garage):
     assert (limit.tallies[0]["allotted_w"], limit.tallies[0]["over_w"]) == (33_000, 18_000)
 
 
+def test_who_was_not_told_that_a_limit_goes_on_counts_as_free_when_it_would_have_ended(garage):
+    end = garage.now + 5 * MINUTE
+    limit = garage.limit(15_000, invalid_at=end)
+    garage.confirm()
+    garage.limit(15_000, id=limit.pk, invalid_at=end + timedelta(hours=1))
+    garage.after(4 * MINUTE, confirm=False)
+    limit.refresh_from_db()
+    assert limit.tallies[0]["allotted_w"] == 15_000
+    garage.after(3 * MINUTE, confirm=False)
+    limit.refresh_from_db()
+    assert (limit.tallies[0]["allotted_w"], limit.is_reachable) == (33_000, False)
+
+
 def test_a_silent_station_keeps_its_worst_case(garage):
     garage.limit(15_000)
     garage.confirm()

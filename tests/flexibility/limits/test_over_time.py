@@ -190,10 +190,10 @@ class Site:
             if not limit.balanced_at or not limit.is_reachable:
                 continue
             members = list(members_of(limit.cluster).values_list("pk", flat=True))
-            newest = sum(self.allowed_w(one, [max(self.sent)]) for one in members)
+            newest = round(sum(self.allowed_w(one, [max(self.sent)]) for one in members), 3)
             assert newest <= limit.max_w, (self.now, limit, newest)
             if self.settled:
-                any_of_them = sum(self.allowed_w(one, self.sent) for one in members)
+                any_of_them = round(sum(self.allowed_w(one, self.sent) for one in members), 3)
                 assert any_of_them <= limit.max_w, (self.now, limit, any_of_them)
             checked += 1
         return checked

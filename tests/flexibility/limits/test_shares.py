@@ -9,11 +9,12 @@ import pytest
 
 from flexibility.allotment import Limit, Measured, Side, Strategy
 from flexibility.limits.shares import divide_limits
-from flexibility.limits.terms import Division, Rule, Span, Taker
+from flexibility.limits.terms import Division, Kept, Rule, Span, Taker
 from flexibility.resolver import PHYSICAL, Boundary, Constraint, EmitterKind, resolve
 from inventory.kinds import ApplianceKind
 
 NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
 PARENTS = {"site": None, "hall": "site", "row": "hall"}
 STATION, BATTERY = ApplianceKind.EV_CHARGING_STATION, ApplianceKind.BATTERY
 
@@ -118,6 +119,24 @@ def test_phases_are_limited_where_they_are_known():
     assert maxima(divide([limit], takers[1:]), "a") == {"2": 0}
 
 
+def test_what_no_schedule_allows_any_more_is_no_room_to_rise():
+    """Each had much at another time: both together never did."""
+    passed, long_ago = NOW - 10 * SECOND, NOW - 60 * SECOND
+    charging = Kept(
+        span=Span(0, 4_500),
+        wide=Span(0, 8_000),
+        ahead={passed: Span(0, 4_500)},
+        unconfirmed_since=long_ago,
+    )
+    leaving = Kept(span=Span(0, 0), wide=Span(0, 7_500), unconfirmed_since=long_ago)
+    takers = [
+        station("1", is_confirmed=False, kept={"a": charging}),
+        station("2", is_confirmed=False, kept={"a": leaving}, draws=False),
+    ]
+    found = divide([rule("a", max_w=12_000)], takers)
+    assert maxima(found, "a") == {"1": 4_500, "2": 0}
+
+
 # Over time ---------------------------------------------------------------------------------------
 
 
@@ -196,7 +215,8 @@ class Story:
         self.sent = self.sent[-1:]
         self.settled = True
         for key, one in self.takers.items():
-            self.takers[key] = replace(one, is_confirmed=True)
+            kept = {limit: replace(share, wide=share.span) for limit, share in one.kept.items()}
+            self.takers[key] = replace(one, is_confirmed=True, kept=kept)
 
     def any_taker(self) -> Taker:
         return self.random.choice(list(self.takers.values()))
