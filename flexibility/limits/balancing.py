@@ -14,16 +14,12 @@ from uuid import UUID
 
 from django.db.models import Min, QuerySet
 
-from flexibility.allotment import Limit, Side, Strategy, Why
+from flexibility.allotment import Limit, Measured, Side, Strategy, Why
 from flexibility.limits.keeping import save_shares
 from flexibility.limits.shares import TOLERANCE_W, divide_limits
 from flexibility.limits.takers import measured_at_grid, takers_of
 from flexibility.limits.terms import Division, Kept, Rule, Taker, or_inf
-from flexibility.models import (
-    Constraint,
-    SharedLimit,
-    not_over,
-)
+from flexibility.models import Constraint, SharedLimit, not_over
 from flexibility.standing import as_pure, concerns
 from inventory.models import Appliance, Cluster, System
 from measurements.queries import live_of_systems
@@ -60,11 +56,12 @@ def balance(*, systems: Collection[UUID], now: datetime, looks_ahead: bool = Tru
     rows = list(Constraint.objects.filter(limit__in=limits).select_related("share"))
     known = [limit for limit in limits if limit.valid_at <= now + AHEAD]
     looks_ahead |= any(row.fallback and _is_to_be_seen_to(row, now) for row in rows)
-    divided = _divided(known, rows, now, looks_ahead=looks_ahead) if known else {}
+    scene = _scene(known, rows, now, until_at=now + AHEAD)
+    divided = _divided(scene, looks_ahead=looks_ahead)
     if not looks_ahead and _moves(rows, divided):
         looks_ahead = True
-        divided = _divided(known, rows, now, looks_ahead=True)
-    return save_shares(known, rows, divided, now, with_ahead=looks_ahead)
+        divided = _divided(scene, looks_ahead=True)
+    return save_shares(known, rows, divided, now, looks_ahead=looks_ahead)
 
 
 def _is_to_be_seen_to(ahead: Constraint, now: datetime) -> bool:
@@ -93,7 +90,8 @@ def try_limit(limit: SharedLimit, *, now: datetime) -> Division:
     others = standing.filter(valid_at__lte=now + AHEAD).exclude(pk=limit.pk)
     limits = [*others.order_by("created_at", "pk"), limit]
     rows = Constraint.objects.filter(limit__in=[one.pk for one in limits]).select_related("share")
-    return _divided(limits, list(rows), now)[limit.system_id]
+    scene = _scene(limits, list(rows), now, until_at=max(now, limit.valid_at) + AHEAD)
+    return _divided(scene)[limit.system_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +146,11 @@ def redivide(
     begun = [row for row in drafts if row.valid_at <= at < row.invalid_at]
     if not limits or not (begun or without):
         return Redivided()
-    before = _divided(limits, (), now, earliest=at)
+    scene = _scene(limits, (), now, until_at=at + _AN_INSTANT)
+    before = _divided(scene, earliest=at)
     meant = {one.pk: [row for row in begun if concerns(row, one)] for one in appliances}
     gone = {*without, *(row.pk for row in drafts)}
-    after = _divided(limits, (), now, earliest=at, drafts=meant, without=gone)
+    after = _divided(scene.trying(meant, gone), earliest=at)
     by_id = {str(limit.pk): limit for limit in limits}
     found = [(before[system], division) for system, division in after.items()]
     return Redivided(
@@ -175,52 +174,66 @@ def redivide(
 # What is known -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What is known of some systems (id) and their limits at an instant."""
+
+    now: datetime
+    limits: Sequence[SharedLimit]
+    takers: Mapping[UUID, Sequence[Taker]]
+    parents: Mapping[UUID, Mapping[str, str | None]]
+    meters: Mapping[UUID, Measured | None]
+
+    def trying(
+        self, drafts: Mapping[UUID, Sequence[Constraint]], without: Collection[UUID]
+    ) -> "_Scene":
+        """With what is tried out: `drafts` by appliance, and without these constraints."""
+        takers = {
+            system: [_trying(one, drafts, without) for one in some]
+            for system, some in self.takers.items()
+        }
+        return replace(self, takers=takers)
+
+
+def _scene(
+    limits: Sequence[SharedLimit], rows: Sequence[Constraint], now: datetime, *, until_at: datetime
+) -> _Scene:
+    """All that limits of some systems are divided by, with what is asked until an instant."""
+    systems = System.objects.filter(pk__in={limit.system_id for limit in limits}).order_by("key")
+    sites = dict(systems.values_list("key", "pk"))
+    parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
+    clusters = Cluster.objects.filter(system__in=sites.values()).order_by("key")
+    for system, pk, parent in clusters.values_list("system", "pk", "parent"):
+        parents[system][str(pk)] = None if parent is None else str(parent)
+    found = live_of_systems(systems=[System(pk=pk, key=key) for key, pk in sites.items()], now=now)
+    live = {sites[key]: one.appliances for key, one in found.items()}
+    return _Scene(
+        now=now,
+        limits=limits,
+        takers=takers_of(
+            [one for some in live.values() for one in some], rows, now, until_at=until_at
+        ),
+        parents=parents,
+        meters={system: measured_at_grid(some) for system, some in live.items()},
+    )
+
+
 def _divided(
-    limits: Sequence[SharedLimit],
-    rows: Sequence[Constraint],
-    now: datetime,
-    *,
-    earliest: datetime | None = None,
-    drafts: Mapping[UUID, Sequence[Constraint]] | None = None,
-    without: Collection[UUID] = (),
-    looks_ahead: bool = False,
+    scene: _Scene, *, earliest: datetime | None = None, looks_ahead: bool = False
 ) -> dict[UUID, Division]:
     """The limits of each system (id), divided.
 
     One that begins later is divided by what is known now, but with all that stands by then; so are
     all of them for an instant to come (`earliest`), and for those at which what is asked of members
-    changes (`looks_ahead`). With what is tried out: `drafts` by appliance, and without these
-    constraints.
+    changes (`looks_ahead`).
     """
-    systems = {limit.system_id for limit in limits}
-    parents: dict[UUID, dict[str, str | None]] = defaultdict(dict)
-    clusters = Cluster.objects.filter(system__in=systems).order_by("key")
-    for system, pk, parent in clusters.values_list("system", "pk", "parent"):
-        parents[system][str(pk)] = None if parent is None else str(parent)
-    sites = {system.key: system.pk for system in System.objects.filter(pk__in=systems)}
-    live = {
-        sites[key]: found.appliances
-        for key, found in live_of_systems(
-            systems=[System(pk=pk, key=key) for key, pk in sites.items()], now=now
-        ).items()
-    }
+    now, limits = scene.now, scene.limits
     begins = {limit.pk: max(limit.valid_at, earliest or now) for limit in limits}
-    takers = takers_of(
-        [one for found in live.values() for one in found],
-        rows,
-        now,
-        until_at=now + AHEAD if looks_ahead else max(begins.values()) + _AN_INSTANT,
-    )
-    if drafts or without:
-        takers = {
-            system: [_trying(one, drafts or {}, without) for one in some]
-            for system, some in takers.items()
-        }
     instants = {(limit.system_id, begins[limit.pk]) for limit in limits}
     if looks_ahead:
-        for system in systems:
+        for system, takers in scene.takers.items():
             ends = [limit.invalid_at for limit in limits if limit.system_id == system]
-            instants |= {(system, at) for at in _changes(takers[system], ends, now)}
+            instants |= {(system, at) for at in _changes(takers, ends, now)}
     found: dict[UUID, Division] = defaultdict(Division)
     for system, at in sorted(instants):
         standing = [
@@ -233,9 +246,9 @@ def _divided(
         beginning = {str(limit.pk) for limit in standing if begins[limit.pk] == at}
         division = divide_limits(
             map(_rule, standing),
-            takers[system],
-            parents=parents[system],
-            meter=measured_at_grid(live[system]),
+            scene.takers.get(system, ()),
+            parents=scene.parents[system],
+            meter=scene.meters[system],
             now=now,
             at=at,
         )

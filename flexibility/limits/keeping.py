@@ -47,11 +47,12 @@ def save_shares(
     divided: Mapping[UUID, Division],
     now: datetime,
     *,
-    with_ahead: bool,
+    looks_ahead: bool,
 ) -> set[UUID]:
     """Save the shares that changed, end those that are no more; returns the systems concerned.
 
-    What they are from later instants on is saved, too, `with_ahead`; else it stays as it was.
+    What they are from later instants on is saved, too, where the division `looks_ahead`; else it
+    stays as it was.
     """
     known: dict[_Place, Constraint] = {}
     for row in rows:
@@ -71,26 +72,21 @@ def save_shares(
             if _audited(row.share) != audited:
                 systems.add(system)
 
-    stays = {} if with_ahead else _next_ahead(known, now)
+    stays = {} if looks_ahead else _next_ahead(known, now)
     for system, division in divided.items():
         for (limit, taker), kept in division.shares.items():
-            of = by_key[limit]
-            ahead = division.ahead.get((limit, taker), ())
-            ends = [*(at for at, _kept in ahead), of.invalid_at]
-            row = known.pop((limit, taker, None), None) or _new_row(of, taker)
-            until_at = stays.get((limit, taker)) or ends[0]
-            share = _share(row, of, kept, now, until_at)
-            if with_ahead:
-                kept = replace(kept, ahead=_told_ahead(kept, ahead, ends[-1], now))
-            save(row, share, kept, system)
-            for (at, later), end in zip(ahead, ends[1:], strict=True):
-                row = known.pop((limit, taker, at), None) or _new_row(of, taker, fallback=True)
-                save(row, _share(row, of, later, now, end, valid_at=at), later, system)
+            of, later = by_key[limit], division.ahead.get((limit, taker), ())
+            if looks_ahead:
+                kept = replace(kept, ahead=_told_ahead(kept, later, of.invalid_at, now))
+            ends = [*(at for at, _kept in later), stays.get((limit, taker), of.invalid_at)]
+            for (at, piece), end in zip([(None, kept), *later], ends, strict=True):
+                row = known.pop((limit, taker, at), None) or _new_row(of, taker, at)
+                save(row, _share(row, of, piece, now, end), piece, system)
     systems |= _end(
         [
             row
             for place, row in known.items()
-            if row.withdrawn_at is None and (with_ahead or place[:2] not in stays)
+            if row.withdrawn_at is None and (looks_ahead or place[:2] not in stays)
         ],
         now,
     )
@@ -138,37 +134,33 @@ def _next_ahead(rows: Mapping[_Place, Constraint], now: datetime) -> dict[tuple,
     return found
 
 
-def _new_row(limit: SharedLimit, taker: str, *, fallback: bool = False) -> Constraint:
+def _new_row(limit: SharedLimit, taker: str, at: datetime | None) -> Constraint:
+    """A share that holds from now on, or one from a later instant on."""
     row = Constraint(
         created_at=limit.created_at,
         appliance_id=UUID(taker),
         limit=limit,
         emitter_kind=EmitterKind.CLUSTER_LIMIT.value,
-        fallback=fallback,
+        fallback=at is not None,
+        valid_at=at,
     )
     row.share = Share(constraint=row)
     return row
 
 
 def _share(
-    row: Constraint,
-    limit: SharedLimit,
-    kept: Kept,
-    now: datetime,
-    until_at: datetime | None,
-    valid_at: datetime | None = None,
+    row: Constraint, limit: SharedLimit, kept: Kept, now: datetime, until_at: datetime | None
 ) -> dict[str, Any]:
-    """What a share's row says, until when (None: without an end), and of one ahead from when on."""
+    """What a share's row says, and until when (None: without an end)."""
     is_new = row.withdrawn_at is not None or row.invalid_at is None or row.invalid_at <= now
     has_begun = limit.valid_at <= now and row.valid_at is not None and row.valid_at <= now
-    if valid_at is None:
-        valid_at = max(now, limit.valid_at) if is_new or not has_begun else row.valid_at
+    stays = row.fallback or (has_begun and not is_new)
     return {
         "min_w": kept.span.min_w,
         "max_w": kept.span.max_w,
         "priority": limit.priority,
         "emitter_id": limit.emitter_id,
-        "valid_at": valid_at,
+        "valid_at": row.valid_at if stays else max(now, limit.valid_at),
         "invalid_at": until_at or _lasting(None if is_new else row.invalid_at, now),
         "withdrawn_at": None,
     }
