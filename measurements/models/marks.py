@@ -11,6 +11,7 @@ class Cause(models.IntegerChoices):
     IMPORT = 2, _("recorded history was imported")
     REBUILD = 4, _("it was computed anew from its readings")
     FOLLOWING = 8, _("a counter's earlier readings changed")
+    CORRECTION = 16, _("what is said of an appliance was corrected")
 
 
 class DirtySlot(models.Model):

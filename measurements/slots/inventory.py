@@ -1,4 +1,8 @@
-"""What the computation of slots needs to know of the inventory, by key."""
+"""What the computation of slots needs to know of the inventory, by key.
+
+It is read as it is said now, and holds of all of an appliance's history: migration
+`0004_appliance_corrections` has that made anew where any of it is changed.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection

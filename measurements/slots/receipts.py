@@ -23,6 +23,9 @@ _ONE_CHANGE = timedelta(minutes=15)
 # However long a queue is, marks are computed after so long.
 _MARKS_WAIT = timedelta(days=30)
 
+# Whatever was imported before, what these change is no part of it.
+_NO_IMPORT = Cause.REBUILD | Cause.CORRECTION
+
 _Day = tuple[int, datetime]
 _Figures = dict[str, int | None]
 # By figure, what it was and what it is.
@@ -78,7 +81,7 @@ def leave_receipts(
     same = {
         day
         for day, marked_ms in _imported(quiet - first).items()
-        if reasons[day].marked_ms <= marked_ms and not reasons[day].causes & Cause.REBUILD
+        if reasons[day].marked_ms <= marked_ms and not reasons[day].causes & _NO_IMPORT
     }
     told = {day: changes for day, changes in changed.items() if day not in first | same}
     if told:
