@@ -1,6 +1,6 @@
 """Staff support for accounts, users, the audit log and the outbox."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,10 +8,12 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import Group  # its admin is registered by this import
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
 from django.db.models import Model, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -48,11 +50,13 @@ class StaffAdmin(admin.ModelAdmin):
 
     What the database refuses is an error of the form (`TrialSaveForm`), and so is what no page of
     the admin's sends (`accounts.by_hand`). `fixed_fields` are set once: a later edit by hand would
-    break what an operation keeps.
+    break what an operation keeps. `kept` has words for rows that the database does not let go, by
+    the constraint that it names: the page that asks whether to delete tells them instead.
     """
 
     form = TrialSaveForm
     fixed_fields: tuple[str, ...] = ()
+    kept: Mapping[str, str | Promise] = {}
     show_full_result_count = False
     list_per_page = 50
 
@@ -111,6 +115,25 @@ class StaffAdmin(admin.ModelAdmin):
             now=clock.now(),
             changes={name: [None, str(getattr(obj, name, ""))] for name in form.changed_data},
         )
+
+    def get_deleted_objects(self, objs, request: HttpRequest):
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        kept = [words for obj in objs if (words := self._why_kept(obj))] if self.kept else []
+        return deleted, counts, set() if kept else lacking, [*kept, *protected]
+
+    def _why_kept(self, obj: Model) -> str:
+        """Why the database does not let this row go, asked of itself; empty where it does."""
+        try:
+            with transaction.atomic():
+                self.model._base_manager.filter(pk=obj.pk)._raw_delete(DEFAULT_DB_ALIAS)
+                transaction.set_rollback(True)
+        except IntegrityError as error:
+            words = self.kept.get(operations.constraint_of(error) or "")
+            if words is None:
+                raise
+            page = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
+            return format_html('<a href="{}">{}</a>: {}', reverse(page, args=[obj.pk]), obj, words)
+        return ""
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         record_change(

@@ -42,6 +42,12 @@ class OfSystemAdmin(StaffAdmin):
 
 @admin.register(System)
 class SystemAdmin(StaffAdmin):
+    kept = {
+        "system_measured": _(
+            "what was measured in it stays. Where it is given up, revoke its gateway, and say on"
+            " the pages of its appliances since when they are removed."
+        )
+    }
     list_display = ("name", "account", "city", "time_zone", "gateway", "created_at")
     list_filter = ("dimming_mode", "time_zone", "country")
     list_select_related = ("account", "gateway")
@@ -175,6 +181,15 @@ class GatewayAdmin(OfSystemAdmin):
 
 
 class ApplianceAdminForm(TrialSaveForm):
+    class Meta:
+        help_texts = {
+            "kind": _(
+                "Holds of all of its history, which is computed anew where it is corrected. A"
+                " device in its place is another appliance."
+            ),
+            "removed_at": _("From then on it is no part of its system; its history stays."),
+        }
+
     refusals = {
         "appliance_gateway_in_system": (
             "gateway",
@@ -194,6 +209,13 @@ class ApplianceAdminForm(TrialSaveForm):
 @admin.register(Appliance)
 class ApplianceAdmin(OfSystemAdmin):
     form = ApplianceAdminForm
+    kept = {
+        "appliance_measured": _(
+            "what was measured of it stays, as a part of its system's history. Where it is gone or"
+            " was exchanged, say on its page since when it is removed; what took its place is"
+            " another appliance."
+        )
+    }
     list_display = (
         "name",
         "kind",

@@ -12,6 +12,7 @@ from measurements.models import (
     ApplianceHour,
     ApplianceSlot,
     LatestReading,
+    Reading,
     SystemDay,
     SystemHour,
     SystemMonth,
@@ -50,6 +51,10 @@ _TABLES = (
 def fill(*, systems: int, days: int, until: datetime, now: datetime) -> Account:
     """The account of so many homes, with slots of so many days before the local midnight `until`,
     newest readings of `now`, and a pool of up to `POOLED`. What was there before goes."""
+    with connection.cursor() as cursor:  # what was measured keeps its appliances
+        cursor.execute(
+            f"TRUNCATE {', '.join(table._meta.db_table for table in (Reading, *_TABLES))}"
+        )
     SystemPool.objects.all().delete()
     Appliance.objects.all().delete()
     System.objects.all().delete()
@@ -108,7 +113,6 @@ def _fill_tables(systems: int, days: int, until: datetime) -> None:
             of_appliance = table in (ApplianceSlot, ApplianceHour, ApplianceDay)
             if of_appliance:
                 keys["appliance_key"] = f"(system_key - 1) * {len(KINDS)} + number"
-            cursor.execute(f"TRUNCATE {name}")
             cursor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {name}_pkey")
             step, back = spans[table]
             # Days and months are those of the zone's clock, slots and hours those of UTC. One
