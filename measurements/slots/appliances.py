@@ -13,7 +13,7 @@ from measurements.carry import CARRY_SIZE, unpack_carry
 from measurements.energy import LATE_S, ApplianceSlots, Computation, Readings, appliance_slots
 from measurements.extraction import extract
 from measurements.models import Cause
-from measurements.slots.claims import Reason, Run
+from measurements.slots.claims import Run
 from measurements.slots.inventory import load_nominals
 from measurements.slots.runs import (
     LONGEST_INTERVAL_MS,
@@ -69,17 +69,13 @@ class _Computed:
 
 
 def compute_appliances(
-    dirty: Sequence[Run],
-    *,
-    slots_at_once: int,
-    readings_at_most: int | None,
-    reasons: Mapping[int, Reason],
+    dirty: Sequence[Run], *, slots_at_once: int, readings_at_most: int | None
 ) -> tuple[list[Run], int]:
     """Compute these runs and all that changes with them, and store what is new.
 
     Returns the runs as they were computed, and how many slots are new, changed or gone. At most
     `slots_at_once` slots of an appliance are computed at a time; raises TooManyReadings when
-    those have more readings than asked for (None: any number). `reasons`: why, by system.
+    those have more readings than asked for (None: any number).
     """
     if not dirty:
         return [], 0
@@ -99,7 +95,7 @@ def compute_appliances(
                     readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=carry
                 )
                 computed.append(_Computed(run, slots))
-        _mark_what_follows(cursor, computed, reasons)
+        _mark_what_follows(cursor, computed)
         written = _write(cursor, computed)
     return [each.run for each in computed], written
 
@@ -231,9 +227,7 @@ CROSS JOIN LATERAL (
 """  # noqa: S608 - put together from this module's own names
 
 
-def _mark_what_follows(
-    cursor, computed: Sequence[_Computed], reasons: Mapping[int, Reason]
-) -> None:
+def _mark_what_follows(cursor, computed: Sequence[_Computed]) -> None:
     """Where later slots went on from another state than the one computed now, mark them.
 
     As of the instant of the marks that this follows from.
@@ -246,7 +240,7 @@ def _mark_what_follows(
         if not _same(before, end.slots.carry[-1]):
             differ.append(end)
     if differ:
-        marked_ms = [reasons[end.run.system_key].marked_ms for end in differ]
+        marked_ms = [end.run.reason.last_ms for end in differ]
         cursor.execute(_MARK_FOLLOWING, [*_keys_and_ends(differ), marked_ms])
 
 

@@ -2,16 +2,33 @@
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import connection
 from django.db.models import Sum
 
-from measurements.models import DirtySlot
+from measurements.models import Cause, DirtySlot
 from measurements.resolutions import SLOT_MS
 
 # Slots to compute that are no further apart than this many are computed as one run.
 _JOIN_SLOTS = 4
+_NEVER_MS = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is computed: bits of `Cause`, and when it was first and last marked (ms)."""
+
+    causes: int = 0
+    first_ms: int = _NEVER_MS
+    last_ms: int = 0
+
+    def __or__(self, other: "Reason") -> "Reason":
+        return Reason(
+            self.causes | other.causes,
+            min(self.first_ms, other.first_ms),
+            max(self.last_ms, other.last_ms),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +39,7 @@ class Run:
     appliance_key: int
     from_ms: int
     until_ms: int
+    reason: Reason = Reason()
 
     @property
     def of(self) -> tuple[int, int]:
@@ -30,35 +48,22 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """Why something is computed: bits of `measurements.models.Cause`, and when it was last marked.
-
-    `marked_ms` is since the epoch.
-    """
-
-    causes: int = 0
-    marked_ms: int = 0
-
-    def __or__(self, other: "Reason") -> "Reason":
-        return Reason(self.causes | other.causes, max(self.marked_ms, other.marked_ms))
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """Runs to compute, in the order of their keys and of time; `slots` were in the queue.
 
-    `reasons` has why for each run.
+    `marks` are the same once more, one by one as they came to be marked: what lies within a run
+    may have been so for several reasons.
     """
 
     runs: list[Run]
-    reasons: list[Reason]
+    marks: list[Run]
     slots: int
 
     def reasons_by_system(self) -> dict[int, Reason]:
         """Why anything of a system is computed, by its key."""
         found: dict[int, Reason] = {}
-        for run, reason in zip(self.runs, self.reasons, strict=True):
-            found[run.system_key] = found.get(run.system_key, Reason()) | reason
+        for run in self.runs:
+            found[run.system_key] = found.get(run.system_key, Reason()) | run.reason
         return found
 
 
@@ -73,7 +78,7 @@ def claim_slots(
     the transaction is rolled back, the slots are dirty again. What is marked meanwhile stays for
     the next claim. With `system_key` only that system's.
     """
-    taken: list[tuple[Run, Reason]] = []
+    marks: list[Run] = []
     slots, systems, at_once = 0, set(), 1
     while slots < slots_at_most and len(systems) < systems_at_most:
         wanted = min(at_once, systems_at_most - len(systems))
@@ -81,12 +86,25 @@ def claim_slots(
         if not locked:
             break
         found, count = _take(locked, slots_at_most - slots)
-        taken += found
+        marks += found
         slots += count
         systems.update(locked)
         at_once *= 2
-    taken.sort(key=lambda each: (each[0].of, each[0].from_ms))
-    return Claim([run for run, _reason in taken], [reason for _run, reason in taken], slots)
+    marks.sort(key=lambda run: (run.of, run.from_ms))
+    return Claim(_joined(marks), marks, slots)
+
+
+def _joined(marks: Iterable[Run]) -> list[Run]:
+    """Those that overlap or are near each other as one."""
+    found: list[Run] = []
+    for mark in marks:
+        last = found[-1] if found else None
+        if last and last.of == mark.of and mark.from_ms < last.until_ms + _JOIN_SLOTS * SLOT_MS:
+            until_ms, reason = max(last.until_ms, mark.until_ms), last.reason | mark.reason
+            found[-1] = replace(last, until_ms=until_ms, reason=reason)
+        else:
+            found.append(mark)
+    return found
 
 
 def waiting_slots(*, system_key: int | None = None) -> int:
@@ -161,24 +179,25 @@ WITH taken AS (
         (extract(epoch FROM marked_at) * 1000)::bigint AS marked_ms
 ), steps AS (
     SELECT *, ms > {_JOIN_SLOTS * SLOT_MS} + max(ms + (slots - 1) * {SLOT_MS}) OVER (
-        PARTITION BY system_key, appliance_key ORDER BY ms
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        alike ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS is_far
-    FROM taken
+    FROM (
+        SELECT *, CASE cause WHEN {int(Cause.IMPORT)} THEN marked_ms END AS import_ms FROM taken
+    ) AS taken
+    WINDOW alike AS (PARTITION BY system_key, appliance_key, cause, import_ms ORDER BY ms)
 ), numbered AS (
-    SELECT *, count(*) FILTER (WHERE is_far) OVER w AS run
-    FROM steps WINDOW w AS (PARTITION BY system_key, appliance_key ORDER BY ms)
+    SELECT *, count(*) FILTER (WHERE is_far) OVER alike AS run FROM steps
+    WINDOW alike AS (PARTITION BY system_key, appliance_key, cause, import_ms ORDER BY ms)
 )
-SELECT system_key, appliance_key, min(ms), max(ms + slots * {SLOT_MS}), bit_or(cause),
-    max(marked_ms), sum(slots)
-FROM numbered GROUP BY system_key, appliance_key, run
+SELECT system_key, appliance_key, min(ms), max(ms + slots * {SLOT_MS}), cause,
+    min(marked_ms), max(marked_ms), sum(slots)
+FROM numbered GROUP BY system_key, appliance_key, cause, import_ms, run
 """  # noqa: S608 - put together from this module's own numbers
 
 
-def _take(systems: list[int], at_most: int) -> tuple[list[tuple[Run, Reason]], int]:
-    """The oldest slots of these systems as runs, each with why; and how many slots they were."""
+def _take(systems: list[int], at_most: int) -> tuple[list[Run], int]:
+    """The oldest slots of these systems as runs of one cause, and of one import, each; how many."""
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {"systems": systems, "at_most": at_most})
         found = cursor.fetchall()
-    taken = [(Run(*row[:4]), Reason(*row[4:6])) for row in found]
-    return taken, sum(row[-1] for row in found)
+    return [Run(*row[:4], Reason(*row[4:7])) for row in found], sum(row[-1] for row in found)

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from measurements.resolutions import SLOT_MS, Resolution, Span, from_ms, periods
 from measurements.slots.appliances import TooManyReadings, compute_appliances
-from measurements.slots.claims import Reason, claim_slots
+from measurements.slots.claims import claim_slots
 from measurements.slots.inventory import load_zones
 from measurements.slots.members import load_membership
 from measurements.slots.receipts import figures_of_days, leave_receipts
@@ -90,13 +90,12 @@ def _compute(
     )
     zones = load_zones({run.system_key for run in claim.runs})
     dirty = [run for run in claim.runs if run.system_key in zones]
-    reasons = claim.reasons_by_system()
-    causes = reduce(or_, reasons.values(), Reason()).causes
+    causes = reduce(or_, (run.reason.causes for run in claim.runs), 0)
     if not dirty:
         return Computed(claim.slots, causes=causes)
     before = load_membership(zones)
     runs, appliance_slots = compute_appliances(
-        dirty, slots_at_once=slots_at_once, readings_at_most=readings_at_most, reasons=reasons
+        dirty, slots_at_once=slots_at_once, readings_at_most=readings_at_most
     )
     # Slots that are final are summed up again all the same.
     changed = joined(Stretch(run.system_key, run.from_ms, run.until_ms) for run in (*dirty, *runs))
@@ -110,7 +109,7 @@ def _compute(
     figures_before = figures_of_days(days, now=now)
     sums += roll_up(SYSTEM_DAYS, days)
     figures_after = figures_of_days(days, now=now)
-    leave_receipts(figures_before, figures_after, claim=claim, zones=zones, now=now)
+    leave_receipts(figures_before, figures_after, claim=claim, computed=runs, zones=zones, now=now)
     sums += roll_up(SYSTEM_MONTHS, _periods_of(computed, Resolution.MONTH, zones))
     return Computed(claim.slots, appliance_slots, system_slots, sums, causes)
 

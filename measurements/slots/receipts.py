@@ -14,7 +14,7 @@ from measurements.derivation import NAMES
 from measurements.energy import LATE_S
 from measurements.models import Cause, DayChange, ImportedDay, SystemDay
 from measurements.resolutions import Resolution, Span, from_ms, periods, to_ms
-from measurements.slots.claims import Claim, Reason
+from measurements.slots.claims import Claim, Reason, Run
 
 # A day is over once what ends in it has had time to be read and to arrive.
 SETTLED_AFTER = timedelta(seconds=LONGEST_INTERVAL_S + LATE_S)
@@ -57,10 +57,14 @@ def leave_receipts(
     after: Mapping[_Day, _Figures],
     *,
     claim: Claim,
+    computed: Collection[Run],
     zones: Mapping[int, ZoneInfo],
     now: datetime,
 ) -> None:
-    """Note what changed, and why: the marks of the day in `claim`, or else those of its system.
+    """Note what changed, and why.
+
+    That is for a day's own marks in `claim`, or else for those of `computed` runs that reach it, or
+    else for those of its system.
 
     History that is imported for the first time changes no figure that anybody relied on, and
     leaves no receipt, in however many parts it is stored and computed: what brings a day its first
@@ -74,14 +78,14 @@ def leave_receipts(
     }
     if not changed:
         return
-    reasons = _reasons(changed, claim, zones)
+    reasons = _reasons(changed, claim, computed, zones)
     quiet = {day for day in changed if not reasons[day].causes & Cause.READINGS}
     first = {day for day in quiet if not before.get(day)}
     _remember({day: reasons[day] for day in first if reasons[day].causes & Cause.IMPORT})
     same = {
         day
         for day, marked_ms in _imported(quiet - first).items()
-        if reasons[day].marked_ms <= marked_ms and not reasons[day].causes & _NO_IMPORT
+        if reasons[day].last_ms <= marked_ms and not reasons[day].causes & _NO_IMPORT
     }
     told = {day: changes for day, changes in changed.items() if day not in first | same}
     if told:
@@ -103,24 +107,32 @@ def changes_of(before: _Figures, after: _Figures) -> Changes:
 
 
 def _reasons(
-    days: Iterable[_Day], claim: Claim, zones: Mapping[int, ZoneInfo]
+    days: Collection[_Day], claim: Claim, computed: Iterable[Run], zones: Mapping[int, ZoneInfo]
 ) -> dict[_Day, Reason]:
+    own, reaching = _by_day(days, claim.marks, zones), _by_day(days, computed, zones)
+    of_system = claim.reasons_by_system()
+    return {day: own.get(day) or reaching.get(day) or of_system[day[0]] for day in days}
+
+
+def _by_day(
+    days: Collection[_Day], runs: Iterable[Run], zones: Mapping[int, ZoneInfo]
+) -> dict[_Day, Reason]:
+    """Why those of these days are computed that lie in any of the runs."""
     systems = {key for key, _start in days}
-    by_day: dict[_Day, Reason] = {}
-    for run, reason in zip(claim.runs, claim.reasons, strict=True):
+    found: dict[_Day, Reason] = {}
+    for run in runs:
         if run.system_key in systems:
             zone = zones[run.system_key]
             for span in periods(from_ms(run.from_ms), from_ms(run.until_ms), Resolution.DAY, zone):
                 day = run.system_key, span.from_at
-                by_day[day] = by_day.get(day, Reason()) | reason
-    of_system = claim.reasons_by_system()
-    return {day: by_day.get(day) or of_system[day[0]] for day in days}
+                found[day] = found.get(day, Reason()) | run.reason
+    return found
 
 
 def _remember(imported: Mapping[_Day, Reason]) -> None:
     ImportedDay.objects.bulk_create(
         [
-            ImportedDay(system_key=key, start=start, marked_at=from_ms(reason.marked_ms))
+            ImportedDay(system_key=key, start=start, marked_at=from_ms(reason.last_ms))
             for (key, start), reason in imported.items()
         ],
         update_conflicts=True,

@@ -101,6 +101,7 @@ def widened(dirty: Sequence[Run]) -> list[Run]:
                 wide,
                 from_ms=min(last.from_ms, wide.from_ms),
                 until_ms=max(last.until_ms, wide.until_ms),
+                reason=last.reason | wide.reason,
             )
         found.append(wide)
     return found

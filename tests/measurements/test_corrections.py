@@ -208,6 +208,16 @@ def test_the_receipts_of_its_days_say_so(site, devices):
     assert causes_in_words(receipts[0].causes) == "what is said of an appliance was corrected"
 
 
+def test_readings_of_the_same_round_are_no_reason_of_days_that_they_are_not_of(site, devices):
+    last_s = max(devices[1].readings)
+    now = BEGIN + timedelta(seconds=last_s + 900)
+    correct(site, 1, kind=ApplianceKind.METER)
+    store(site, [(1, last_s + 900, {"exported_wh": last_s / 5 + 10})], history=False, now=now)
+    compute_until_clean(now=now)
+    assert len(DayChange.objects.values_list("start")) > 4
+    assert set(DayChange.objects.values_list("causes", flat=True)) == {Cause.CORRECTION}
+
+
 def test_the_days_of_an_import_tell_of_it_whatever_the_clock_says(devices):
     # A simulation may be ahead of the database's own clock by years.
     ahead = NOW + timedelta(days=4_000)

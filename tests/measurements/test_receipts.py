@@ -14,6 +14,7 @@ from tests.measurements.arrivals import BEGIN, Device, make_site, store
 pytestmark = pytest.mark.django_db
 
 HOUR = timedelta(hours=1)
+DAY_S = 86_400
 # `BEGIN` lies in the 28th of March in Berlin; that day ends at 23:00 UTC.
 MIDNIGHT = datetime(2026, 3, 28, 23, 0, tzinfo=UTC)
 DAY_START = MIDNIGHT - 24 * HOUR
@@ -145,6 +146,62 @@ def test_live_readings_of_the_same_round_leave_days_of_an_import_alone(site):
     store(site, [(0, live_s, {"power_w": -100.0})], history=False, now=later)
     compute_until_clean(now=later)
     assert receipts(site) == []
+
+
+def of_grid(from_s: int, until_s: int) -> list:
+    """A grid meter's file, all day long; the roof's tells of some hours of the day."""
+    return [(1, at, {"imported_wh": 100 + at / 10}) for at in range(from_s, until_s, 900)]
+
+
+def of_roof(from_s: int, until_s: int) -> list:
+    return [event for event in counter(from_s, until_s, step_s=900) if event[1] % DAY_S >= 43_200]
+
+
+@pytest.fixture
+def home():
+    """A site with a roof and a meter, each of which has a file of its own."""
+    kinds = (ApplianceKind.PV_INVERTER, ApplianceKind.GRID_METER)
+    return make_site([Device(kind, interval_s=900) for kind in kinds], "Europe/Berlin")
+
+
+def figures_of(site, name: str) -> dict:
+    days = SystemDay.objects.filter(system_key=site.system.key)
+    return dict(days.values_list("start", f"{name}_mwh"))
+
+
+@pytest.mark.parametrize("at_most", [10_000, 7])
+def test_of_two_files_the_later_one_tells_what_it_adds_to_each_day(home, monkeypatch, at_most):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", at_most)
+    later = BEGIN + timedelta(days=20)
+    arrive(home, of_roof(0, 5 * DAY_S), later, history=True)
+    pv = figures_of(home, "pv")
+    arrive(home, of_grid(0, 3 * DAY_S), later + HOUR, history=True)
+    told = {one.start: one for one in receipts(home)}
+    assert len(told) == len(receipts(home)) == 3
+    assert {one.causes for one in told.values()} == {Cause.IMPORT}
+    assert figures_of(home, "pv") == pv | dict.fromkeys(figures_of(home, "pv").keys() - pv.keys())
+    assert not any("pv" in one.changes for one in told.values())
+    for name in ("import", "consumption"):
+        now_mwh = figures_of(home, name)
+        assert {start: one.changes[name] for start, one in told.items()} == {
+            start: [None, now_mwh[start]] for start in pv if now_mwh[start] is not None
+        }
+
+
+def test_what_an_import_reaches_across_a_pause_is_not_for_readings_of_now(home):
+    live = BEGIN + timedelta(days=9)
+    now = BEGIN + timedelta(days=10)
+    live_s = (to_ms(live) - to_ms(BEGIN)) // 1000
+    for at in range(live_s, live_s + DAY_S, 3600):
+        arrive(home, of_grid(at, at + 3600), BEGIN + timedelta(seconds=at + 3600))
+    # Its file ends days before; the first of the day after was read in the same round.
+    store(home, of_grid(0, 6 * DAY_S), history=True, now=now)
+    store(home, of_grid(live_s + DAY_S, live_s + DAY_S + 1), history=False, now=now)
+    compute_until_clean(now=now)
+    # The pause had no figures before; the day that the readings of now began in had.
+    [receipt] = receipts(home)
+    assert receipt.start == DAY_START + timedelta(days=9, hours=-1)
+    assert receipt.causes == Cause.IMPORT
 
 
 def test_what_imports_brought_is_forgotten_when_its_marks_are_gone(site):
