@@ -30,8 +30,9 @@ class DayChange(models.Model):
 class ImportedDay(models.Model):
     """A local day of a system of which an import brought the first figures, with its instant.
 
-    `marked_at`: that of the import's marks. What they change of the day afterwards, is still the
-    same history, of which nobody has relied on a part. Kept for as long as marks may wait.
+    `marked_at`: that of the import's marks, the latest of several that make the day together. What
+    they change of the day afterwards, is still the same history, of which nobody has relied on a
+    part. Kept for as long as marks may wait.
     """
 
     pk = models.CompositePrimaryKey("system_key", "start")

@@ -6,6 +6,7 @@ from functools import reduce
 from operator import or_
 from zoneinfo import ZoneInfo
 
+from django.db import connection
 from django.db.models import Q
 
 from accounts.rows import update_rows
@@ -13,7 +14,7 @@ from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.derivation import NAMES
 from measurements.energy import LATE_S
 from measurements.models import Cause, DayChange, ImportedDay, SystemDay
-from measurements.resolutions import Resolution, Span, from_ms, periods, to_ms
+from measurements.resolutions import Resolution, Span, from_ms, next_period, periods, to_ms
 from measurements.slots.claims import Claim, Reason, Run
 
 # A day is over once what ends in it has had time to be read and to arrive.
@@ -67,9 +68,9 @@ def leave_receipts(
     else for those of its system.
 
     History that is imported for the first time changes no figure that anybody relied on, and
-    leaves no receipt, in however many parts it is stored and computed: what brings a day its first
-    figures, and what was marked no later than that, is one import. Readings that arrive late
-    always leave one.
+    leaves no receipt, in however many parts and files it is stored and computed: what brings a day
+    its first figures, what was marked no later than that, and what is marked while any of it waits,
+    is one import. Readings that arrive late always leave one.
     """
     changed = {
         day: changes
@@ -81,12 +82,18 @@ def leave_receipts(
     reasons = _reasons(changed, claim, computed, zones)
     quiet = {day for day in changed if not reasons[day].causes & Cause.READINGS}
     first = {day for day in quiet if not before.get(day)}
-    _remember({day: reasons[day] for day in first if reasons[day].causes & Cause.IMPORT})
+    imported = _imported(quiet - first)
+    waiting = _waiting(first | imported.keys(), zones)
     same = {
         day
-        for day, marked_ms in _imported(quiet - first).items()
-        if reasons[day].last_ms <= marked_ms and not reasons[day].causes & _NO_IMPORT
+        for day, marked_ms in imported.items()
+        if (reasons[day] | waiting[day]).first_ms <= marked_ms
+        and not reasons[day].causes & _NO_IMPORT
     }
+    brought = {day for day in first if reasons[day].causes & Cause.IMPORT} | same
+    _remember(
+        {day: max((reasons[day] | waiting[day]).last_ms, imported.get(day, 0)) for day in brought}
+    )
     told = {day: changes for day, changes in changed.items() if day not in first | same}
     if told:
         _leave(told, {day: reasons[day].causes for day in told}, now)
@@ -129,11 +136,38 @@ def _by_day(
     return found
 
 
-def _remember(imported: Mapping[_Day, Reason]) -> None:
+_WAITING = f"""
+SELECT number, (extract(epoch FROM min(marked_at)) * 1000)::bigint,
+    (extract(epoch FROM max(marked_at)) * 1000)::bigint
+FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[]) WITH ORDINALITY
+    AS day (key, from_at, until_at, number)
+CROSS JOIN LATERAL (
+    SELECT marked_at FROM measurements_dirtyslot
+    WHERE system_key = day.key AND start >= from_at AND start < until_at
+        AND cause = {int(Cause.IMPORT)}
+) AS mark
+GROUP BY number
+"""  # noqa: S608 - a number of our own
+
+
+def _waiting(days: Collection[_Day], zones: Mapping[int, ZoneInfo]) -> dict[_Day, Reason]:
+    """What of imports is still to be computed of each of these days."""
+    found = dict.fromkeys(days, Reason())
+    if found:
+        ordered = list(found)
+        ends = [next_period(start, Resolution.DAY, zones[key]) for key, start in ordered]
+        with connection.cursor() as cursor:
+            cursor.execute(_WAITING, [*map(list, zip(*ordered, strict=True)), ends])
+            for number, first_ms, last_ms in cursor.fetchall():
+                found[ordered[number - 1]] = Reason(int(Cause.IMPORT), first_ms, last_ms)
+    return found
+
+
+def _remember(imported: Mapping[_Day, int]) -> None:
     ImportedDay.objects.bulk_create(
         [
-            ImportedDay(system_key=key, start=start, marked_at=from_ms(reason.last_ms))
-            for (key, start), reason in imported.items()
+            ImportedDay(system_key=key, start=start, marked_at=from_ms(marked_ms))
+            for (key, start), marked_ms in imported.items()
         ],
         update_conflicts=True,
         unique_fields=["system_key", "start"],

@@ -188,6 +188,34 @@ def test_of_two_files_the_later_one_tells_what_it_adds_to_each_day(home, monkeyp
         }
 
 
+@pytest.mark.parametrize("at_most", [97, 48, 7])
+@pytest.mark.parametrize("roof_from_s", [0, 3 * DAY_S // 2])  # with the meter, or after it
+def test_two_files_that_wait_together_are_one_history(home, monkeypatch, at_most, roof_from_s):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", at_most)
+    later = BEGIN + timedelta(days=20)
+    store(home, of_grid(0, roof_from_s or 3 * DAY_S), history=True, now=later)
+    store(home, of_roof(roof_from_s, 5 * DAY_S), history=True, now=later + HOUR)
+    compute_until_clean(now=later + 2 * HOUR)
+    assert receipts(home) == []
+    # What comes when all of it is computed is told.
+    arrive(home, [(1, 0, {"imported_wh": 90.0})], later + 3 * HOUR, history=True)
+    assert [one.start for one in receipts(home)] == [DAY_START]
+
+
+def test_nobody_relied_on_a_day_of_which_a_part_was_still_to_come(home, monkeypatch):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 150)
+    later = BEGIN + timedelta(days=20)
+    store(home, of_roof(0, 5 * DAY_S), history=True, now=later)
+    compute_dirty(now=later)
+    [*whole, half] = sorted(figures_of(home, "pv"))
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 7)
+    store(home, of_grid(0, 5 * DAY_S), history=True, now=later + HOUR)
+    compute_until_clean(now=later + 2 * HOUR)
+    assert len(whole) > 1
+    assert sorted(one.start for one in receipts(home)) == whole
+    assert figures_of(home, "pv")[half] > 0
+
+
 def test_what_an_import_reaches_across_a_pause_is_not_for_readings_of_now(home):
     live = BEGIN + timedelta(days=9)
     now = BEGIN + timedelta(days=10)
