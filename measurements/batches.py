@@ -1,5 +1,6 @@
 """Readings of many appliances in columns, on their way into the database. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -19,6 +20,8 @@ QUANTITIES = (
     "current_l3_a",
     "plug_state",
 )
+# By quantity, what the instant of the latest one is called: `soc_at`, `power_at`.
+INSTANTS = {name: re.sub("_(w|wh|c|a)$", "", name) + "_at" for name in QUANTITIES}
 # What an interval reading says of [at, at + interval_s).
 INTERVAL_QUANTITIES = ("interval_s", "import_energy_wh", "export_energy_wh")
 COLUMNS = QUANTITIES + INTERVAL_QUANTITIES

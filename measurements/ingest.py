@@ -17,7 +17,7 @@ from django.db import connection, transaction
 
 from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance
-from measurements.batches import COLUMNS, INTERVAL_QUANTITIES, QUANTITIES, Batch
+from measurements.batches import COLUMNS, INSTANTS, INTERVAL_QUANTITIES, QUANTITIES, Batch
 from measurements.finality import final_rows
 from measurements.models import Cause, DeclaredInterval
 from measurements.partitions import prepare_weeks
@@ -58,7 +58,7 @@ _LATEST = StagingTable(
     # The table of latest readings keeps all in double precision.
     _IDENTITY
     | {name: SMALL if name == "plug_state" else DOUBLE for name in QUANTITIES}
-    | {"power_at": MAYBE_INSTANT},
+    | dict.fromkeys(INSTANTS.values(), MAYBE_INSTANT),
 )
 _NEVER_MS = 0
 
@@ -275,22 +275,23 @@ _INTERVAL_SLOTS = """
 def _keep_latest(cursor, batch: Batch, history: bool) -> tuple[tuple[int, int], ...]:
     """Bring the appliances' latest readings up to date; returns whose changed.
 
-    Of each quantity the latest one that was read is kept: a newer reading without a state of
-    charge leaves the known one alone. `at` is the instant of the newest reading, `power_at` that
-    of the power, which alone goes stale within seconds. History counts where it is newer.
+    Of each quantity the latest one that was read is kept, by an instant of its own: a newer
+    reading without a state of charge leaves the known one alone, and an older one that comes
+    later brings what is newer than what is known. History counts where it is newer than all.
     """
     names = tuple(name for name in QUANTITIES if name in batch.values)
+    if not names:
+        return ()
     runs = batch.by_appliance()
-    newest = {name: runs.last_known(batch.values[name]) for name in names}
-    said = np.any([position >= 0 for _value, position in newest.values()], axis=0)
+    columns: dict[str, np.ndarray] = {}
+    for name in names:
+        columns[name], position = runs.last_known(batch.values[name])
+        columns[INSTANTS[name]] = np.where(position >= 0, batch.at_ms[position], _NEVER_MS)
+    newest_ms = np.max([columns[INSTANTS[name]] for name in names], axis=0)
+    said = newest_ms > _NEVER_MS
     if not np.any(said):
         return ()
-    columns = _identity(batch.take(runs.ends - 1)) | {
-        name: value for name, (value, _position) in newest.items()
-    }
-    if "power_w" in names:
-        _value, position = newest["power_w"]
-        columns["power_at"] = np.where(position >= 0, batch.at_ms[position], _NEVER_MS)
+    columns |= _identity(batch.take(runs.starts)) | {"at": newest_ms}
     _LATEST.prepare(cursor)
     _LATEST.copy(cursor, {name: column[said] for name, column in columns.items()})
     cursor.execute(_latest_statement(names, history))
@@ -300,19 +301,14 @@ def _keep_latest(cursor, batch: Batch, history: bool) -> tuple[tuple[int, int], 
 @cache
 def _latest_statement(names: tuple[str, ...], history: bool) -> str:
     """Takes staged latest readings with these quantities into their table; returns the keys."""
-    merged = {
-        name: f"CASE WHEN EXCLUDED.at >= r.at THEN COALESCE(EXCLUDED.{name}, r.{name})"
-        f" ELSE COALESCE(r.{name}, EXCLUDED.{name}) END"
-        for name in names
-    }
-    merged["at"] = "GREATEST(r.at, EXCLUDED.at)"
-    if "power_w" in names:
-        # With instants of its own: whichever is later, or the only one.
-        merged["power_w"] = (
-            "CASE WHEN r.power_at IS NULL OR EXCLUDED.power_at >= r.power_at"
-            " THEN EXCLUDED.power_w ELSE r.power_w END"
+    merged = {"at": "GREATEST(r.at, EXCLUDED.at)"}
+    for name in names:
+        at = INSTANTS[name]
+        merged[name] = (
+            f"CASE WHEN r.{at} > EXCLUDED.{at} THEN r.{name}"
+            f" ELSE COALESCE(EXCLUDED.{name}, r.{name}) END"
         )
-        merged["power_at"] = "GREATEST(r.power_at, EXCLUDED.power_at)"
+        merged[at] = f"GREATEST(r.{at}, EXCLUDED.{at})"
     columns = [*_IDENTITY, *(name for name in merged if name != "at")]
     # A conflict locks the row even where nothing changes, and an import takes long: it keeps away
     # from appliances that are read meanwhile.

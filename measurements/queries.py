@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, System
 from inventory.silence import stale_after
+from measurements.batches import INSTANTS
 from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import past_of_system
@@ -121,7 +122,12 @@ def newest_readings(
 
 
 _APPLIANCE = [column.attname for column in Appliance._meta.concrete_fields]
-_LATEST = [column.attname for column in LatestReading._meta.concrete_fields]
+# Without the instants of single quantities, of which only that of power is asked for.
+_LATEST = [
+    column.attname
+    for column in LatestReading._meta.concrete_fields
+    if column.attname not in INSTANTS.values() or column.attname == "power_at"
+]
 _AT = _LATEST.index("at")
 _NEWEST = f"""
 SELECT system.key, {", ".join(f"appliance.{name}" for name in _APPLIANCE)},

@@ -47,8 +47,9 @@ class Reading(Quantities):
 class LatestReading(Quantities):
     """The newest reading of each appliance, so that “live” never scans history.
 
-    Of each quantity the latest that was read, so a reading of the power alone leaves the known
-    state of charge. `at` is the instant of the newest reading, `power_at` that of `power_w`.
+    Of each quantity the latest that was read, with the instant at which it was: so a reading of
+    the power alone leaves the known state of charge, and readings may come in any order. `at` is
+    the newest of those instants.
     """
 
     pk = models.CompositePrimaryKey("system_key", "appliance_key")
@@ -56,6 +57,15 @@ class LatestReading(Quantities):
     appliance_key = models.IntegerField()
     at = models.DateTimeField()
     power_at = models.DateTimeField(null=True)
+    imported_at = models.DateTimeField(null=True)
+    exported_at = models.DateTimeField(null=True)
+    soc_at = models.DateTimeField(null=True)
+    energy_at = models.DateTimeField(null=True)
+    temperature_at = models.DateTimeField(null=True)
+    current_l1_at = models.DateTimeField(null=True)
+    current_l2_at = models.DateTimeField(null=True)
+    current_l3_at = models.DateTimeField(null=True)
+    plug_state_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("latest reading")

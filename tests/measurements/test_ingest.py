@@ -236,6 +236,18 @@ def test_late_readings_leave_the_latest_alone_but_for_what_was_unknown():
     ]
 
 
+def test_of_partial_readings_out_of_order_each_quantity_keeps_its_latest():
+    store(at_ms=ago(minutes=9), soc=0.1)
+    store(at_ms=ago(minutes=1), power_w=5)
+    assert store(at_ms=ago(minutes=5), soc=0.5, plug_state=3).fresh == ((3, 7),)
+    assert store(at_ms=ago(minutes=7), soc=0.3, plug_state=4).fresh == ()
+    # Within a batch, too, the newest reading may have nothing of what is older.
+    store(at_ms=[ago(minutes=6), ago(seconds=1)], soc=[0.4, None], power_w=[None, 6])
+    assert latest("at", "power_w", "soc", "soc_at", "plug_state") == [
+        (NOON - timedelta(seconds=1), 6.0, 0.5, NOON - timedelta(minutes=5), 3)
+    ]
+
+
 def test_history_counts_as_latest_only_where_it_is_newer():
     store(at_ms=ago(minutes=5), power_w=5)
     assert store(at_ms=ago(minutes=9), power_w=1, soc=0.1, history=True).fresh == ()
@@ -247,6 +259,13 @@ def test_interval_readings_say_nothing_of_now():
     report = store(at_ms=ago(minutes=15), interval_s=900, import_energy_wh=100)
     assert (report.stored, report.fresh) == (1, ())
     assert latest("at") == []
+    store(
+        at_ms=[ago(minutes=20), ago(minutes=10)],
+        power_w=[5, None],
+        interval_s=[None, 600],
+        import_energy_wh=[None, 100],
+    )
+    assert latest("at") == [(NOON - timedelta(minutes=20),)]
 
 
 # Any order, any duplicates, any cuts -----------------------------------------------------------
@@ -276,7 +295,7 @@ def _content() -> tuple:
     slots = DirtySlot.objects.order_by("system_key", "appliance_key", "start").distinct()
     return (
         list(readings.values_list("system_key", "appliance_key", "at", "delay_s", *COLUMNS)),
-        list(newest.values_list("system_key", "appliance_key", "at", "power_at", "power_w")),
+        list(newest.values()),
         list(slots.values_list("system_key", "appliance_key", "start")),
     )
 
