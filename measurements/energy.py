@@ -75,8 +75,9 @@ class Readings:
     `columns` maps names of `QUANTITIES` to float64 arrays of n, NaN where not read; a missing
     name was never read. W, Wh and 0–1; positive power flows into the appliance. A row with
     `interval_s` speaks of [at, at + interval_s) through its energies (or, with neither, through
-    its mean power); where intervals overlap, the one that begins later counts. `delay_s` is how
-    late the row arrived. Raises ValueError when instants do not rise or lengths differ.
+    its mean power); where intervals overlap, the shorter one counts, and of the longer one the
+    rest. `delay_s` is how late the row arrived. Raises ValueError when instants do not rise or
+    lengths differ.
     """
 
     at_ms: Ints

@@ -181,18 +181,36 @@ class IntervalSource:
     def over(
         cls, pieces: Pieces, at_ms: Ints, until_ms: Ints, wh: tuple[Floats, Floats], late: Bools
     ) -> "IntervalSource":
-        """Intervals by their beginning, with energies in Wh (NaN: not read)."""
-        ends = np.minimum(until_ms, np.append(at_ms[1:], until_ms[-1:]))
-        seg = np.searchsorted(at_ms, pieces.at, "right") - 1
-        within = (seg >= 0) & (pieces.at < ends[seg])
-        length = (until_ms - at_ms)[seg]
-        begin = (pieces.at - at_ms[seg]) / length
-        end = (pieces.until - at_ms[seg]) / length
-        covered, shares = [], []
+        """Intervals by their beginning, with energies in Wh (NaN: not read).
+
+        Of several that tell of a piece the shortest counts. It takes its place in a longer one
+        of which the rest counts on pro rata: so an interval changes nothing beyond its own span.
+        """
+        covered, shares, is_late = [], [], np.zeros(len(pieces.at), np.bool_)
         for column in wh:
-            known = within & ~np.isnan(column)[seg]
+            seg = _shortest(pieces, at_ms, until_ms, np.flatnonzero(~np.isnan(column)))
+            known = seg >= 0  # -1 meets the last, which is not counted
+            length = (until_ms - at_ms)[seg]
+            begin = (pieces.at - at_ms[seg]) / length
+            end = (pieces.until - at_ms[seg]) / length
             mwh = to_mwh(np.nan_to_num(column))[seg]
             share = np.floor(end * mwh + 0.5) - np.floor(begin * mwh + 0.5)
             covered.append(known)
             shares.append(np.where(known, share, 0).astype(np.int64))
-        return cls(tuple(covered), tuple(shares), within & late[seg])
+            is_late |= known & late[seg]
+        return cls(tuple(covered), tuple(shares), is_late)
+
+
+def _shortest(pieces: Pieces, at_ms: Ints, until_ms: Ints, rows: Ints) -> Ints:
+    """Of each piece the shortest interval of these rows that covers it; -1 where there is none.
+
+    Of those of the same length it is the one that begins last.
+    """
+    found = np.full(len(pieces.at), -1)
+    length = (until_ms - at_ms)[rows]
+    for each in np.unique(length)[::-1]:
+        alike = rows[length == each]
+        last = np.searchsorted(at_ms[alike], pieces.at, "right") - 1
+        covers = (last >= 0) & (pieces.at < until_ms[alike[last]])
+        found[covers] = alike[last[covers]]
+    return found

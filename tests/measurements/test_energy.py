@@ -166,15 +166,53 @@ def test_short_intervals_add_up_and_a_missing_one_is_missing():
     assert made.seen_s.tolist() == [600, 900, 0]
 
 
-def test_of_intervals_that_overlap_the_later_one_counts():
-    made = slots(
-        {
-            0: {"interval_s": 3600, "import_energy_wh": 4},
-            15: {"interval_s": 900, "import_energy_wh": 7},
-        },
-        count=3,
-    )
-    assert made.import_mwh.to_list() == [1_000, 7_000, None]
+def interval(seconds, imported=np.nan, exported=np.nan):
+    return {
+        "interval_s": seconds,
+        "import_energy_wh": imported,
+        "export_energy_wh": exported,
+    }
+
+
+@pytest.mark.parametrize(
+    ("readings", "imported"),
+    [
+        pytest.param(
+            {0: interval(3600, 4), 15: interval(900, 7)},
+            [1_000, 7_000, 1_000, 1_000],
+            id="the rest of the longer one counts on",
+        ),
+        pytest.param(
+            {0: interval(3600, 4), 15: interval(900, 7), 30: interval(900, 8)},
+            [1_000, 7_000, 8_000, 1_000],
+            id="two within",
+        ),
+        pytest.param(
+            {0: interval(1800, 4), 15: interval(3600, 40)},
+            [2_000, 2_000, 10_000, 10_000, 10_000],
+            id="a longer one begins within",
+        ),
+        pytest.param(
+            {0: interval(3600, 4), 30: interval(3600, 8)},
+            [1_000, 1_000, 2_000, 2_000, 2_000, 2_000],
+            id="of two as long the later",
+        ),
+        pytest.param(
+            {0: interval(3600, 4), 15: interval(1800, 6), 20: interval(300, 9)},
+            [1_000, 11_000, 3_000, 1_000],
+            id="three of them",
+        ),
+        pytest.param(
+            {0: interval(3600, 4), 15: interval(900, exported=1)},
+            [1_000, 1_000, 1_000, 1_000],
+            id="what says nothing of it",
+        ),
+    ],
+)
+def test_of_intervals_that_overlap_the_shorter_counts_in_its_place(readings, imported):
+    made = slots(readings, count=len(imported))
+    assert made.import_mwh.to_list() == imported
+    assert made.seen_s.tolist() == [900] * len(imported)
 
 
 def test_the_mean_power_of_an_interval_is_its_energy():
@@ -453,3 +491,53 @@ def test_interval_energies_add_up_exactly(energies, interval_s, offset):
     made = appliance_slots(readings, *whole_span(readings), nominal=MINUTELY)
     assert made.import_mwh.values.sum() == sum(energies)
     assert made.seen_s.sum() == pytest.approx(interval_s * len(energies), abs=len(made))
+
+
+interval_lists = st.dictionaries(
+    st.integers(0, 120),  # by minute
+    st.tuples(
+        st.sampled_from([60, 300, 900, 1800, 3600]),
+        st.sampled_from([np.nan, 0.0, 2.5, 7.0]),
+        st.sampled_from([np.nan, 0.0, 3.0]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=300)
+@given(intervals=interval_lists)
+def test_each_minute_is_told_by_the_shortest_interval_of_it(intervals):
+    made = slots({at: interval(*one) for at, one in intervals.items()}, count=12)
+    sides = [(made.import_mwh, 1), (made.export_mwh, 2)]
+    for amounts, side in sides:
+        for index, found in enumerate(amounts.to_list()):
+            told = [
+                min(
+                    (
+                        (one[0], -at, one[side] * 60_000 / one[0])
+                        for at, one in intervals.items()
+                        if at <= minute < at + one[0] // 60 and not np.isnan(one[side])
+                    ),
+                    default=None,
+                )
+                for minute in range(15 * index, 15 * index + 15)
+            ]
+            known = [mwh for _length, _at, mwh in filter(None, told)]
+            assert (found is None) == (not known)
+            if known:  # rounded at every bound
+                assert found == pytest.approx(sum(known), abs=2 * len(intervals))
+
+
+@settings(max_examples=300)
+@given(intervals=interval_lists, data=st.data())
+def test_an_interval_changes_nothing_beyond_its_own_span(intervals, data):
+    readings = {minute: interval(*one) for minute, one in intervals.items()} | {0: {"soc": 0.5}}
+    minute = data.draw(st.sampled_from(sorted(readings)))
+    minutes = int(readings[minute].get("interval_s", 0)) // 60
+    without = {at: reading for at, reading in readings.items() if at != minute} | {0: {"soc": 0.5}}
+    before, after = slots(without, count=12), slots(readings, count=12)
+    for index in range(12):
+        if index not in range(minute // 15, (minute + minutes - 1) // 15 + 1):
+            here = slice(index, index + 1)
+            assert figures(after, here) == figures(before, here)
