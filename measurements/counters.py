@@ -10,12 +10,14 @@ A counter's reading is taken, one after the other, against the level reached bef
 - A *small dip* (up to 1 % of the level or 1 kWh, whichever is smaller) leaves the level where it
   is, until it is passed again.
 - Anything else is *held back*, and the very next reading decides. When it continues the level
-  from before, the held one was a *glitch* and is dropped. Otherwise counting goes on from the new
-  level, which itself is never counted: a *break* (counter reset or replaced). A held jump is
-  counted only where the next step is just as steep (up to ten times what the appliance can do):
-  then it is the stated power that is wrong, not the counter.
-- A level from before a break that comes back in one step (a counter that read 0 for a while) is a
-  *return*: counting goes on from that old level.
+  from before, the held one was a *glitch* and is dropped. When it goes on from the held one,
+  counting does so too from there, and the new level itself is never counted: a *break* (counter
+  reset or replaced). A held jump is counted only where the next step is just as steep (up to ten
+  times what the appliance can do): then it is the stated power that is wrong, not the counter.
+- When it does neither, the held one is dropped, and there is a break at the next one, whose level
+  is *unproven* until a reading goes on from it; one that does not takes its place in the same way.
+- A level from before a break that comes back in one step (a counter that read 0 for a while), or
+  is continued after an unproven one, is a *return*: counting goes on from that old level.
 
 So what a reading means depends on the readings before it only through a `State` of six numbers,
 and on no more than the next reading after it.
@@ -52,7 +54,8 @@ class State:
 
     `last_ms`, `level_wh`: the last settled reading and the level reached. `risen_ms`: when the
     level last rose. `before_wh`: the level before the last break. `held_ms`, `held_wh`: a reading
-    held back.
+    held back. Where that is the last settled one itself, its level is unproven, and `risen_ms` is
+    when the level before the break last rose.
     """
 
     last_ms: float
@@ -61,6 +64,11 @@ class State:
     before_wh: float = math.nan
     held_ms: float = math.nan
     held_wh: float = math.nan
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether no reading has gone on from the level yet."""
+        return self.held_ms == self.last_ms
 
     def numbers(self) -> tuple[float, ...]:
         """The six numbers, settled ones first."""
@@ -100,7 +108,7 @@ def follow_counter(
 
     `state` is that after all readings before the first, None when there were none.
     """
-    if state is None or math.isnan(state.held_ms):
+    if state is None or math.isnan(state.held_ms) or state.is_unproven:
         return _Following(at_ms, wh, state, max_power_w).result()
     # The held reading is taken up once more, to be decided in the same way as it would have been.
     at_ms, wh = np.append(int(state.held_ms), at_ms), np.append(state.held_wh, wh)
@@ -192,10 +200,9 @@ class _Following:
         """Decide about one reading that is not plainly in order, or that follows a held one."""
         at, wh = float(self.at_ms[i]), float(self.wh[i])
         if _returns(state, wh):
-            self._drop_held(state)
-            self.returned[i] = state.before_wh
-            self.odd.append(int(at))
-            self._settle(i, _moved(state, at, wh), RETURN)
+            self._return(i, at, wh, state)
+        elif state.is_unproven:
+            self._prove(i, at, wh, state)
         elif self._is_doubtful(state) and self._continues(
             state.held_wh, state.held_ms, at, wh, self.limit
         ):
@@ -230,8 +237,42 @@ class _Following:
                 state.level_wh, state.risen_ms = wh, at
             self._settle(i, state)
         else:
-            self.odd.append(int(held_ms))
-            self._settle(i, _moved(state, at, wh, old), kind)
+            self._drop_held(state)
+            self._doubt(i, at, wh, state, old)
+
+    def _prove(self, i: int, at: float, wh: float, state: State) -> None:
+        """The reading i tells whether counting goes on from a level that is unproven."""
+        level, since = state.level_wh, state.held_ms
+        if self._continues(state.before_wh, state.risen_ms, at, wh, self.plain):
+            self._return(i, at, wh, state)
+        elif self._continues(level, since, at, wh, self.plain):
+            state.last_ms, state.risen_ms = at, since
+            if wh > level:
+                state.level_wh, state.risen_ms = wh, at
+            state.held_ms = state.held_wh = math.nan
+            self._settle(i, state)
+        elif 0 < wh - level <= STEEPEST * ((at - since) * self.limit + JUMP_WH):
+            # As steep as what may still be counted: the next one decides as of any jump.
+            state.risen_ms, state.held_ms, state.held_wh = since, at, wh
+            self.held[i] = state.numbers()
+        else:
+            self._drop_held(state)
+            self._doubt(i, at, wh, state, state.before_wh)
+
+    def _doubt(self, i: int, at: float, wh: float, state: State, before: float) -> None:
+        """There is a break at the reading i, whose level is yet to be gone on from."""
+        state.last_ms = state.held_ms = at
+        state.level_wh = state.held_wh = wh
+        state.before_wh = before
+        self._settle(i, state, JUMP_BREAK if wh > before else BREAK)
+        self.held[i] = state.numbers()
+
+    def _return(self, i: int, at: float, wh: float, state: State) -> None:
+        """Counting goes on from the level before the last break."""
+        self._drop_held(state)
+        self.returned[i] = state.before_wh
+        self.odd.append(int(at))
+        self._settle(i, _moved(state, at, max(wh, state.before_wh)), RETURN)
 
     def _is_doubtful(self, state: State) -> bool:
         """Whether a reading is held back that can be true; without one nothing is."""
@@ -269,7 +310,7 @@ class _Following:
         if kind.any():
             gain[(kind == BREAK) | (kind == JUMP_BREAK)] = 0
             for i, before in self.returned.items():
-                gain[rows == i] = max(0, to_mwh(self.wh[i]) - to_mwh(before))
+                gain[rows == i] = to_mwh(self.level[i]) - to_mwh(before)
         states = np.empty((len(self.at_ms), STATE_SIZE))
         states[:, 0], states[:, 1], states[:, 2] = self.at_ms, self.level, self.risen
         states[:, 3], states[:, 4:] = self.before, np.nan

@@ -32,6 +32,13 @@ def counted_wh(*wh, **given):
         pytest.param((5_000_000, 0, 4_000), None, 4_000, id="a reset, confirmed by going on"),
         pytest.param((5_000_000, 4_990_000, 4_990_010), None, 10, id="set back by 10 kWh"),
         pytest.param((5_000_000, 3_000, 1_000, 1_050), None, 50, id="falls twice, then goes on"),
+        pytest.param((5e6, 0, 0, 4_999_500, 5_000_020), None, 20, id="back with a small dip"),
+        pytest.param((1_000, 9e9, 5e6, 1_040, 1_060), None, 60, id="two levels, and back"),
+        pytest.param((1_000, 9e9, 5e6, 2e7, 1_060), None, 60, id="three levels, and back"),
+        pytest.param((1_000, 9e9, 5e6, 2e7, 2e7 + 9), None, 9, id="three, and on from the third"),
+        pytest.param((1_000, 9e9, 5e6, 2e7), None, 0, id="the third one waits"),
+        pytest.param((5e6, 10, 2e9, 50, 80), None, 30, id="a reset, and a spike after it"),
+        pytest.param((5e6, 10, 3e3, 6e3, 9e3), 5_000, 6_000, id="a reset, stated power too low"),
         pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), 10_000, 60, id="a spike"),
         pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), None, 60, id="a spike, power unknown"),
         pytest.param((1e5, 100_020, 150_000, 100_040), None, 40, id="a small spike, power unknown"),
@@ -77,18 +84,42 @@ def test_a_steep_rise_of_unknown_power_waits_for_the_next_reading_without_a_blam
     assert levels.odd_ms.tolist() == [2 * MINUTE]
 
 
+def test_a_level_that_nothing_goes_on_from_is_not_believed():
+    levels = follow(1_000, 9e9, 5e6, 2e7, 3e6, 3e6 + 10)
+    assert levels.kind.tolist() == [TAKEN, JUMP_BREAK, JUMP_BREAK, JUMP_BREAK, TAKEN]
+    assert levels.gain_mwh.tolist() == [0, 0, 0, 0, 10_000]
+    assert (levels.odd_ms // MINUTE).tolist() == [2, 3, 4]
+    levels = follow(1_000, 9e9, 5e6, 1_040)
+    assert levels.kind.tolist() == [TAKEN, JUMP_BREAK, RETURN]
+    assert levels.gain_mwh.tolist() == [0, 0, 40_000]
+
+
 @given(
-    steps=st.lists(st.sampled_from([0, 5, 9_000, 40_000, -9_000, -60_000]), max_size=12),
-    cut=st.integers(0, 12),
+    rises=st.lists(st.integers(0, 50), min_size=2, max_size=12),
+    start=st.sampled_from([50, 1_000, 100_000]),
+    at=st.integers(1, 11),
+    spikes=st.permutations([7e6, 3e7, 2e8, 5e9]),
+    count=st.integers(0, 4),
 )
-def test_where_a_counter_is_cut_never_matters(steps, cut):
-    wh = np.cumsum([100_000.0, *steps])
+def test_levels_that_nothing_goes_on_from_cost_no_energy(rises, start, at, spikes, count):
+    wh = [float(start + sum(rises[:n])) for n in range(len(rises) + 1)]
+    at = min(at, len(rises))
+    assert counted_wh(*wh[:at], *spikes[:count], *wh[at:]) == sum(rises)
+
+
+@given(
+    steps=st.lists(st.sampled_from([0, 5, 9_000, 40_000, -9_000, -60_000, 9e9, -9e9]), max_size=12),
+    cut=st.integers(0, 12),
+    power_w=st.sampled_from([None, 5_000, 200_000]),
+)
+def test_where_a_counter_is_cut_never_matters(steps, cut, power_w):
+    wh = np.maximum(np.cumsum([100_000.0, *steps]), 0)
     at = np.arange(1, len(wh) + 1, dtype=np.int64) * MINUTE
-    whole = follow_counter(at, wh, state=None, max_power_w=None)
+    whole = follow_counter(at, wh, state=None, max_power_w=power_w)
     cut = 1 + min(cut, len(wh) - 1)
-    first = follow_counter(at[:cut], wh[:cut], state=None, max_power_w=None)
+    first = follow_counter(at[:cut], wh[:cut], state=None, max_power_w=power_w)
     state = State(*first.states[-1].tolist())
-    rest = follow_counter(at[cut:], wh[cut:], state=state, max_power_w=None)
+    rest = follow_counter(at[cut:], wh[cut:], state=state, max_power_w=power_w)
     np.testing.assert_array_equal(np.vstack([first.states, rest.states]), whole.states)
     before = first.at_ms <= rest.at_ms[0]
     assert [*first.gain_mwh[before], *rest.gain_mwh[1:]] == whole.gain_mwh.tolist()

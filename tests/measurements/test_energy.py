@@ -321,7 +321,7 @@ steps = st.one_of(
     st.integers(0, 400),
     st.integers(0, 400),
     st.integers(-1_500, 0),
-    st.sampled_from([-(10**9), -50_000, 50_000, 10**7]),
+    st.sampled_from([-(10**9), -50_000, 50_000, 10**7, 10**9]),
 )
 pauses = st.one_of(
     st.integers(1, 400_000), st.just(5 * MIN), st.just(15 * MIN), st.integers(1, 9_000_000)
