@@ -65,7 +65,7 @@ class FoundAppliance:
 
 
 class IntervalChange(NamedTuple):
-    """An interval of readings in s; there was none before where the appliance is new."""
+    """The interval of readings in s as it was and as it is; there was none of a new appliance."""
 
     before_s: int | None
     after_s: int
@@ -75,7 +75,7 @@ class IntervalChange(NamedTuple):
 class Discovery:
     """What became of a hello: each local id is either known or refused.
 
-    `intervals_s`: those appliances, by key, whose interval of readings is new or changed.
+    `intervals_s`: of the known ones, by key, how often they are read.
     """
 
     known: dict[str, UUID]
@@ -136,8 +136,7 @@ def apply_hello(
             count += 1
         before_s = None if appliance._state.adding else appliance.interval_s
         known[one.local_id] = _write(appliance, one, gateway, now)
-        if before_s != appliance.interval_s:
-            intervals_s[appliance.key] = IntervalChange(before_s, appliance.interval_s)
+        intervals_s[appliance.key] = IntervalChange(before_s, appliance.interval_s)
     remarks = _connect_parents(found, known, {**present, **known}, now)
     return Discovery(
         known={local_id: appliance.pk for local_id, appliance in known.items()},

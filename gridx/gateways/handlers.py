@@ -7,7 +7,7 @@ fault and an answer.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from flexibility.delivery import Acknowledgement, Applied
@@ -33,13 +33,12 @@ from gridx.gateways.messages import (
 from gridx.gateways.topics import Channel
 from inventory import discovery
 from inventory.models import Appliance, Gateway
-from measurements.ingest import declare_interval
+from measurements.ingest import declare_first_interval, declare_interval
 from measurements.models import DeclaredInterval
 from measurements.resolutions import from_ms, to_ms
 
 UNKNOWN_APPLIANCE = "unknown_appliance"
 INVALID_CONSTRAINT = "invalid_constraint"
-_BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def apply_hello(received: Received) -> Reaction:
         now=received.now,
     )
     reaction = Reaction(Channel.HELLO, has_news=True, sent_at_ms=hello.sent_at)
-    _declare_intervals(found.intervals_s, received.now)
+    _declare_intervals(found.intervals_s, received.gateway.system_key, received.now)
     reaction.faults += [
         (reason.value, f"appliance {local_id}")
         for local_id, reason in (found.refused | found.remarks).items()
@@ -199,19 +198,27 @@ HANDLERS: dict[Channel, Handler] = {
 }
 
 
-def _declare_intervals(changes: dict[int, discovery.IntervalChange], now: datetime) -> None:
-    """What was read before keeps the interval that held then."""
-    changed = Appliance.objects.select_related("system").filter(key__in=changes)
-    for appliance in changed:
-        change = changes[appliance.key]
-        declared = DeclaredInterval.objects.filter(
-            system_key=appliance.system.key, appliance_key=appliance.key
-        )
-        if change.before_s is not None and not declared.exists():
-            declare_interval(
-                appliance=appliance, interval_s=change.before_s, valid_from=_BEFORE_ALL
+def _declare_intervals(
+    intervals_s: dict[int, discovery.IntervalChange], system_key: int, now: datetime
+) -> None:
+    """What was read before any hello has the interval of the first one, else that which held."""
+    of_system = DeclaredInterval.objects.filter(system_key=system_key)
+    declared = set(
+        of_system.filter(appliance_key__in=intervals_s).values_list("appliance_key", flat=True)
+    )
+    news = {
+        key: change
+        for key, change in intervals_s.items()
+        if key not in declared or change.before_s != change.after_s
+    }
+    for appliance in Appliance.objects.select_related("system").filter(key__in=news):
+        before_s, after_s = news[appliance.key]
+        if appliance.key in declared:
+            declare_interval(appliance=appliance, interval_s=after_s, valid_from=now)
+        else:
+            declare_first_interval(
+                appliance=appliance, interval_s=after_s, assumed_s=before_s, now=now
             )
-        declare_interval(appliance=appliance, interval_s=change.after_s, valid_from=now)
 
 
 def found_appliance(one: FoundAppliance) -> discovery.FoundAppliance:

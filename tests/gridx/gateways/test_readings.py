@@ -9,8 +9,9 @@ from gridx.gateways.readings import PLUG_STATES, store_arrivals
 from gridx.gateways.topics import Channel, stream_subject
 from gridx.models import SequenceHoles
 from inventory.models import Appliance, Gateway, GatewayFault
-from measurements.models import DeclaredInterval, Reading
+from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
 from measurements.resolutions import to_ms
+from measurements.slots import compute_until_clean
 
 
 @pytest.fixture
@@ -292,12 +293,70 @@ def test_a_hello_of_a_protocol_of_the_future_is_refused_counted_and_answered(cas
     assert not Appliance.objects.filter(local_id="meter").exists()
 
 
-def test_what_was_read_before_keeps_the_interval_that_held_then(cast, arrive, now):
-    grid = {"local_id": "grid", "kind": "grid_meter", "interval_s": 5}
-    apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(now, grid))], now=now)
+@pytest.fixture
+def greet(arrive, now):
+    """The grid meter's gateway says hello: how often it reads the meter."""
+
+    def greet(interval_s, *, at=now):
+        grid = {"local_id": "grid", "kind": "grid_meter", "interval_s": interval_s}
+        apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(at, grid))], now=at)
+
+    return greet
+
+
+def test_what_was_read_before_keeps_the_interval_that_held_then(cast, greet, now):
+    greet(60)  # as was assumed before
+    greet(5, at=now + timedelta(hours=1))
     declared = DeclaredInterval.objects.order_by("valid_from")
     assert list(declared.values_list("interval_s", flat=True)) == [60, 5]
-    assert declared.last().valid_from == now
+    assert declared.first().valid_from < now - timedelta(days=9000)
+    assert declared.last().valid_from == now + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("before", [0, 2, 4])
+@pytest.mark.parametrize("computed", [False, True])
+def test_the_first_hello_tells_of_what_was_read_before_it_too(
+    cast, send, greet, now, before, computed
+):
+    bodies = [
+        readings(
+            now,
+            {
+                "appliance": "grid",
+                "at": [to_ms(now - timedelta(minutes=20 * back))],
+                "power_w": [600],
+            },
+            seq=back,
+        )
+        for back in (5, 4, 2, 1)
+    ]
+    send(*bodies[:before])
+    if computed:
+        compute_until_clean(now=now)
+    greet(1200)
+    send(*bodies[before:])
+    compute_until_clean(now=now)
+    slots = ApplianceSlot.objects.filter(appliance_key=cast.grid_meter.key)
+    assert sum(slots.values_list("import_mwh", flat=True)) == 800_000
+
+
+@pytest.mark.parametrize(("interval_s", "marked"), [(60, False), (100, False), (900, True)])
+def test_only_what_the_first_hello_changes_is_computed_again(
+    cast, send, greet, now, interval_s, marked
+):
+    for back in (30, 2, 0):
+        send(readings(now - timedelta(days=back)))
+    send(readings(now, {"appliance": "pv", "at": [to_ms(now)], "power_w": [-1]}))
+    compute_until_clean(now=now)
+    greet(interval_s)
+    assert {slot.appliance_key for slot in DirtySlot.objects.all()} == (
+        {cast.grid_meter.key} if marked else set()
+    )
+    assert DirtySlot.objects.count() == (3 if marked else 0)
+    compute_until_clean(now=now)
+    greet(interval_s)
+    greet(3600, at=now + timedelta(hours=1))
+    assert not DirtySlot.objects.exists()
 
 
 def test_of_several_hellos_at_once_the_last_in_the_log_counts(cast, arrive, now):
