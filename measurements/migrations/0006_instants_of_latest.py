@@ -20,7 +20,7 @@ KNOWN = ", ".join(f"{at} = CASE WHEN {name} IS NOT NULL THEN at END" for at, nam
 
 
 class Migration(migrations.Migration):
-    dependencies = [("measurements", "0003_zone_changes")]
+    dependencies = [("measurements", "0005_history_stays")]
 
     operations = [
         *(
