@@ -66,12 +66,13 @@ def target_of(row: Model) -> dict[str, UUID]:
 class TargetedMixin(StrictMixin):
     """Of what is set on something that the address names: a body may repeat that, no more.
 
-    Needs `target` (`target_of`) in the context, where something was sent.
+    Needs `target` (`target_of`) in the context, where something was sent; and there its `id`, where
+    the address names that, too.
     """
 
     def to_internal_value(self, data: Any) -> Any:
         sent = super().to_internal_value(data)
-        for name in _TARGET_NAMES.values():
+        for name in sorted({*_TARGET_NAMES.values(), *self.context["target"]}):
             # Of what is only read nothing is kept: it is looked at as it was sent.
             if name in self.fields and data.get(name) is not None:
                 self._require_named(name, data[name])

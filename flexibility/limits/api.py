@@ -221,11 +221,13 @@ class ClusterLimit(generics.GenericAPIView):
         # Who may not is told so before what they sent is looked at.
         is_fuse = isinstance(request.data, dict) and request.data.get("fuse") is True
         by = self._emitter(fuse=is_fuse)
-        fields = SharedLimitSerializer(data=request.data, context={"target": target_of(cluster)})
+        # There is one for each kind of emitter, so the address says its id.
+        named = {**target_of(cluster), "id": usual_id(cluster, by.kind)}
+        fields = SharedLimitSerializer(data=request.data, context={"target": named})
         fields.is_valid(raise_exception=True)
         sent = {name: value for name, value in fields.validated_data.items() if value is not None}
         del sent["fuse"]
-        draft = LimitDraft(id=usual_id(cluster, by.kind), **sent)
+        draft = LimitDraft(id=named["id"], **sent)
         try:
             limit = set_limit(cluster=cluster, draft=draft, by=by, now=now)
         except UnableToConstrain as error:

@@ -188,3 +188,15 @@ def test_without_a_meter_there_is_no_dynamic_limit(driven, path, now):
     body = {"maxPower": 1, "invalidAt": wire(now + HOUR), "dynamic": True}
     [detail] = refused(as_(driven.fleet).put(f"/api/{path}", body, format="json"))
     assert detail.startswith("dynamic")
+
+
+def test_an_id_that_is_sent_is_that_of_the_limit(driven, garage, path, put):
+    own = put()["id"]
+    assert put(id=own, maxPower=9_000)["id"] == own
+    assert put(id=None, maxPower=8_000)["id"] == own
+    fuse = put(by=driven.installer, fuse=True)["id"]
+    assert put(by=driven.installer, fuse=True, id=fuse, maxPower=20_000)["id"] == fuse
+    for other in (fuse, str(garage.pk), "mine", 1):
+        [detail] = put(id=other, maxPower=1_000, status=422)["details"]
+        assert detail.startswith("id: ")
+    assert read(as_(driven.fleet), path)["maxPower"] == 8_000
