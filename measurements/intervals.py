@@ -17,8 +17,14 @@ LIMITS: dict[Resolution, tuple[str, timedelta]] = {
 # The same for single readings, at no resolution.
 RAW_LIMIT = "24 hours"
 _RAW_LONGEST = timedelta(hours=24)
+_EXAMPLE = "2026-06-01T00:00:00Z"
 _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 
+# What is read by `datetime.fromisoformat`, which takes any character between date, time and offset.
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 # `+02:00` that was not escaped in a query arrives as ` 02:00`.
 _LOST_PLUS = re.compile(r"(?<=\d) (?=\d{2}:?\d{2}$)")
 
@@ -28,9 +34,9 @@ def parse_interval(text: str) -> Span:
 
     Raises ValueError, with a sentence for the client.
     """
-    bounds = text.strip().split("/")
+    bounds = text.split("/")
     if len(bounds) != 2:
-        raise ValueError("is <start>/<end>, such as 2026-06-01T00:00:00Z/2026-06-02T00:00:00Z")
+        raise ValueError(f"is <start>/<end>, such as {_EXAMPLE}/2026-06-02T00:00:00Z")
     span = Span(*map(_instant, bounds))
     if span.from_at >= span.until_at:
         raise ValueError("ends before it begins, or has no length")
@@ -61,10 +67,14 @@ def _length(span: Span, zone: ZoneInfo) -> timedelta:
 
 
 def _instant(text: str) -> datetime:
+    plain = _LOST_PLUS.sub("+", text).upper()
     try:
-        at = datetime.fromisoformat(_LOST_PLUS.sub("+", text.strip()).upper())
-    except ValueError as problem:
-        raise ValueError(f"has a bound that is no ISO 8601 instant: {text[:40]}") from problem
+        at = datetime.fromisoformat(plain) if _INSTANT.fullmatch(plain) else None
+    except ValueError:
+        # No day of the calendar, or no time of a day.
+        at = None
+    if at is None:
+        raise ValueError(f"has a bound that is no instant, such as {_EXAMPLE}: {text[:40]}")
     if at.tzinfo is None:
         raise ValueError(f"has a bound without its offset: {text[:40]}")
     if not _FIRST_YEAR <= at.year < _LAST_YEAR:

@@ -173,6 +173,8 @@ def test_a_plus_that_arrives_as_a_space_is_a_plus(cast, mara, morning):
         ({"interval": ""}, "interval", "<start>/<end>"),
         ({"interval": "today"}, "interval", "<start>/<end>"),
         ({"interval": "2026-06-15T00:00:00/2026-06-16T00:00:00"}, "interval", "offset"),
+        ({"interval": "2026-06-15\x0000:00:00Z/2026-06-16T00:00:00Z"}, "interval", "no instant"),
+        ({"interval": " 2026-06-15T00:00:00Z/2026-06-16T00:00:00Z"}, "interval", "no instant"),
         ({"interval": "2026-06-16T00:00:00Z/2026-06-15T00:00:00Z"}, "interval", "before"),
         (
             {"interval": "2026-06-14T00:00:00Z/2026-06-16T00:00:00Z", "resolution": "15m"},
