@@ -18,7 +18,7 @@ from flexibility.models import (
     GatewaySchedule,
     SharedLimit,
 )
-from flexibility.queries import ACKNOWLEDGED_WITHIN
+from flexibility.queries import ACKNOWLEDGED_WITHIN, SAID_WITHIN
 from flexibility.resolver import EmitterKind
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Gateway
@@ -75,22 +75,50 @@ def undelivered(user: User, *, now: datetime) -> QuerySet:
     """Schedules that were refused, whole or for an appliance, or that did not arrive in time.
 
     `is_unsent`: the newest is not even sent. `is_late`: nothing was acknowledged for too long.
+    `is_refusing`: for an appliance. Else a boundary has passed, and the gateway has not said for
+    too long that it keeps to what holds since.
     """
-    refusing = Flexibility.objects.filter(
-        appliance__gateway=OuterRef("pk"), appliance__removed_at=None
-    ).exclude(refusal="")
+    refusing = _of_gateways().exclude(refusal="")
+    behind = _of_gateways().filter(
+        _is_behind(), resolved_at__lt=now + SAID_WITHIN - ACKNOWLEDGED_WITHIN
+    )
     is_old = Q(made_at__lt=now - SENT_WITHIN, waiting_since__lt=now - SENT_WITHIN)
     rows = _schedules(user).annotate(
         is_unsent=_UNSENT & is_old,
         is_late=(_UNSENT | _UNCONFIRMED) & Q(waiting_since__lt=now - ACKNOWLEDGED_WITHIN),
+        is_refusing=Exists(refusing),
     )
-    rows = rows.filter(~Q(refusal="") | Q(is_unsent=True) | Q(is_late=True) | Exists(refusing))
+    is_behind = ~(_UNSENT | _UNCONFIRMED) & Exists(behind)
+    needs_somebody = Q(is_unsent=True) | Q(is_late=True) | Q(is_refusing=True) | is_behind
+    rows = rows.filter(~Q(refusal="") | needs_somebody)
     return rows.select_related("gateway__system").order_by("-made_at", "pk")
 
 
-def on_their_way(user: User) -> QuerySet:
-    """Schedules that are still to be sent or to be acknowledged, late or not."""
-    return _schedules(user).filter(_UNSENT | _UNCONFIRMED)
+def unconfirmed(user: User, *, now: datetime) -> QuerySet:
+    """Schedules that are still to be sent or to be acknowledged, late or not.
+
+    And those of which a boundary has passed, until the gateway says that it keeps to what holds
+    since; where that was not even looked at yet, nobody knows.
+    """
+    behind = _of_gateways().filter(_is_behind() | Q(changes_at__lte=now))
+    return _schedules(user).filter(_UNSENT | _UNCONFIRMED | Exists(behind))
+
+
+def _of_gateways() -> QuerySet[Flexibility]:
+    """What remains for the appliances of each gateway of a list."""
+    return Flexibility.objects.filter(appliance__gateway=OuterRef("pk"), appliance__removed_at=None)
+
+
+def _is_behind() -> Q:
+    """Whether what a gateway said last of an appliance is about what held before.
+
+    As `queries.delivery_of` has it.
+    """
+    is_applied = Q()
+    for name in ("min_w", "max_w", "set_point_w"):
+        both_open = Q(**{name: None, f"applied_{name}": None})
+        is_applied &= Q(**{f"applied_{name}": F(name)}) | both_open
+    return Q(applied_at__lt=F("resolved_at") - SAID_WITHIN) & ~is_applied
 
 
 def _schedules(user: User) -> QuerySet[GatewaySchedule]:

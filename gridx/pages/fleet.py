@@ -157,9 +157,11 @@ def _calm(user: User, now: datetime) -> Iterator[str]:
         yield told % {"n": number(unseen, 0)}
     else:
         yield _("Every gateway is heard.")
-    if coming := attention.on_their_way(user).count():
+    if coming := attention.unconfirmed(user, now=now).count():
         told = ngettext(
-            "%(n)s schedule is on its way.", "%(n)s schedules are on their way.", coming
+            "%(n)s schedule is not confirmed yet.",
+            "%(n)s schedules are not confirmed yet.",
+            coming,
         )
         yield told % {"n": number(coming, 0)}
     else:
@@ -189,8 +191,10 @@ def _schedule(row: GatewaySchedule, now: datetime) -> Item:
         said = _("not sent yet, asked for %(age)s") % {"age": age(row.made_at, now)}
     elif row.is_late:
         said = _("not confirmed, asked for %(age)s") % {"age": age(row.waiting_since, now)}
-    else:
+    elif row.is_refusing:
         said = _("refused for an appliance")
+    else:
+        said = _("not confirmed for an appliance since what it may do changed")
     url = reverse("gateway_detail", args=[gateway.pk])
     return Item(gateway.serial, url, gateway.system.name, said)
 

@@ -6,12 +6,18 @@ import pytest
 from django.test import Client
 
 from flexibility.bulk.operations import set_on_each, work_due
-from flexibility.delivery import record_published
+from flexibility.delivery import (
+    Acknowledgement,
+    Applied,
+    record_acknowledgements,
+    record_published,
+)
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.operations import Draft, set_constraints
 from flexibility.room import rooms_of, total
+from flexibility.sweeping import sweep
 from flexibility.together import together
 from gridx import clock
 from inventory.models import Appliance, Cluster, Gateway, System
@@ -51,7 +57,7 @@ def test_where_nothing_needs_anybody_it_says_so(fleet, quiet):
 
 def test_where_nothing_needs_anybody_no_more_is_claimed_than_is_so(fleet, quiet, limit):
     limit(max_w=7_000, invalid_at=clock.now() + 48 * HOUR)
-    assert "1 schedule is on its way." in page(fleet)
+    assert "1 schedule is not confirmed yet." in page(fleet)
     assert "Every schedule is confirmed" not in page(fleet)
     system = System.objects.create(account=quiet.north, name="To be")
     Gateway.objects.create(system=system, serial="GX-1000")
@@ -123,6 +129,42 @@ def test_a_schedule_that_is_refused_or_not_confirmed_needs_somebody(
     assert "refused for an appliance" in page(fleet)
     row.update(refusal="broken")
     assert "refused: broken" in page(fleet)
+
+
+def test_what_began_is_confirmed_when_the_gateway_says_so(
+    fleet, quiet, at_noon, limit, monkeypatch
+):
+    def pass_by(span: timedelta) -> None:
+        monkeypatch.setattr(clock, "now", lambda: at_noon + span)
+        Gateway.objects.update(contacted_at=clock.now())
+
+    def say(max_w: float | None) -> None:
+        told = {quiet.evcs.pk: Applied(max_w=max_w, min_w=4_140.0)}
+        [revision] = GatewaySchedule.objects.values_list("revision", flat=True)
+        said = Acknowledgement(gateway=quiet.gateway.pk, revision=revision, applied=told)
+        record_acknowledgements(acknowledgements=[said], now=clock.now())
+
+    def is_confirmed() -> bool:
+        html = page(fleet)
+        assert ("1 schedule is not confirmed yet." in html) != ("Every schedule is" in html)
+        return "Every schedule is confirmed." in html
+
+    limit(max_w=7_000, valid_at=at_noon + HOUR, invalid_at=at_noon + 72 * HOUR)
+    row = GatewaySchedule.objects.get()
+    record_published(revisions={row.pk: row.revision}, now=at_noon)
+    say(max_w=22_000.0)
+    assert is_confirmed()
+    pass_by(HOUR)
+    assert not is_confirmed()
+    pass_by(HOUR + timedelta(seconds=1))
+    sweep(now=clock.now())
+    assert not is_confirmed()
+    pass_by(HOUR + timedelta(seconds=119))
+    assert not is_confirmed()
+    pass_by(HOUR + timedelta(seconds=120))
+    assert "not confirmed for an appliance since what it may do changed" in page(fleet)
+    say(max_w=7_000.0)
+    assert is_confirmed()
 
 
 def test_a_station_in_error_needs_somebody(fleet, quiet):
