@@ -1,15 +1,17 @@
 """What needs somebody: gateways, schedules, stations, limits and constraints in a user's sight.
 
-Each is a list, the newest or the worst first.
+Each is a list, the newest or the worst first. And what nobody does (`overdue`).
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, RowNumber
+from django.db.models.functions import Coalesce, Greatest, RowNumber
 
 from accounts.models import User
+from flexibility.limits.balancing import due_limits
 from flexibility.models import (
     BulkAction,
     BulkItem,
@@ -18,8 +20,10 @@ from flexibility.models import (
     GatewaySchedule,
     SharedLimit,
 )
+from flexibility.policies.asking import due_policies
 from flexibility.queries import ACKNOWLEDGED_WITHIN, SAID_WITHIN
 from flexibility.resolver import EmitterKind
+from flexibility.sweeping import due_boundaries
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Gateway
 from inventory.queries import LOST, GatewayState, with_state
@@ -28,6 +32,8 @@ from measurements.models import LatestReading
 
 # A schedule is sent at once; the workers look for what is to be sent every second.
 SENT_WITHIN = timedelta(seconds=10)
+# What is due is done within seconds, as long as the scheduler and the workers run.
+DONE_WITHIN = timedelta(minutes=1)
 # A constraint that ends within this is about to end.
 ABOUT_TO_END = timedelta(hours=24)
 # So long may an appliance take to follow, and so far from its limit a meter may be.
@@ -57,6 +63,39 @@ _UNSENT = Q(published_revision__lt=F("revision"))
 _UNCONFIRMED = Q(acknowledged_revision__lt=F("revision"))
 
 _BY_PEOPLE = (EmitterKind.OPERATOR, EmitterKind.ACCOUNT_USER, EmitterKind.LOCAL_USER)
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """How much was due a while ago and is not done, of each kind, and since when (`due_at`)."""
+
+    due_at: datetime
+    boundaries: int
+    limits: int
+    policies: int
+
+
+def overdue(user: User, *, now: datetime) -> Overdue | None:
+    """What the scheduler and the workers should have done in the user's sight; mostly nothing.
+
+    By three queries, whose indexes hold little more than what is due.
+    """
+    late = now - DONE_WITHIN
+    boundaries = due_boundaries(now=late).visible_to(user)
+    limits = due_limits(now=now).filter(due_at__lte=late).visible_to(user)
+    # One that begins later is asked for what is to hold then: nothing depends on it yet.
+    policies = due_policies(now=late).filter(created_at__lte=late, valid_at__lte=late)
+    asked_at = Greatest(Coalesce("asked_at", "created_at"), "valid_at")
+    found = [
+        rows.order_by().aggregate(count=Count("pk"), due_at=Min(due_at))
+        for rows, due_at in (
+            (boundaries, "changes_at"),
+            (limits, "due_at"),
+            (policies.visible_to(user), asked_at),
+        )
+    ]
+    since = [one["due_at"] for one in found if one["count"]]
+    return Overdue(min(since), *(one["count"] for one in found)) if since else None
 
 
 def lost_gateways(user: User, *, now: datetime) -> QuerySet:

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from flexibility.dimming.operations import extend_dimmings
 from flexibility.isolated import isolated
@@ -40,6 +40,11 @@ def sweep(*, now: datetime) -> datetime | None:
     changes = Flexibility.objects.filter(changes_at__gt=now).aggregate(next=Min("changes_at"))
     coming = changes["next"], next_due(now=now)
     return min((at for at in coming if at is not None), default=None)
+
+
+def due_boundaries(*, now: datetime) -> QuerySet[Flexibility]:
+    """What remains where a constraint has begun or ended since, or where to look again."""
+    return Flexibility.objects.filter(changes_at__lte=now, appliance__removed_at=None)
 
 
 def balance_all_due(*, now: datetime) -> int:
@@ -83,9 +88,7 @@ def _take_in(systems: Collection[UUID], now: datetime) -> None:
 
 
 def _passing(now: datetime) -> Collection[UUID]:
-    return Flexibility.objects.filter(changes_at__lte=now, appliance__removed_at=None).values_list(
-        "appliance__system", flat=True
-    )
+    return due_boundaries(now=now).values_list("appliance__system", flat=True)
 
 
 def _running_out(now: datetime) -> Collection[UUID]:

@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
+from accounts.access import Action, may
 from accounts.fragments import render_page_or_part
 from accounts.models import User
 from accounts.paging import page_of
@@ -107,10 +108,11 @@ def matter(request: HttpRequest, key: str) -> HttpResponse:
 def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
     """By a fixed number of queries, however many things there are."""
     sums = together(Appliance.objects.visible_to(user), now=now)
-    matters = list(_matters(user, now))
+    undone, matters = _undone(user, now), list(_matters(user, now))
     return {
+        "undone": undone,
         "matters": matters,
-        "calm": "" if matters else " ".join(_calm(user, now)),
+        "calm": "" if undone or matters else " ".join(_calm(user, now)),
         "now_tiles": [*_now_tiles(sums), *_room_tiles(sums)],
         "today_tiles": _today_tiles(user, now),
         "has_any": bool(sums),
@@ -119,6 +121,34 @@ def fleet_context(user: User, *, now: datetime) -> dict[str, Any]:
 
 
 # What needs somebody -----------------------------------------------------------------------------
+
+
+def _undone(user: User, now: datetime) -> str:
+    """What was due and is not done, for who steers; empty where all is."""
+    found = attention.overdue(user, now=now) if may(user, Action.CONSTRAIN) else None
+    if found is None:
+        return ""
+    kinds = (
+        (
+            found.boundaries,
+            ngettext(
+                "%(n)s change of what an appliance may do",
+                "%(n)s changes of what appliances may do",
+                found.boundaries,
+            ),
+        ),
+        (found.limits, ngettext("%(n)s shared limit", "%(n)s shared limits", found.limits)),
+        (
+            found.policies,
+            ngettext("%(n)s charging policy", "%(n)s charging policies", found.policies),
+        ),
+    )
+    what = ", ".join(text % {"n": number(count, 0)} for count, text in kinds if count)
+    return _(
+        "What was due %(age)s is not done yet: %(what)s. The workers do not answer, or do not get "
+        "it done: whoever runs the platform has to look after them. Gateways go on by the "
+        "schedules that they have."
+    ) % {"age": age(found.due_at, now), "what": what}
 
 
 def _matters(user: User, now: datetime) -> Iterator[Matter]:

@@ -16,8 +16,11 @@ from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, set_limit
 from flexibility.models import Flexibility, GatewaySchedule
 from flexibility.operations import Draft, set_constraints
+from flexibility.policies.asking import ask_due_policies
+from flexibility.policies.operations import PolicyDraft, set_policy
+from flexibility.policies.terms import Mode
 from flexibility.room import rooms_of, total
-from flexibility.sweeping import sweep
+from flexibility.sweeping import balance_all_due, sweep
 from flexibility.together import together
 from gridx import clock
 from inventory.models import Appliance, Cluster, Gateway, System
@@ -165,6 +168,48 @@ def test_what_began_is_confirmed_when_the_gateway_says_so(
     assert "not confirmed for an appliance since what it may do changed" in page(fleet)
     say(max_w=7_000.0)
     assert is_confirmed()
+
+
+MINUTE = timedelta(minutes=1)
+
+
+def test_a_boundary_that_nobody_acts_on_is_told(client, fleet, quiet, at_noon, limit, monkeypatch):
+    def is_told(after: timedelta) -> bool:
+        monkeypatch.setattr(clock, "now", lambda: at_noon + HOUR + after)
+        Gateway.objects.update(contacted_at=clock.now())
+        html = page(fleet)
+        assert ("not done yet" in html) != ("Nothing needs you" in html)
+        return "What was due 12 min ago is not done yet: 1 change of what an appliance" in html
+
+    limit(max_w=7_000, valid_at=at_noon + HOUR, invalid_at=at_noon + 72 * HOUR)
+    GatewaySchedule.objects.update(published_revision=1, acknowledged_revision=1)
+    assert not is_told(MINUTE - timedelta(seconds=1))
+    assert is_told(12 * MINUTE)
+    for person in (quiet.viewer, quiet.south_admin):
+        client.force_login(person)
+        assert "not done yet" not in page(client)
+    client.force_login(quiet.staff)
+    assert "not done yet" in page(client)
+    sweep(now=clock.now())
+    assert "not done yet" not in page(client)
+
+
+def test_limits_that_nobody_divides_and_policies_that_nobody_asks_are_told(
+    fleet, quiet, garage, at_noon, monkeypatch
+):
+    draft = LimitDraft(max_w=6_000, invalid_at=at_noon + 48 * HOUR)
+    set_limit(cluster=garage, draft=draft, by=emitter_of(quiet.fleet), now=at_noon)
+    policy = PolicyDraft(mode=Mode.SURPLUS)
+    set_policy(target=quiet.evcs, draft=policy, emitter=emitter_of(quiet.fleet), now=at_noon)
+    assert "not done yet" not in page(fleet)
+    monkeypatch.setattr(clock, "now", lambda: at_noon + 3 * MINUTE)
+    html = page(fleet)
+    assert "What was due 3 min ago is not done yet: 1 shared limit, 1 charging policy." in html
+    ask_due_policies(now=clock.now())
+    balance_all_due(now=clock.now())
+    assert "not done yet" not in page(fleet)
+    monkeypatch.setattr(clock, "now", lambda: at_noon + 5 * MINUTE)
+    assert "1 charging policy. The workers" in page(fleet)
 
 
 def test_a_station_in_error_needs_somebody(fleet, quiet):
