@@ -71,17 +71,22 @@ _HELD = """
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How an appliance fared: for how long limits held it back, and for how long they paused it.
+    """How an appliance fared: for how long limits let it take less, and for how long nothing.
 
-    `pauses` counts how often, `drawn_wh` is what it took all the same; None where nothing of that
-    is known.
+    `pauses` counts how often that, `drawn_wh` is what it took all the same; None where nothing of
+    that is known.
     """
 
     appliance: Appliance
-    held_back: timedelta
+    slowed: timedelta
     paused: timedelta
     pauses: int
     drawn_wh: float | None
+
+    @property
+    def held_back(self) -> timedelta:
+        """For how long limits held it back, pauses included."""
+        return self.slowed + self.paused
 
 
 def held_back(
@@ -90,7 +95,7 @@ def held_back(
     """How the appliances of one system fared in [`from_at`, `until_at`), in their order.
 
     Held back is what a share of a limit decides the greatest power of, while it takes about that
-    much. Three statements.
+    much, or may take nothing. Three statements.
     """
     if not appliances:
         return []

@@ -33,13 +33,13 @@ _LEAST_SAID = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How one appliance fared; widths of the bar are of `_WIDTH`, the whole span."""
+    """How one appliance fared; widths of the bar's parts are of `_WIDTH`, the whole span."""
 
     held: Held
     held_back: str
     paused: str
     drawn: str
-    held_width: float
+    slowed_width: float
     paused_width: float
 
 
@@ -83,7 +83,7 @@ def _held(cluster: Cluster, days: int, now: datetime) -> list[Held]:
     members = members_of(cluster).filter(kind__in=CONTROLLABLE).select_related("system")
     appliances = list(members.order_by("name", "key")[:MOST_MEMBERS])
     found = held_back(appliances, from_at=now - timedelta(days=days), until_at=now)
-    return sorted(found, key=lambda one: one.held_back + one.paused, reverse=True)
+    return sorted(found, key=lambda one: one.held_back, reverse=True)
 
 
 def _line(one: Held, days: int) -> Line:
@@ -93,7 +93,7 @@ def _line(one: Held, days: int) -> Line:
         held_back=_hours(one.held_back),
         paused=_hours(one.paused),
         drawn="–" if one.drawn_wh is None else str(energy(round(one.drawn_wh * 1000))),
-        held_width=round(_WIDTH * (one.held_back / whole), 1),
+        slowed_width=round(_WIDTH * (one.slowed / whole), 1),
         paused_width=round(_WIDTH * (one.paused / whole), 1),
     )
 
@@ -104,22 +104,22 @@ def _hours(span: timedelta) -> str:
 
 def _summary(found: Sequence[Held]) -> str:
     """Whom it hit most, and whom least."""
-    hit = [one for one in found if one.held_back + one.paused >= _LEAST_SAID]
+    hit = [one for one in found if one.held_back >= _LEAST_SAID]
     if not hit:
         return _briefly(found)
     most, least = found[0], found[-1]
     if len(found) == 1:
         return _("%(name)s was held back for %(time)s.") % {
             "name": most.appliance.name,
-            "time": _hours(most.held_back + most.paused),
+            "time": _hours(most.held_back),
         }
     return _(
         "%(most)s was held back longest, for %(most_time)s; %(least)s least, for %(time)s."
     ) % {
         "most": most.appliance.name,
-        "most_time": _hours(most.held_back + most.paused),
+        "most_time": _hours(most.held_back),
         "least": least.appliance.name,
-        "time": _hours(least.held_back + least.paused),
+        "time": _hours(least.held_back),
     }
 
 

@@ -49,7 +49,8 @@ def resolved(driven):
 
 def fared(driven, from_at, until_at):
     [one] = held_back([driven.evcs], from_at=from_at, until_at=until_at)
-    return one.held_back, one.paused, one.pauses
+    assert one.held_back == one.slowed + one.paused
+    return one.slowed, one.paused, one.pauses
 
 
 def slot(appliance: Appliance, start, power_w: float) -> None:

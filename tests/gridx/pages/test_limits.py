@@ -182,3 +182,20 @@ def test_who_was_held_back_is_a_table_and_a_file(fleet, yard, bound, at_noon, mo
     lines = b"".join(response.streaming_content).decode().splitlines()
     [row] = csv.DictReader(lines)
     assert (row["appliance"], row["held_back_h"], row["pauses"]) == ("Car", "2.0", "0")
+
+
+def test_the_sentence_the_table_and_the_file_tell_the_same(
+    fleet, yard, bound, driven, at_noon, monkeypatch
+):
+    bound(yard, max_w=6_000)
+    [row] = ResolvedBoundary.objects.filter(appliance_key=driven.evcs.key, at=at_noon)
+    row.at, row.max_w = at_noon + 2 * HOUR, 0
+    row.save(force_insert=True)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + 3 * HOUR)
+    html = page(fleet, yard, "cluster_fairness", days="1")
+    assert "Car was held back for 3.0 h." in html
+    assert 'data-label="Held back">3.0 h<' in html
+    assert 'data-label="Of that paused">1.0 h<' in html
+    response = fleet.get(reverse("cluster_fairness_file", args=[yard.pk]), {"days": "1"})
+    [line] = csv.DictReader(b"".join(response.streaming_content).decode().splitlines())
+    assert (line["held_back_h"], line["paused_h"], line["pauses"]) == ("3.0", "1.0", "1")
