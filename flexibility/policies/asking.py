@@ -115,7 +115,7 @@ def apply_policies(*, system: UUID, now: datetime) -> None:
         changed = _end(standing, wishes, now)
         for place, wish in wishes.items():
             changed |= _keep(standing.get(place), place, by_id[place[1]], wish)
-        _forget(states, answers)
+        _forget(states, answers, now)
         _remember(answers, states, site, now)
         if changed or passed:
             resolve_systems(systems=[system], now=now, passed=passed)
@@ -341,8 +341,16 @@ def _keep(row: Constraint | None, place: Place, policy: ChargingPolicy, wish: _K
     return True
 
 
-def _forget(states: Mapping[Pair, ChargingState], asked: Collection[Pair]) -> None:
-    gone = [row.pk for pair, row in states.items() if pair not in asked]
+def _forget(states: Mapping[Pair, ChargingState], asked: Collection[Pair], now: datetime) -> None:
+    """A policy that ended may be restored, and the next one is to know the car that stands there.
+
+    So what is remembered stays for as long as it says something.
+    """
+    gone = [
+        row.pk
+        for pair, row in states.items()
+        if pair not in asked and now - row.asked_at > DEFAULTS.valid_for
+    ]
     ChargingState.objects.filter(pk__in=gone).delete()
 
 

@@ -110,7 +110,7 @@ class Others:
         self._now, self._horizon = now, until_at + _BEYOND
         self._rows = standing_constraints(stations, from_at=now, until_at=self._horizon)
         limits = {row.limit_id for some in self._rows.values() for row in some} - {None}
-        self._takers = _takers_of(limits) if limits else {}
+        self._takers = _takers_of(limits, now) if limits else {}
         resolved = Flexibility.objects.only("max_w", "set_point_w")
         self._resolved = resolved.in_bulk([one.pk for one in stations])
 
@@ -167,7 +167,7 @@ class Others:
         return tuple(Room(next(same)[0], *room) for room, same in groupby(known, key=itemgetter(1)))
 
 
-def _takers_of(limits: Collection[UUID]) -> dict[UUID, dict[UUID, float]]:
+def _takers_of(limits: Collection[UUID], now: datetime) -> dict[UUID, dict[UUID, float]]:
     """By limit (id) the appliances that ask for power of it, and the most that each takes, in W.
 
     Who has all that its own constraints allow takes that, which is nothing where it is switched
@@ -177,7 +177,10 @@ def _takers_of(limits: Collection[UUID]) -> dict[UUID, dict[UUID, float]]:
     asking = list(rows.exclude(share__why_max=allotment.Why.IDLE).select_related("share"))
     coming = set(
         ChargingState.objects.filter(
-            appliance__in={row.appliance_id for row in asking}, policy__mode=Mode.DEPARTURE
+            appliance__in={row.appliance_id for row in asking},
+            policy__mode=Mode.DEPARTURE,
+            policy__withdrawn_at=None,
+            policy__invalid_at__gt=now,
         )
         .exclude(reason__why=Why.REACHED)
         .values_list("appliance", flat=True)

@@ -19,6 +19,7 @@ from flexibility.operations import Draft, set_constraints
 from flexibility.policies.asking import ask_due_policies
 from flexibility.policies.operations import (
     PolicyDraft,
+    restore_policy,
     set_policy,
     try_policy,
     withdraw_own_policies,
@@ -77,10 +78,11 @@ class House:
         return Flexibility.objects.get(pk=self.cast.evcs.pk)
 
     def reason(self) -> dict:
-        return ChargingState.objects.get().reason
+        return ChargingState.objects.get(policy__withdrawn_at=None).reason
 
     def says(self) -> str:
-        states = ChargingState.objects.select_related("appliance__system")
+        states = ChargingState.objects.filter(policy__withdrawn_at=None)
+        states = states.select_related("appliance__system")
         return reasons(list(states), now=self.now)[self.cast.evcs.pk]
 
     def set(self, mode: Mode, *, target=None, user=None, **fields) -> ChargingPolicy:
@@ -394,7 +396,6 @@ def test_withdrawing_leaves_the_station_to_itself(house):
         withdraw_policy(policy=policy, by=emitter_of(house.cast.mara), now=house.now)
     withdraw_policy(policy=policy, by=emitter_of(house.cast.fleet), now=house.now)
     assert house.station().set_point_w is None
-    assert not ChargingState.objects.exists()
     assert AuditEntry.objects.filter(verb="constraint_withdrawn").count() == 1
 
 
@@ -453,8 +454,45 @@ def test_a_policy_that_is_over_is_asked_once_more_and_never_again(house):
     house.set(Mode.SURPLUS, invalid_at=house.now + MINUTE)
     house.now += 2 * MINUTE
     assert ask_due_policies(now=house.now) == 1
-    assert not ChargingState.objects.exists()
     assert ask_due_policies(now=house.now + HOUR) == 0
+
+
+@pytest.mark.parametrize(
+    ("until", "minutes", "knows"),
+    [
+        pytest.param("replaced", 0, True, id="replaced"),
+        pytest.param("restored", 0, True, id="restored"),
+        pytest.param("withdrawn", 5, True, id="withdrawn"),
+        pytest.param("over", 5, True, id="over"),
+        pytest.param("withdrawn", 16, False, id="withdrawn long ago"),
+    ],
+)
+def test_a_car_that_is_known_to_be_full_stays_so_when_its_policy_ends(house, until, minutes, knows):
+    fleet = emitter_of(house.cast.fleet)
+    ends = {"invalid_at": house.now + 8 * MINUTE} if until == "over" else {}
+    policy = house.set(Mode.SURPLUS, **ends)
+    house.live(grid_w=-6_000, minutes=7)
+    assert house.reason()["why"] == "idle"
+    if until in ("withdrawn", "restored"):
+        withdraw_policy(policy=policy, by=fleet, now=house.now)
+    if until == "restored":
+        restore_policy(policy=policy, by=fleet, now=house.now + timedelta(seconds=9))
+    else:
+        house.live(grid_w=-6_000, minutes=minutes)
+        policy = house.set(Mode.SURPLUS)
+    house.live(grid_w=-6_000, minutes=1.5)
+    reason = ChargingState.objects.get(policy=policy).reason
+    assert (reason["why"] == "idle") == knows
+    assert ChargingState.objects.count() == (1 if until == "restored" or not knows else 2)
+
+
+def test_a_departure_that_is_restored_counts_what_was_charged_before(house):
+    house.read(house.cast.evcs, power_w=0, imported_wh=50_000, plug_state=Plug.PLUGGED)
+    policy = house.set(Mode.DEPARTURE, energy_wh=10_000, departs_at=house.now + HOUR)
+    house.live(grid_w=10_000, car_w=10_000, imported_wh=56_000)
+    for end in (withdraw_policy, restore_policy):
+        end(policy=policy, by=emitter_of(house.cast.fleet), now=house.now)
+    assert house.reason()["left_wh"] == 4_000
 
 
 def test_what_follows_from_the_sun_holds_no_longer_than_the_sun_is_known(house):
