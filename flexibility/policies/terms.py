@@ -263,8 +263,10 @@ def fresh_w(reading: Reading | None, now: datetime, tuning: Tuning) -> float | N
 class Reason:
     """Why, and the figures behind it; None for what plays no part.
 
-    `surplus_w` is that of all who share it, `share_w` this station's; `others_w` is what of it the
-    others that are to charge need at least. `least_w` is what this one's car needs.
+    `surplus_w` is that of all who share it, `share_w` what this station may charge with; those of
+    all may add up to more, for what a car is known not to take of its own is another's as well.
+    `others_w` is what of the surplus the others that are to charge need at least. `least_w` is what
+    this one's car needs.
     `needed_w` is the least constant power that reaches the goal. `until`: when this changes by
     itself: a start or stop that is due, or a departure's latest start.
     """

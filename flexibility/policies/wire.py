@@ -53,10 +53,15 @@ class ChargingStationSerializer(NamedSerializer):
     surplus_power = NumberField(
         source="reason.surplus_w",
         allow_null=True,
-        help_text="W; what the sun leaves over, for all stations",
+        help_text="W; what the sun leaves over for all stations together, what they draw included;"
+        " negative where there is a lack",
     )
     share_power = NumberField(
-        source="reason.share_w", allow_null=True, help_text="W; what of it this station has"
+        source="reason.share_w",
+        allow_null=True,
+        help_text="W; what this station may charge with. Those of all stations may add up to more"
+        " than `surplusPower`: what a car is known not to take of its own is another's as well, and"
+        " a least power is kept to for a while, or always, where the sun does not give it",
     )
     needed_power = NumberField(
         source="reason.needed_w",

@@ -99,6 +99,13 @@ class Garage:
     def why(self):
         return {key: wish.reason.why for key, wish in self.wishes.items()}
 
+    def surplus_w(self):
+        [surplus_w] = {wish.reason.surplus_w for wish in self.wishes.values()}
+        return surplus_w
+
+    def shares_w(self):
+        return {key: wish.reason.share_w for key, wish in self.wishes.items()}
+
     def drawn_w(self):
         return {key: car.drawn_w for key, car in self.cars.items()}
 
@@ -206,6 +213,17 @@ def test_what_a_modest_car_does_not_take_of_its_share_goes_to_the_other(modest):
     before = garage.drawn_w()
     garage.run(1, 12_000)
     assert garage.drawn_w() == before
+
+
+def test_shares_are_more_than_the_sun_only_by_what_cars_leave_of_theirs_or_need_for_a_while():
+    garage = Garage(a=charging(4_600), b=charging(inf)).run(15, 12_000)
+    assert sum(garage.drawn_w().values()) <= garage.surplus_w() < sum(garage.shares_w().values())
+    garage = Garage(a=charging()).run(2, 6_000)
+    assert garage.shares_w() == {"a": 6_000}
+    garage.run(2, 3_000)
+    assert (garage.shares_w(), garage.surplus_w()) == ({"a": 4_140}, 3_000)
+    garage.run(3, 3_000)
+    assert garage.shares_w() == {"a": 0}
 
 
 def test_a_modest_car_is_offered_what_nobody_else_can_use():
