@@ -21,6 +21,12 @@ def takes_nothing(power_w: float, station: Station) -> bool:
     return power_w < _NOTHING * station.min_w
 
 
+def charges(station: Station, *, now: datetime, tuning: Tuning = DEFAULTS) -> bool:
+    """Whether its car charges, as far as that is read."""
+    drawn_w = fresh_w(station.power, now, tuning)
+    return drawn_w is not None and not takes_nothing(drawn_w, station)
+
+
 def learn(car: Car, station: Station, *, now: datetime, tuning: Tuning = DEFAULTS) -> Car:
     """What is known of a car after one more look at what it takes of what it is offered.
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexibility.policies.charging import ask, split_surplus, surplus_w
+from flexibility.policies.charging import ask
 from flexibility.policies.departures import plan_departure
+from flexibility.policies.sharing import split_surplus, surplus_w
 from flexibility.policies.terms import (
     DEFAULTS,
     MISSED_WH,
