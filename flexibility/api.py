@@ -64,8 +64,8 @@ from flexibility.wire import (
     asks_as_resident,
     draft_of,
     refusal,
-    target_of,
 )
+from flexibility.wire_targets import target_of
 from gridx import clock
 from inventory.api import flag, require_known
 from inventory.kinds import CONTROLLABLE

@@ -14,12 +14,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from accounts.wire import NamedSerializer, StrictMixin, wire_name
+from accounts.wire import NamedSerializer, wire_name
 from accounts.wire_fields import (
     GREATEST,
     FlagField,
@@ -38,8 +37,8 @@ from flexibility.models import Constraint
 from flexibility.operations import Draft
 from flexibility.queries import Delivery, Explained, Now, State, state_of
 from flexibility.resolver import EmitterKind, OutcomeKind
+from flexibility.wire_targets import TargetedMixin
 from inventory.kinds import ApplianceKind
-from inventory.models import Appliance, Cluster, System, SystemPool
 
 EMITTER_KINDS = [wire_name(kind) for kind in EmitterKind]
 PHASES = 3
@@ -50,41 +49,6 @@ OUTCOMES = [str(kind) for kind in OutcomeKind]
 DELIVERIES = [str(one) for one in Delivery if one is not Delivery.NONE]
 
 _TARGETS = ("applianceID", "clusterID", "systemPoolID")
-_TARGET_NAMES: dict[type[Model], str] = {
-    Appliance: "applianceID",
-    Cluster: "clusterID",
-    SystemPool: "systemPoolID",
-    System: "systemID",
-}
-
-
-def target_of(row: Model) -> dict[str, UUID]:
-    """What an address names, by the name that the wire gives to its kind."""
-    return {_TARGET_NAMES[type(row)]: row.pk}
-
-
-class TargetedMixin(StrictMixin):
-    """Of what is set on something that the address names: a body may repeat that, no more.
-
-    Needs `target` (`target_of`) in the context, where something was sent; and there its `id`, where
-    the address names that, too.
-    """
-
-    def to_internal_value(self, data: Any) -> Any:
-        sent = super().to_internal_value(data)
-        for name in sorted({*_TARGET_NAMES.values(), *self.context["target"]}):
-            # Of what is only read nothing is kept: it is looked at as it was sent.
-            if name in self.fields and data.get(name) is not None:
-                self._require_named(name, data[name])
-        return sent
-
-    def _require_named(self, name: str, value: Any) -> None:
-        try:
-            identity = self.fields[name].to_internal_value(value)
-        except serializers.ValidationError as error:
-            raise serializers.ValidationError({name: error.detail}) from error
-        if self.context["target"].get(name) != identity:
-            raise serializers.ValidationError({name: [_("The address names another one.")]})
 
 
 class KindField(serializers.ChoiceField):

@@ -21,7 +21,8 @@ from flexibility.dimming.operations import dim_system, end_dimming, require_grid
 from flexibility.dimming.proof import Proved, Verdict, proof_of
 from flexibility.emitters import UnableToConstrain
 from flexibility.models import Dimming
-from flexibility.wire import TargetedMixin, refusal, target_of
+from flexibility.wire import refusal
+from flexibility.wire_targets import TargetedMixin, target_of
 from gridx import clock
 from inventory.export import Echo, cell, csv_file
 from inventory.inventory_api import CsvRenderer

@@ -34,9 +34,8 @@ from flexibility.wire import (
     STATES,
     EmitterSerializer,
     KindField,
-    TargetedMixin,
-    target_of,
 )
+from flexibility.wire_targets import TargetedMixin, target_of
 from gridx import clock
 from inventory.api import flag, require_known
 from inventory.models import Cluster

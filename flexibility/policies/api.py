@@ -34,7 +34,7 @@ from flexibility.policies.wire import (
     policy_refusal,
     wish_of,
 )
-from flexibility.wire import target_of
+from flexibility.wire_targets import target_of
 from gridx import clock
 from inventory.api import require_known
 from inventory.kinds import ApplianceKind

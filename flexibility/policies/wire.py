@@ -21,7 +21,8 @@ from flexibility.policies.ev_configuration import Configuration, Wish
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.terms import WIRE_MODES, Mode, Why
 from flexibility.resolver import EmitterKind
-from flexibility.wire import EmitterSerializer, TargetedMixin
+from flexibility.wire import EmitterSerializer
+from flexibility.wire_targets import TargetedMixin
 
 MODES = [wire_name(mode) for mode in Mode]
 CHARGE_MODES = list(WIRE_MODES.values())
