@@ -1,5 +1,7 @@
 """Live values and history of systems, clusters and pools on the wire API."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +17,7 @@ from gridx import clock
 from inventory.api import flag
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
-from measurements.coverage import seen_shares
+from measurements.coverage import device_shares, seen_shares
 from measurements.figures import SUMMED
 from measurements.groups import (
     appliances_within,
@@ -24,7 +26,7 @@ from measurements.groups import (
     past_of_cluster,
     past_of_pool,
 )
-from measurements.history import past_of_system
+from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
 from measurements.queries import live_of_system
@@ -108,13 +110,15 @@ class SystemHistorical(SystemView):
             system=system,
             columns=(*COLUMNS, *QUALITY) if with_quality else COLUMNS,
             kinds=LISTED if with_appliances else (),
+            device_columns=_of_devices(with_quality),
             **asked,
         )
         batteries = () if with_appliances else _batteries(system)
         wire = history_to_wire(past, resolution, batteries=batteries)
         if with_quality:
             now = clock.now()
-            add_quality(wire, past, measured_shares(system, past, resolution, now=now), now=now)
+            shares = measured_shares(system, past, resolution, now=now)
+            add_quality(wire, past, shares, _shares_of_devices(past, now), now=now)
         return _answer(wire)
 
 
@@ -143,13 +147,14 @@ class ClusterHistorical(ClusterView):
     def get(self, request: Request, cluster_id) -> Response:
         cluster = self.get_cluster()
         asked, with_quality = _asked(request, cluster.system.zone), flag(request, "quality")
-        past = past_of_cluster(cluster=cluster, kinds=LISTED, **asked)
+        columns = _of_devices(with_quality)
+        past = past_of_cluster(cluster=cluster, kinds=LISTED, device_columns=columns, **asked)
         wire = history_to_wire(past, asked["resolution"])
         if with_quality:
             now, keys = clock.now(), {one.key for one in appliances_within(cluster)}
             systems = [cluster.system.key]
             shares = seen_shares(past, systems=systems, appliances=keys, now=now)
-            add_quality(wire, past, shares, now=now)
+            add_quality(wire, past, shares, _shares_of_devices(past, now), now=now)
         return _answer(wire)
 
 
@@ -195,6 +200,15 @@ class PoolHistorical(PoolView):
             shares = seen_shares(found.past, systems=systems, now=now)
             add_quality(wire, found.past, shares, now=now)
         return _answer(wire)
+
+
+def _of_devices(with_quality: bool) -> Sequence[str]:
+    """The columns that single appliances are told by."""
+    return (*DEVICE_COLUMNS, *DEVICE_QUALITY) if with_quality else DEVICE_COLUMNS
+
+
+def _shares_of_devices(past: Past, now: datetime) -> list[list[float | None]]:
+    return [device_shares(device, past.spans, now=now) for device in past.devices]
 
 
 def _answer(wire: dict[str, Any]) -> Response:

@@ -1,4 +1,4 @@
-"""How much there was to be seen of the appliances of clusters and pools, and how much was."""
+"""How much there was to be seen of single appliances, clusters and pools, and how much was."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ import numpy as np
 
 from inventory.kinds import Role
 from measurements.amounts import Ints
-from measurements.history import Past
+from measurements.history import DevicePast, Past
 from measurements.resolutions import Span, to_ms
 from measurements.slots.members import load_membership
 
@@ -28,6 +28,18 @@ def seen_shares(
     return [
         min(seen_s / whole_s, 1.0) if whole_s else None
         for seen_s, whole_s in zip(past.figures.seen_s.tolist(), expected_s, strict=True)
+    ]
+
+
+def device_shares(
+    device: DevicePast, spans: Sequence[Span], *, now: datetime
+) -> list[float | None]:
+    """Of each span that an appliance is known of, which share was seen until now."""
+    known = [spans[index] for index in device.known.tolist()]
+    elapsed_s = [(min(span.until_at, now) - span.from_at).total_seconds() for span in known]
+    return [
+        min(seen_s / whole_s, 1.0) if whole_s > 0 else None
+        for seen_s, whole_s in zip(device.columns["seen_s"].tolist(), elapsed_s, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ where it has a meter, and without one its consumption is what its consumers use.
 of its systems, in its own time zone, and says how many of them it saw.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +21,7 @@ from measurements.figures import SUMMED, Figures, Part, rates_of, system_figures
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import (
     DEVICE_COLUMNS,
+    DEVICE_QUALITY,
     START,
     Measured,
     Past,
@@ -69,8 +70,12 @@ def past_of_cluster(
     until_at: datetime,
     resolution: Resolution,
     kinds: Collection[str] = (),
+    device_columns: Sequence[str] = DEVICE_COLUMNS,
 ) -> Past:
-    """What flowed in a cluster, span by span, in its system's time zone."""
+    """What flowed in a cluster, span by span, in its system's time zone.
+
+    `kinds` are those of the appliances that are wanted one by one, with their `device_columns`.
+    """
     spans = periods(from_at, until_at, resolution, cluster.system.zone)
     appliances = [
         Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in appliances_within(cluster)
@@ -95,12 +100,9 @@ def past_of_cluster(
     starts = np.unique(np.concatenate([columns[0] for columns in read.values()]))
     parts = [_part(one, columns, starts) for one, columns in read.items() if len(columns[0])]
     figures = system_figures(parts, len(starts), lasting_s=_lasting_s(table, starts, cluster))
-    listed = [
-        (one, columns[: 1 + len(DEVICE_COLUMNS)])
-        for one, columns in read.items()
-        if one.kind in kinds
-    ]
-    return past_of(spans, starts, figures, listed)
+    wanted = [0, *(1 + _READ.index(name) for name in device_columns)]
+    listed = [(one, columns[wanted]) for one, columns in read.items() if one.kind in kinds]
+    return past_of(spans, starts, figures, listed, device_columns=device_columns)
 
 
 def appliances_within(cluster: Cluster) -> Iterable[Appliance]:
@@ -111,7 +113,7 @@ def appliances_within(cluster: Cluster) -> Iterable[Appliance]:
     )
 
 
-_READ = (*DEVICE_COLUMNS, "exported_wh", "seen_s", "flags")
+_READ = (*DEVICE_COLUMNS, "exported_wh", *DEVICE_QUALITY)
 
 
 @cache

@@ -78,8 +78,8 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DevicePast:
-    """One appliance: for the spans `known` (their indexes) the columns of `DEVICE_COLUMNS` (or of
-    `APPLIANCE_COLUMNS`), NaN where absent: energies in mWh, `soc` in 0–1 and counters in Wh at the
+    """One appliance: for the spans `known` (their indexes) the columns that were asked for, of
+    `APPLIANCE_COLUMNS`, NaN where absent: energies in mWh, `soc` in 0–1 and counters in Wh at the
     span's end."""
 
     appliance: Measured
@@ -104,7 +104,9 @@ class Past:
 DEVICE_ENERGIES = ("import_mwh", "export_mwh")
 DEVICE_LEVELS = ("soc", "stored_wh", "temperature_c", "imported_wh")
 DEVICE_COLUMNS = (*DEVICE_ENERGIES, *DEVICE_LEVELS)
-APPLIANCE_COLUMNS = (*DEVICE_COLUMNS, "exported_wh", "min_w", "max_w", "seen_s", "flags")
+# Those that say how much of them was seen, and what there is to know of them.
+DEVICE_QUALITY = ("seen_s", "flags")
+APPLIANCE_COLUMNS = (*DEVICE_COLUMNS, "exported_wh", "min_w", "max_w", *DEVICE_QUALITY)
 
 
 def past_of_system(
@@ -115,18 +117,21 @@ def past_of_system(
     resolution: Resolution,
     columns: Collection[str] = COLUMNS,
     kinds: Collection[str] = (),
+    device_columns: Sequence[str] = DEVICE_COLUMNS,
 ) -> Past:
     """The figures of a system, span by span, in its own time zone.
 
     `columns` are those of the figures that are wanted, `kinds` those of the appliances that are
-    wanted one by one: no other is read. History stays with the system where it was measured, so
-    an appliance that has moved on is found where its rows are.
+    wanted one by one, with their `device_columns`: no other is read. History stays with the system
+    where it was measured, so an appliance that has moved on is found where its rows are.
     """
     spans = periods(from_at, until_at, resolution, system.zone)
     if not spans:
         return empty_past(spans)
     (*_of_system, sent), *of_appliances = fetch(
-        _history(system_table(resolution, spans), tuple(columns), with_appliances=bool(kinds)),
+        _history(
+            system_table(resolution, spans), tuple(columns), tuple(device_columns) if kinds else ()
+        ),
         {
             "system": system.key,
             "kinds": list(kinds),
@@ -141,9 +146,10 @@ def past_of_system(
         starts,
         Figures.of_floats(dict(zip(columns, rows, strict=True))),
         [
-            (Measured(*appliance), columns_of(sent, 1 + len(DEVICE_COLUMNS)))
+            (Measured(*appliance), columns_of(sent, 1 + len(device_columns)))
             for *appliance, sent in of_appliances
         ],
+        device_columns=device_columns,
     )
 
 
@@ -176,9 +182,11 @@ def past_of(
     starts: Floats,
     figures: Figures,
     appliances: Iterable[tuple[Measured, Floats]] = (),
+    *,
+    device_columns: Sequence[str] = DEVICE_COLUMNS,
 ) -> Past:
     """The past that rows of figures tell, which begin at `starts` (seconds since the epoch), and
-    those of single appliances: where they begin, and the columns of `DEVICE_COLUMNS`."""
+    those of single appliances: where they begin, and their columns of these names."""
     bounds = bounds_of(spans)
     firsts, known = groups(starts, bounds)
     every = np.zeros(min(len(starts), 1), np.int64)
@@ -188,7 +196,7 @@ def past_of(
         figures=figures if len(firsts) == len(starts) else sum_figures(figures, firsts),
         total=sum_figures(figures, every),
         devices=[
-            device_of(appliance, columns[0], columns[1:], bounds)
+            device_of(appliance, columns[0], columns[1:], bounds, names=device_columns)
             for appliance, columns in appliances
             if len(columns[0])
         ],
@@ -242,15 +250,16 @@ UNION ALL (
 
 
 @cache
-def _history(table: type[Model], columns: tuple[str, ...], *, with_appliances: bool) -> str:
+def _history(table: type[Model], columns: tuple[str, ...], device_columns: tuple[str, ...]) -> str:
+    """Without columns of appliances, none of them is read."""
     query = _HISTORY.format(
         figures=numbers([START, *columns], order="start"),
         table=table._meta.db_table,
     )
-    if not with_appliances:
+    if not device_columns:
         return query
     return query + _APPLIANCES.format(
-        figures=numbers([START, *DEVICE_COLUMNS], order="start"),
+        figures=numbers([START, *device_columns], order="start"),
         table=_OF_APPLIANCES[table]._meta.db_table,
     )
 
@@ -278,7 +287,7 @@ def device_of(
     columns: Sequence[Floats],
     bounds: Floats,
     *,
-    names: Sequence[str] = DEVICE_COLUMNS,
+    names: Sequence[str],
 ) -> DevicePast:
     """The past of one appliance, of whose rows the columns are those of these names."""
     firsts, known = groups(starts, bounds)

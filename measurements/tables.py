@@ -19,7 +19,7 @@ from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.amounts import Floats, Ints, floats_to_list
 from measurements.charts import seen_share
-from measurements.coverage import seen_shares
+from measurements.coverage import device_shares, seen_shares
 from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
 from measurements.groups import appliances_within, past_of_cluster, past_of_pool
 from measurements.history import Past, past_of_appliance, past_of_system
@@ -218,14 +218,9 @@ def _of_pool(pool: SystemPool, now: datetime):
 def _of_appliance(appliance: Appliance, now: datetime):
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         past = past_of_appliance(appliance=appliance, **_asked(spans, resolution))
-        known = [spans[index] for index in past.known.tolist()]
-        elapsed_s = [(min(one.until_at, now) - one.from_at).total_seconds() for one in known]
-        seen_s = past.columns["seen_s"].astype(np.int64).tolist()
         told = _listed(past.columns) | {
-            "measured_share": [
-                min(seen / elapsed, 1.0) for seen, elapsed in zip(seen_s, elapsed_s, strict=True)
-            ],
-            "seen_s": seen_s,
+            "measured_share": device_shares(past, spans, now=now),
+            "seen_s": past.columns["seen_s"].astype(np.int64).tolist(),
             "flags": _flags(past.columns["flags"].astype(np.int64)),
         }
         return _spread(told, past.known, len(spans))

@@ -87,7 +87,7 @@ LISTED = tuple(_LISTS)
 
 class DevicePast(Protocol):
     """`measurements.history.DevicePast`: columns of energies in mWh and of levels, NaN where
-    absent, for the spans that `known` names."""
+    absent, for the spans that `known` names; with flags where quality is told."""
 
     appliance: Device
     known: Ints
@@ -142,11 +142,18 @@ def pool_history_to_wire(
 
 
 def add_quality(
-    wire: dict[str, Any], past: Past, shares: Sequence[float | None], *, now: datetime
+    wire: dict[str, Any],
+    past: Past,
+    shares: Sequence[float | None],
+    device_shares: Sequence[Sequence[float | None]] = (),
+    *,
+    now: datetime,
 ) -> None:
-    """Tell of each point of history, and of all, how much of the time was seen, and its flags.
+    """Tell of each point of history, and of all, how much of the time was seen, and its flags; the
+    same of the items of its lists.
 
     `shares` are those of the spans known, until `now` (0–1); None where nothing was to be seen.
+    `device_shares` are the same for each of the past's devices.
     """
     flags = past.figures.flags.tolist()
     seen_s = 0.0
@@ -157,6 +164,23 @@ def add_quality(
         whole_s = sum(_elapsed_s(span, now) for span in past.spans)
         share = seen_s / whole_s if whole_s else None
         wire["total"]["quality"] = _quality(share, int(past.total.flags[0]))
+    items = _items(wire)
+    for device, of_device in zip(past.devices, device_shares, strict=True):
+        same = str(device.appliance.id)
+        flags = device.columns["flags"].astype(np.int64).tolist()
+        for index, share, bits in zip(device.known.tolist(), of_device, flags, strict=True):
+            if (item := items.get((index, same))) is not None:
+                item["quality"] = _quality(share, bits)
+
+
+def _items(wire: dict[str, Any]) -> dict[tuple[int, str], dict[str, Any]]:
+    """What the lists tell, by the number of the point and the appliance that it is about."""
+    return {
+        (index, item["applianceID"]): item
+        for index, point in enumerate(wire["data"])
+        for name in _LISTS.values()
+        for item in point.get(name, ())
+    }
 
 
 def _elapsed_s(span: Span, now: datetime) -> float:

@@ -94,11 +94,6 @@ class HeatPumpSerializer(ApplianceRefSerializer):
     sg_ready_state = serializers.ChoiceField(["UNKNOWN", "OFF", "AUTO", "RECOMMEND_ON", "ON"])
 
 
-class OtherApplianceSerializer(ApplianceRefSerializer):
-    power = _number()
-    kind = serializers.CharField()
-
-
 class LiveSerializer(FlowsSerializer):
     """Powers in W now; what the system does not have, or nobody read lately, is absent."""
 
@@ -135,15 +130,35 @@ class QualitySerializer(WireSerializer):
     flags = serializers.ListField(child=serializers.ChoiceField(list(FLAGS.values())))
 
 
-class PeriodSerializer(FlowsSerializer):
+class AskedQualitySerializer(WireSerializer):
+    quality = QualitySerializer(required=False, help_text="where it is asked for")
+
+
+class PastBatterySerializer(BatterySerializer, AskedQualitySerializer):
+    pass
+
+
+class PastStationSerializer(StationSerializer, AskedQualitySerializer):
+    pass
+
+
+class PastHeaterSerializer(HeaterSerializer, AskedQualitySerializer):
+    pass
+
+
+class OtherApplianceSerializer(ApplianceRefSerializer, AskedQualitySerializer):
+    power = _number()
+    kind = serializers.CharField()
+
+
+class PeriodSerializer(FlowsSerializer, AskedQualitySerializer):
     grid = ExchangeSerializer(required=False)
     battery = StorageSerializer(required=False)
     ev_charging_station = ChargingSerializer(required=False)
-    batteries = BatterySerializer(many=True, required=False)
-    ev_charging_stations = StationSerializer(many=True, required=False)
-    heaters = HeaterSerializer(many=True, required=False)
+    batteries = PastBatterySerializer(many=True, required=False)
+    ev_charging_stations = PastStationSerializer(many=True, required=False)
+    heaters = PastHeaterSerializer(many=True, required=False)
     appliances = OtherApplianceSerializer(many=True, required=False)
-    quality = QualitySerializer(required=False, help_text="where it is asked for")
 
 
 class PointSerializer(PeriodSerializer):

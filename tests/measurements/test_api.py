@@ -4,10 +4,13 @@ import pytest
 from rest_framework.test import APIClient
 
 from gridx import clock
+from inventory.models import Cluster
+from measurements.history import DEVICE_COLUMNS, past_of_system
 from measurements.models import ApplianceSlot, Flag, LatestReading, SystemDay, SystemSlot
 from measurements.queries import history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
+from measurements.wire import LISTED
 
 DAY = datetime(2026, 6, 14, 22, tzinfo=UTC)  # midnight in Berlin
 QUARTER = timedelta(minutes=15)
@@ -138,6 +141,41 @@ def test_how_much_of_a_figure_was_seen_is_told_where_it_is_asked_for(cast, mara,
     assert "quality" not in str(history(mara, cast, **half_past))
     [refusal] = history(mara, cast, **half_past, quality="very", status=422)["details"]
     assert refusal == "quality: is true or false"
+
+
+def test_how_much_of_each_appliance_was_seen_is_told_where_it_is_asked_for(cast, mara, morning):
+    ApplianceSlot.objects.filter(start=DAY).update(seen_s=675, flags=Flag.RESET | Flag.IMPLAUSIBLE)
+    hour = {"interval": f"{stamp(DAY)}/{stamp(DAY + 4 * QUARTER)}"}
+    body = history(mara, cast, **hour, resolution="15m", quality="true")
+    first, second, *_rest = (point["batteries"][0]["quality"] for point in body["data"])
+    assert first == {"coverage": 0.75, "flags": ["RESET", "IMPLAUSIBLE"]}
+    assert second == {"coverage": 1, "flags": []}
+    assert body["data"][0]["quality"]["flags"] == []  # the system's own
+    # An hour is what its slots are together.
+    roll_up(APPLIANCE_HOURS, [(cast.lindenweg.key, Span(DAY, DAY + 4 * QUARTER))])
+    [point] = history(mara, cast, **hour, quality="true")["data"]
+    [battery] = point["batteries"]
+    assert battery["quality"] == {"coverage": 0.9375, "flags": ["RESET", "IMPLAUSIBLE"]}
+    del point["quality"], battery["quality"]
+    assert history(mara, cast, **hour)["data"] == [point]
+
+
+def test_a_clusters_appliances_tell_how_much_of_them_was_seen_too(cast, mara, morning):
+    ApplianceSlot.objects.filter(start=DAY).update(seen_s=675, flags=Flag.ESTIMATED)
+    cellar = Cluster.objects.create(system=cast.lindenweg, name="Cellar")
+    cellar.appliances.add(cast.battery)
+    query = {"interval": f"{stamp(DAY)}/{stamp(DAY + QUARTER)}", "resolution": "15m"}
+    url = f"/api/clusters/{cellar.pk}/historical"
+    [asked] = mara.get(url, query | {"quality": "true"}).json()["data"]
+    assert asked["batteries"][0].pop("quality") == {"coverage": 0.75, "flags": ["ESTIMATED"]}
+    assert asked.pop("quality") == {"coverage": 0.75, "flags": ["ESTIMATED"]}
+    assert mara.get(url, query).json()["data"] == [asked]
+
+
+def test_of_appliances_no_more_is_read_than_is_told(cast, morning):
+    asked = {"from_at": DAY, "until_at": DAY + QUARTER, "resolution": Resolution.QUARTER}
+    [battery] = past_of_system(system=cast.lindenweg, kinds=LISTED, **asked).devices
+    assert tuple(battery.columns) == DEVICE_COLUMNS
 
 
 def test_what_is_missing_of_a_day_is_no_part_of_what_was_seen(cast, mara, morning):
