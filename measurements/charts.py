@@ -25,7 +25,7 @@ Number = Callable[[float, int], str]
 """Writes a number with so many decimals, in the reader's language."""
 
 MWH_PER_KWH = 1_000_000
-ESTIMATED, RECOVERED = 1, 2
+ESTIMATED, RECOVERED, RESET, IMPLAUSIBLE = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,22 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Grade:
+    """How well a span was seen: the worst of what holds for a noticeable part of it, how large that
+    part is (0–1), and the flags that no such word tells of (`RESET`, `IMPLAUSIBLE`)."""
+
+    state: str
+    share: float
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One span of the chart as a line of its table."""
 
     span: Span
     cells: tuple[Cell, ...]
-    quality: str
+    quality: Grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,13 +334,14 @@ def _now_text(at: float, length: int, text: str) -> dict[str, Any]:
 # Data quality --------------------------------------------------------------------------------
 
 
-def quality_of_span(span: Span, figure: Any | None, *, now: datetime) -> str:
-    """The word for a whole span: the worst of what holds for a noticeable part of it."""
+def quality_of_span(span: Span, figure: Any | None, *, now: datetime) -> Grade:
+    """How well a whole span was seen."""
     parts = _parts(span, figure, now)
+    flags = (0 if figure is None else figure.flags or 0) & (RESET | IMPLAUSIBLE)
     for state in ("missing", "estimated", "recovered"):
         if parts.get(state, 0) > 0.02:
-            return state
-    return "seen"
+            return Grade(state, parts[state], flags)
+    return Grade("seen", parts.get("seen", 0.0), flags)
 
 
 def quality(spans: Sequence[Span], figures: Sequence[Any | None], *, now: datetime) -> Quality:

@@ -4,7 +4,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from measurements.charts import Quality
+from measurements.charts import Grade, Quality
 from measurements.formats import percent, power
 from measurements.models import Cause, Flag
 from measurements.ribbons import Statement
@@ -69,6 +69,14 @@ FIGURES: dict[str, str | Promise] = {
 def flags_in_words(flags: int) -> str:
     """What there is to know about a figure: "estimated, arrived late"; empty where nothing is."""
     return ", ".join(str(flag.label) for flag in Flag if flags & flag)
+
+
+def grade_in_words(grade: Grade) -> str:
+    """How well a span was seen: "measured", "4 % estimated, counter reset"."""
+    word = str(QUALITY[grade.state])
+    is_part = grade.state != "seen" and grade.share < 0.995
+    told = f"{percent(grade.share)} {word}" if is_part else word
+    return ", ".join(filter(None, (told, flags_in_words(grade.flags))))
 
 
 def causes_in_words(causes: int) -> str:

@@ -53,7 +53,7 @@ class Line:
 
     heading: str
     cells: tuple[charts.Cell, ...]
-    quality: str
+    quality: charts.Grade
     asked: str
 
 

@@ -7,6 +7,7 @@ from django import template
 from django.utils.functional import Promise
 
 from measurements import formats, words
+from measurements.charts import Grade
 from measurements.formats import Quantity
 
 register = template.Library()
@@ -71,6 +72,12 @@ def series_name(key: str) -> str | Promise:
 def part_name(key: str, is_home: bool) -> str | Promise:
     """The name of a source or sink of the flow, for who lives there or for others."""
     return (words.PARTS if is_home else words.SITE_PARTS)[key]
+
+
+@register.filter
+def grade(grade: Grade) -> str:
+    """How well a span was seen, and what else there is to know of it."""
+    return words.grade_in_words(grade)
 
 
 @register.filter

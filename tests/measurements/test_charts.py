@@ -7,7 +7,9 @@ import plotly.graph_objects as go
 import pytest
 
 from measurements import charts
+from measurements.models import Flag
 from measurements.resolutions import Resolution, next_period, period_start, periods
+from measurements.words import grade_in_words
 
 BERLIN = ZoneInfo("Europe/Berlin")
 COLUMNS = {series.column for series in (*charts.BY_ORIGIN, *charts.BY_SIDE)}
@@ -146,7 +148,7 @@ def test_rows_end_with_the_running_span_and_keep_exact_energies():
     rows = charts.rows_of(spans, slots, now=now)
     assert [row.cells[0].mwh for row in rows] == [123_457, None, 1]
     assert rows[0].cells[0].mean_w == pytest.approx(493.828)
-    assert [row.quality for row in rows] == ["seen", "missing", "seen"]
+    assert [row.quality.state for row in rows] == ["seen", "missing", "seen"]
 
 
 def test_the_ribbon_joins_equal_neighbours_and_ends_now():
@@ -194,14 +196,14 @@ def test_a_half_seen_day_is_half_a_stretch():
     days = [summed(96, seen=0.5)] + [None] * 6
     ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
     assert widths(ribbon) == [("seen", 0.5), ("missing", 0.5)]
-    assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == "missing"
+    assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == charts.Grade("missing", 0.5)
 
 
 def test_slots_of_which_nothing_is_stored_are_missing_from_a_day():
     days = [summed(24)] + [None] * 6
     ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
     assert widths(ribbon) == [("seen", 0.25), ("missing", 0.75)]
-    assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == "missing"
+    assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == charts.Grade("missing", 0.75)
     assert charts.seen_share(WEEK[0], days[0], now=LATER) == 0.25
 
 
@@ -209,6 +211,36 @@ def test_a_counter_bridges_the_slots_that_are_stored_and_no_others():
     days = [summed(48, seen=0.5, flags=charts.ESTIMATED)] + [None] * 6
     ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
     assert ribbon.shares == {"seen": 0.25, "estimated": 0.25, "missing": 0.5}
+
+
+def test_a_span_says_what_its_ribbon_does_not_show():
+    flags = charts.RECOVERED | charts.RESET | charts.IMPLAUSIBLE
+    grade = charts.quality_of_span(WEEK[0], summed(96, flags=flags), now=LATER)
+    assert grade == charts.Grade("recovered", 1, charts.RESET | charts.IMPLAUSIBLE)
+    assert charts.quality_of_span(WEEK[0], None, now=LATER) == charts.Grade("missing", 1)
+
+
+def test_the_bits_of_flags_are_those_that_are_stored():
+    for flag in Flag:
+        assert getattr(charts, flag.name) == flag
+
+
+@pytest.mark.parametrize(
+    ("grade", "words"),
+    [
+        (charts.Grade("seen", 1), "measured"),
+        (charts.Grade("seen", 0.99), "measured"),
+        (charts.Grade("missing", 1), "missing"),
+        (charts.Grade("missing", 0.04), "4\N{NO-BREAK SPACE}% missing"),
+        (charts.Grade("seen", 1, charts.RESET), "measured, counter reset"),
+        (
+            charts.Grade("estimated", 0.25, charts.IMPLAUSIBLE),
+            "25\N{NO-BREAK SPACE}% estimated, implausible reading held back",
+        ),
+    ],
+)
+def test_how_well_a_span_was_seen_is_said_in_few_words(grade: charts.Grade, words: str):
+    assert grade_in_words(grade) == words
 
 
 @pytest.mark.parametrize("minutes", [0, 7, 14])

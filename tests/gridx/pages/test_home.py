@@ -18,7 +18,7 @@ from accounts.access import Role
 from accounts.models import User
 from gridx.pages.fragments import render_live
 from inventory.models import Appliance, Gateway, System
-from measurements.models import SystemSlot
+from measurements.models import Flag, SystemDay, SystemSlot
 from tests.cast import Cast
 from tests.household import measure, read_now
 
@@ -335,6 +335,18 @@ def test_what_was_not_measured_is_missing_at_every_zoom(
     # The running day is whole until now, and no other has begun.
     rows = csv.DictReader(content.decode().splitlines())
     assert [row["measured_share"] for row in rows] == ["0.25", "1.0"]
+
+
+def test_the_table_says_what_there_is_to_know_of_a_span(mara: Client, measured: Cast):
+    SystemDay.objects.filter(start=MIDNIGHT).update(flags=Flag.RESET | Flag.IMPLAUSIBLE)
+    SystemSlot.objects.filter(start=MIDNIGHT).update(flags=Flag.RESET, seen_s=0)
+    week = page(mara, "/?resolution=week&date=2026-06-14")
+    assert "<td>measured, counter reset, implausible reading held back</td>" in week
+    day = page(mara, "/?date=2026-06-14")
+    assert "<td>missing, counter reset</td>" in day
+    assert day.count("counter reset") == 1
+    german = page(mara, "/?date=2026-06-14", headers={"Accept-Language": "de"})
+    assert "<td>fehlend, Zähler zurückgesetzt</td>" in german
 
 
 def test_what_was_used_while_the_meter_was_silent_is_shown_and_explained(
