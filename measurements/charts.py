@@ -1,12 +1,15 @@
 """Figures over time: plotly figures, table rows and data quality of the same spans. Pure.
 
-A chart shows consecutive spans of one system: the slots of a day (as power, kW), the days of a
-week or month, the months of a year (as energy, kWh). Upwards stands what was used, by origin;
-downwards what went into the battery and the grid.
+A chart shows consecutive spans of one system, cluster or pool: the slots of a day (as power, kW),
+the days of a week or month, the months of a year (as energy, kWh). Upwards stands what was used, by
+origin; downwards what went into the battery and the grid.
 
 Figures are read from attributes named as in the tables (`pv_to_load_mwh`, …): integers in mWh,
 None where there is no statement. Those of spans longer than a slot also say of how many slots they
-are the sum (`slots`, and `slots_over` of them until now). Colours and fonts are names of the
+are the sum (`slots`, and `slots_over` of them until now). Those of groups, where flags of a few
+would stand for all, say instead for how long their members were to be seen until now (`to_see_s`,
+all together), how much of what was seen arrived late (`recovered_s`), and how much of what was not
+seen was bridged (`estimated_s`). Colours and fonts are names of the
 stylesheet's variables ("var(--sun)"), filled in by the browser; they are valid in plotly's own
 schema. The horizontal axis counts spans, so a day of 23 or 25 hours is drawn as it is.
 `layout.meta.narrow` holds what differs on a phone.
@@ -376,11 +379,27 @@ def _parts(span: Span, figure: Any | None, now: datetime) -> dict[str, float]:
     if now < span.until_at and covered > 0.5 and _is_slot(span):
         covered = 1.0
     covered = 1.0 if covered > 0.99 else covered
-    flags = figure.flags or 0
-    parts = {"recovered" if flags & RECOVERED else "seen": stored * covered, "missing": 1 - stored}
-    unseen = "estimated" if flags & ESTIMATED else "missing"
-    parts[unseen] = parts.get(unseen, 0.0) + stored * (1 - covered)
+    late, bridged = _late_and_bridged(figure)
+    unseen = stored * (1 - covered)
+    parts = {
+        "seen": stored * covered * (1 - late),
+        "recovered": stored * covered * late,
+        "missing": 1 - stored + unseen * (1 - bridged),
+        "estimated": unseen * bridged,
+    }
     return {state: part for state, part in parts.items() if part > 0}
+
+
+def _late_and_bridged(figure: Any) -> tuple[float, float]:
+    """Which share of what was seen arrived late, and of what was not seen was bridged."""
+    if (recovered_s := getattr(figure, "recovered_s", None)) is None:
+        flags = figure.flags or 0
+        return float(bool(flags & RECOVERED)), float(bool(flags & ESTIMATED))
+    unseen_s = figure.expected_s - figure.seen_s
+    return (
+        _ratio(recovered_s, figure.seen_s) if recovered_s else 0.0,
+        _ratio(figure.estimated_s, unseen_s) if figure.estimated_s else 0.0,
+    )
 
 
 def seen_share(span: Span, figure: Any, *, now: datetime) -> float:
@@ -395,6 +414,9 @@ def _coverage(span: Span, figure: Any, now: datetime) -> tuple[float, float]:
     What is still to come is not missing: of a slot that is running the part until now is judged,
     of a longer span the slots that are over.
     """
+    if (to_see_s := getattr(figure, "to_see_s", None)) is not None:
+        stored_s = min(figure.expected_s, to_see_s)
+        return _ratio(stored_s, to_see_s), _ratio(figure.seen_s, stored_s)
     if _is_slot(span):
         elapsed = min(1.0, (now - span.from_at) / SLOT)
         return 1.0, _ratio(figure.seen_s, figure.expected_s * elapsed)

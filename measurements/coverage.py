@@ -23,12 +23,23 @@ def seen_shares(
 
     Of all appliances that take part in the balances of these systems (keys), or of those alone.
     """
-    known = [past.spans[index] for index in past.known.tolist()]
-    expected_s = _expected_s(known, systems, appliances, now).tolist()
+    whole = seconds_to_see(past, systems=systems, appliances=appliances, now=now).tolist()
     return [
         min(seen_s / whole_s, 1.0) if whole_s else None
-        for seen_s, whole_s in zip(past.figures.seen_s.tolist(), expected_s, strict=True)
+        for seen_s, whole_s in zip(past.figures.seen_s.tolist(), whole, strict=True)
     ]
+
+
+def seconds_to_see(
+    past: Past,
+    *,
+    systems: Collection[int],
+    appliances: Collection[int] | None = None,
+    now: datetime,
+) -> Ints:
+    """Of each span known, for how long these were to be seen until now, all together."""
+    known = [past.spans[index] for index in past.known.tolist()]
+    return _expected_s(known, systems, appliances, now)
 
 
 def device_shares(

@@ -4,10 +4,13 @@ pool's systems. The members are those of today, for all times.
 A cluster is taken as if its appliances were a system of their own: flows are split in the slot
 where it has a meter, and without one its consumption is what its consumers use. A pool is the sum
 of its systems, in its own time zone, and says how many of them it saw.
+
+Flags of groups are those of any member. How much of the time they hold for is counted beside them:
+`recovered_s` of what was seen, and `estimated_s` of what was not.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 
@@ -17,6 +20,7 @@ from django.db.models import Model
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.amounts import Amounts, Floats, Ints, sum_known
+from measurements.coverage import seconds_to_see
 from measurements.figures import SUMMED, Figures, Part, rates_of, system_figures
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import (
@@ -34,14 +38,22 @@ from measurements.history import (
 from measurements.models import (
     ApplianceDay,
     ApplianceSlot,
+    Flag,
     SystemDay,
     SystemHour,
     SystemMonth,
     SystemSlot,
 )
 from measurements.numbers import columns_of, fetch, numbers
-from measurements.queries import Live, live_of_appliances, live_of_systems, newest_readings
-from measurements.resolutions import SLOT_S, Resolution, next_period, periods
+from measurements.queries import (
+    History,
+    Live,
+    history_of,
+    live_of_appliances,
+    live_of_systems,
+    newest_readings,
+)
+from measurements.resolutions import SLOT_S, Resolution, next_period, periods, slot_start
 
 # A cluster and those within it, as deep as they go.
 _BELOW = """
@@ -99,10 +111,33 @@ def past_of_cluster(
     )
     starts = np.unique(np.concatenate([columns[0] for columns in read.values()]))
     parts = [_part(one, columns, starts) for one, columns in read.items() if len(columns[0])]
-    figures = system_figures(parts, len(starts), lasting_s=_lasting_s(table, starts, cluster))
+    lasting_s = _lasting_s(table, starts, cluster)
+    figures = system_figures(parts, len(starts), lasting_s=lasting_s)
     wanted = [0, *(1 + _READ.index(name) for name in device_columns)]
     listed = [(one, columns[wanted]) for one, columns in read.items() if one.kind in kinds]
-    return past_of(spans, starts, figures, listed, device_columns=device_columns)
+    further = _late_and_bridged(parts, lasting_s)
+    return past_of(spans, starts, figures, listed, device_columns=device_columns, further=further)
+
+
+def history_of_cluster(
+    *,
+    cluster: Cluster,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    now: datetime,
+) -> History:
+    """The same, with what tells how much of it is missing."""
+    past = past_of_cluster(
+        cluster=cluster, from_at=from_at, until_at=until_at, resolution=resolution
+    )
+    to_see_s = seconds_to_see(
+        past,
+        systems=[cluster.system.key],
+        appliances={one.key for one in appliances_within(cluster)},
+        now=_judged_at(resolution, now),
+    )
+    return history_of(past, {**past.further, "to_see_s": to_see_s})
 
 
 def appliances_within(cluster: Cluster) -> Iterable[Appliance]:
@@ -134,6 +169,16 @@ def _lasting_s(table: type[Model], starts: Floats, cluster: Cluster) -> Ints:
     zone, days = cluster.system.zone, [datetime.fromtimestamp(start, UTC) for start in starts]
     ends = [next_period(day, Resolution.DAY, zone) for day in days]
     return np.array([(end - day).total_seconds() for day, end in zip(days, ends, strict=True)], int)
+
+
+def _late_and_bridged(parts: Sequence[Part], lasting_s: Ints) -> dict[str, Ints]:
+    late, bridged = np.zeros_like(lasting_s), np.zeros_like(lasting_s)
+    for part in parts:
+        if part.role is not Role.NONE:
+            late += np.where(part.flags & Flag.RECOVERED, part.seen_s, 0)
+            unseen_s = np.maximum(lasting_s - part.seen_s, 0)
+            bridged += np.where(part.flags & Flag.ESTIMATED, unseen_s, 0)
+    return {"recovered_s": late, "estimated_s": bridged}
 
 
 def _part(appliance: Measured, columns: Floats, starts: Floats) -> Part:
@@ -203,7 +248,8 @@ def past_of_pool(
 
     Systems of that time zone are summed from their days and months, others from their hours where
     the pool's spans are made of those, else from their slots.
-    `columns` are those of the energies that are wanted, and of `seen_s`, `expected_s`, `flags`.
+    `columns` are those of the energies that are wanted, and of `seen_s`, `expected_s`, `flags`,
+    `recovered_s`, `estimated_s`.
     """
     spans = periods(from_at, until_at, resolution, pool.zone)
     members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
@@ -227,9 +273,43 @@ def past_of_pool(
         },
     )
     starts, seen, *sums = columns_of(sent, 2 + len(columns))
-    figures = Figures.of_floats(dict(zip(columns, sums, strict=True)))
-    past = past_of(spans, starts, figures)
+    by_name = dict(zip(columns, sums, strict=True))
+    further = {name: by_name.pop(name).astype(np.int64) for name in _DERIVED if name in by_name}
+    past = past_of(spans, starts, Figures.of_floats(by_name), further=further)
     return PoolPast(past, seen.astype(np.int64), seen_in_all, len(members))
+
+
+def history_of_pool(
+    *,
+    pool: SystemPool,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    now: datetime,
+) -> History:
+    """The same, with what tells how much of it is missing: of each span how many systems were seen
+    (`systems_seen`), and of all how many there are as well (`systems`)."""
+    found = past_of_pool(
+        pool=pool,
+        from_at=from_at,
+        until_at=until_at,
+        resolution=resolution,
+        columns=(*SUMMED, "seen_s", "expected_s", "flags", *_DERIVED),
+    )
+    to_see_s = seconds_to_see(
+        found.past,
+        systems=pool.systems.values_list("key", flat=True),
+        now=_judged_at(resolution, now),
+    )
+    further = {**found.past.further, "to_see_s": to_see_s, "systems_seen": found.seen}
+    history = history_of(found.past, further)
+    counts = {"systems_seen": found.seen_in_all, "systems": found.systems}
+    return replace(history, total=history.total and {**history.total, **counts})
+
+
+def _judged_at(resolution: Resolution, now: datetime) -> datetime:
+    """Until when spans are judged: those longer than a slot, by the slots that are over."""
+    return now if resolution is Resolution.QUARTER else slot_start(now)
 
 
 _POOL = """
@@ -253,6 +333,12 @@ _SEEN = """(
 )"""
 _SUM = "sum({0})::bigint"
 _TOGETHER = {"flags": "bit_or({0})"}
+# What of a row arrived late, and what of it was bridged.
+_DERIVED = {
+    "recovered_s": f"CASE WHEN flags & {Flag.RECOVERED:d} > 0 THEN seen_s ELSE 0 END",
+    "estimated_s": f"CASE WHEN flags & {Flag.ESTIMATED:d} > 0"
+    " THEN greatest(expected_s - seen_s, 0) ELSE 0 END",
+}
 _SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
 
 
@@ -276,9 +362,19 @@ def _pool_query(
     """The sums of systems in the pool's time zone (near) and in others (far), from these tables;
     None where there are no such systems."""
     needed = dict.fromkeys(["seen_s", *columns])
-    sums = ", ".join(f"{_TOGETHER.get(name, _SUM).format(name)} AS {name}" for name in needed)
-    as_it_is = {"columns": f"start, {', '.join(needed)}", "grouped": ""}
-    by_span = {"columns": f"{_SPAN} AS start, {sums}", "grouped": "GROUP BY system_key, 1"}
+
+    def summed(made_of: Mapping[str, str]) -> str:
+        return ", ".join(
+            f"{_TOGETHER.get(name, _SUM).format(made_of.get(name, name))} AS {name}"
+            for name in needed
+        )
+
+    rows = ", ".join(f"{_DERIVED.get(name, name)} AS {name}" for name in needed)
+    as_it_is = {"columns": f"start, {rows}", "grouped": ""}
+    by_span = {
+        "columns": f"{_SPAN} AS start, {summed(_DERIVED)}",
+        "grouped": "GROUP BY system_key, 1",
+    }
     parts = [
         {"keys": keys, "table": table._meta.db_table}
         | (as_it_is if _ROW_OF.get(resolution) is table else by_span)
@@ -288,6 +384,6 @@ def _pool_query(
     return _POOL.format(
         numbers=numbers([START, "seen", *columns], order="start"),
         seen=" + ".join(_SEEN.format(**part) for part in parts),
-        sums=sums,
+        sums=summed({}),
         rows=" UNION ALL ".join(_ROWS.format(**part) for part in parts),
     )

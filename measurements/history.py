@@ -6,7 +6,7 @@ of days is to the last mWh the sum of their quarters.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
@@ -91,7 +91,8 @@ class DevicePast:
 class Past:
     """Consecutive spans, the figures of those `known` (their indexes), and all of them together.
 
-    `total` has one row; none where nothing is known of any span.
+    `total` has one row; none where nothing is known of any span. `further` has columns of sums that
+    only groups have, for the spans known.
     """
 
     spans: Sequence[Span]
@@ -99,6 +100,7 @@ class Past:
     figures: Figures
     total: Figures
     devices: Sequence[DevicePast] = ()
+    further: Mapping[str, Ints] = field(default_factory=dict)
 
 
 DEVICE_ENERGIES = ("import_mwh", "export_mwh")
@@ -184,6 +186,7 @@ def past_of(
     appliances: Iterable[tuple[Measured, Floats]] = (),
     *,
     device_columns: Sequence[str] = DEVICE_COLUMNS,
+    further: Mapping[str, Ints] | None = None,
 ) -> Past:
     """The past that rows of figures tell, which begin at `starts` (seconds since the epoch), and
     those of single appliances: where they begin, and their columns of these names."""
@@ -200,6 +203,10 @@ def past_of(
             for appliance, columns in appliances
             if len(columns[0])
         ],
+        further={
+            name: column if len(firsts) == len(starts) else np.add.reduceat(column, firsts)
+            for name, column in (further or {}).items()
+        },
     )
 
 

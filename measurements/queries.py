@@ -10,10 +10,11 @@ from django.db.models import QuerySet
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, System
 from inventory.silence import stale_after
+from measurements.amounts import Ints
 from measurements.batches import INSTANTS
 from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
-from measurements.history import past_of_system
+from measurements.history import Past, past_of_system
 from measurements.models import LatestReading, Reading
 from measurements.numbers import fetch
 from measurements.resolutions import Resolution, Span, slot_start
@@ -186,8 +187,17 @@ def history_of_system(
     *, system: System, from_at: datetime, until_at: datetime, resolution: Resolution
 ) -> History:
     """The figures of a system, span by span, in its own time zone (`measurements.history`)."""
-    past = past_of_system(system=system, from_at=from_at, until_at=until_at, resolution=resolution)
+    return history_of(
+        past_of_system(system=system, from_at=from_at, until_at=until_at, resolution=resolution)
+    )
+
+
+def history_of(past: Past, further: Mapping[str, Ints] | None = None) -> History:
+    """What is known of each span as a row, with the rates and `further` columns."""
     rows = [row | rates_of(row) for row in past.figures.rows()]
+    for name, column in (further or {}).items():
+        for row, value in zip(rows, column.tolist(), strict=True):
+            row[name] = value
     known = dict(zip(past.known.tolist(), rows, strict=True))
     total = past.total.rows()
     return History(

@@ -11,7 +11,12 @@ from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.batches import Batch
 from measurements.figures import SUMMED
-from measurements.groups import past_of_cluster, past_of_pool
+from measurements.groups import (
+    history_of_cluster,
+    history_of_pool,
+    past_of_cluster,
+    past_of_pool,
+)
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
 from measurements.models import (
@@ -20,6 +25,7 @@ from measurements.models import (
     Flag,
     LatestReading,
     SystemDay,
+    SystemHour,
     SystemSlot,
 )
 from measurements.resolutions import Resolution, Span
@@ -402,3 +408,42 @@ def test_intervals_have_the_same_limits_for_groups(cast, admin, depot, what):
     (detail,) = answer.json()["details"]
     assert detail.startswith("interval: ")
     assert "1 day" in detail
+
+
+# How well groups were seen -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+@pytest.mark.parametrize("resolution", [Resolution.QUARTER, Resolution.DAY, Resolution.WEEK])
+def test_a_flag_of_one_system_holds_for_its_part_of_the_pool_alone(zone, resolution):
+    late, punctual = (measured_site("Europe/Berlin", seed).system for seed in (1, 2))
+    for table in (SystemSlot, SystemHour, SystemDay):
+        table.objects.filter(system_key=late.key).update(flags=Flag.RECOVERED)
+        table.objects.filter(system_key=punctual.key).update(flags=0)
+    asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution, "now": UNTIL}
+    history = history_of_pool(pool=pool_of(late, punctual, zone=zone), **asked)
+    for period in history.periods:
+        if period.figures is not None:
+            assert period.figures["flags"] == Flag.RECOVERED
+            assert period.figures["recovered_s"] * 2 == period.figures["seen_s"]
+            assert period.figures["estimated_s"] == 0
+            assert period.figures["systems_seen"] == 2
+    assert (history.total["systems_seen"], history.total["systems"]) == (2, 2)
+
+
+def test_a_flag_of_one_appliance_holds_for_its_part_of_the_cluster_alone():
+    site = measured_site("Europe/Berlin", 1)
+    cluster = Cluster.objects.create(system=site.system, name="All")
+    Appliance.objects.filter(system=site.system).update(cluster=cluster)
+    ApplianceSlot.objects.update(flags=0)
+    ApplianceSlot.objects.filter(appliance_key=site.keys[0]).update(
+        flags=Flag.ESTIMATED, seen_s=300
+    )
+    asked = {"from_at": SINCE, "until_at": UNTIL, "now": UNTIL}
+    for resolution in (Resolution.QUARTER, Resolution.DAY):
+        for period in history_of_cluster(cluster=cluster, resolution=resolution, **asked).periods:
+            if (figures := period.figures) is not None:
+                # A third of one was seen, and the two others whole: 7 of 9 parts.
+                assert figures["estimated_s"] * 7 == figures["seen_s"] * 2
+                assert figures["recovered_s"] == 0
+                assert figures["to_see_s"] == figures["expected_s"]
