@@ -180,6 +180,7 @@ def frame_of(group: Cluster | SystemPool, *, now: datetime) -> dict[str, Any]:
             if is_cluster
             else reverse("pool_detail", args=[group.pk])
         ),
+        "energy_url": reverse("cluster_energy" if is_cluster else "pool_energy", args=[group.pk]),
         "export_url": reverse("cluster_export" if is_cluster else "pool_export", args=[group.pk]),
         "now": now,
     }

@@ -5,26 +5,27 @@ All of them are made of one read, so that a figure is the same wherever it stand
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Max, Min
 from django.utils.translation import gettext as _
 
 from gridx.pages import dates
 from gridx.pages.shown import Shown, Zoom
-from gridx.pages.summary import origin_parts, origin_shares, summary
+from gridx.pages.summary import origin_parts, origin_shares, summary, systems_seen
 from inventory.kinds import ApplianceKind
-from inventory.models import System
+from inventory.models import Cluster, System, SystemPool
 from measurements import charts
 from measurements.formats import Quantity, energy, number, percent, percentage
-from measurements.models import SystemDay
+from measurements.groups import history_of_cluster, history_of_pool
 from measurements.queries import History, Live, counting_slots, history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.words import quality_sentence
 
+# What has a history of its energies.
+Subject = System | Cluster | SystemPool
 # What a table tells before what its chart shows.
 TOTALS = (
     charts.Series("pv", "sun", "pv_mwh"),
@@ -48,13 +49,15 @@ class Total:
 class Line:
     """A row of the table: its heading, a cell a column, and how well it was seen.
 
-    `asked` is what an address has to ask for to show this span by itself; empty for a slot.
+    `asked` is what an address has to ask for to show this span by itself; empty for a slot. `seen`
+    says of a pool how many of its systems were seen.
     """
 
     heading: str
     cells: tuple[charts.Cell, ...]
     quality: charts.Grade
     asked: str
+    seen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,10 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class PeriodFigures:
-    """What there is to show of a period; `chart` is None where nothing was measured."""
+    """What there is to show of a period; `chart` is None where nothing was measured.
+
+    `seen` says of a pool how many of its `systems` were seen; None of all else.
+    """
 
     title: str
     when: str
@@ -101,31 +107,31 @@ class PeriodFigures:
     chart: dict[str, Any] | None
     quality: charts.Quality
     quality_sentence: str
+    seen: int | None
+    systems: int | None
 
 
-def read_history(system: System, shown: Shown, *, now: datetime) -> History:
+def read_history(subject: Subject, shown: Shown, *, now: datetime) -> History:
     """The stored figures of the period, with what tells how much of it is missing."""
-    history = history_of_system(
-        system=system,
-        from_at=shown.span.from_at,
-        until_at=shown.span.until_at,
-        resolution=shown.parts,
-    )
+    asked = {
+        "from_at": shown.span.from_at,
+        "until_at": shown.span.until_at,
+        "resolution": shown.parts,
+    }
+    if isinstance(subject, Cluster):
+        return history_of_cluster(cluster=subject, now=now, **asked)
+    if isinstance(subject, SystemPool):
+        return history_of_pool(pool=subject, now=now, **asked)
+    history = history_of_system(system=subject, **asked)
     if shown.parts is Resolution.QUARTER:
         return history
-    return counting_slots(history, system=system, now=now)
+    return counting_slots(history, system=subject, now=now)
 
 
-def measured_days(system: System) -> tuple[date, date] | None:
-    """The first and the last local day of which anything is known."""
-    found = SystemDay.objects.filter(system_key=system.key).aggregate(Min("start"), Max("start"))
-    if found["start__min"] is None:
-        return None
-    return tuple(found[f"start__{end}"].astimezone(system.zone).date() for end in ("min", "max"))
-
-
-def period_figures(history: History, shown: Shown, live: Live, *, now: datetime) -> PeriodFigures:
-    """The figures of a period, ready for the templates."""
+def period_figures(
+    history: History, shown: Shown, live: Live | None, *, now: datetime
+) -> PeriodFigures:
+    """The figures of a period, ready for the templates; without `live`, none of this instant."""
     spans = shown.spans
     figures = [_of(period.figures) for period in history.periods]
     total = _of(history.total)
@@ -135,7 +141,7 @@ def period_figures(history: History, shown: Shown, live: Live, *, now: datetime)
     return PeriodFigures(
         title=dates.title_of(shown),
         when=dates.when_of(shown),
-        summary=summary(total),
+        summary=" ".join(filter(None, (summary(total), systems_seen(total)))),
         tiles=tuple(_tiles(total, quality, shown, live)),
         legend=tuple(_total(one, total) for one in series),
         columns=tuple(_total(one, total) for one in columns),
@@ -145,6 +151,8 @@ def period_figures(history: History, shown: Shown, live: Live, *, now: datetime)
         chart=None if total is None else _chart(spans, figures, shown, now),
         quality=quality,
         quality_sentence=quality_sentence(quality),
+        seen=getattr(total, "systems_seen", None),
+        systems=getattr(total, "systems", None),
     )
 
 
@@ -187,6 +195,7 @@ def _lines(
             tuple(cells.get(one.key) or _cell(one, figure, hours) for one in columns),
             row.quality,
             _asked(shown, row.span),
+            getattr(figure, "systems_seen", 0),
         )
 
 
@@ -229,7 +238,9 @@ def _chart(
 # Tiles -----------------------------------------------------------------------------------------
 
 
-def _tiles(total: Any | None, quality: charts.Quality, shown: Shown, live: Live) -> Iterator[Tile]:
+def _tiles(
+    total: Any | None, quality: charts.Quality, shown: Shown, live: Live | None
+) -> Iterator[Tile]:
     if total is None:
         return
     if total.pv_mwh is not None:
@@ -308,9 +319,10 @@ def _exported(total: Any) -> tuple[str, ...]:
     return (_("%(energy)s into the grid") % {"energy": energy(total.export_mwh)},)
 
 
-def _battery(total: Any, shown: Shown, live: Live) -> Tile | None:
+def _battery(total: Any, shown: Shown, live: Live | None) -> Tile | None:
     """How full it is now; in the past, what it gave."""
-    if shown.zoom is Zoom.DAY and shown.is_current and live.soc is not None:
+    is_now = shown.zoom is Zoom.DAY and shown.is_current
+    if is_now and live is not None and live.soc is not None:
         return Tile(
             "battery",
             _("Battery"),

@@ -1,16 +1,11 @@
 """Home: one system, now and over time; for who sees several, the way to each of them."""
 
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.utils.cache import patch_vary_headers
-from django.utils.http import urlencode
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
@@ -20,13 +15,11 @@ from accounts.fragments import render_page_or_part
 from accounts.paging import page_of, search_of
 from flexibility.models import Dimming
 from gridx import clock
-from gridx.pages import dates
 from gridx.pages.appliance import emitter_or_none
 from gridx.pages.charging_words import policy_url
 from gridx.pages.fragments import figures_mark, live_context
-from gridx.pages.history import measured_days, period_figures, read_history
 from gridx.pages.navigation import show_in_navigation
-from gridx.pages.shown import Notice, Shown, Zoom, shown
+from gridx.pages.period import period_context
 from gridx.pages.systems import lines_of
 from inventory.kinds import ApplianceKind
 from inventory.models import System
@@ -63,15 +56,6 @@ def _visible(request: HttpRequest, system_id: UUID) -> System:
     return get_object_or_404(visible, pk=system_id)
 
 
-def _shown(request: HttpRequest, system: System, now: datetime) -> Shown:
-    return shown(
-        resolution=request.GET.get("resolution"),
-        day=request.GET.get("date"),
-        zone=system.zone,
-        now=now,
-    )
-
-
 # One system ------------------------------------------------------------------------------------
 
 
@@ -81,7 +65,7 @@ def _show(request: HttpRequest, system: System) -> HttpResponse:
     # Before the figures: if they change in between, the page fetches them once more.
     mark = figures_mark(system, now=now)
     live = live_of_system(system=system, now=now)
-    context = _period_context(request, system, live, now)
+    context = {"system": system, **period_context(request, system, live, now=now)}
     if request.htmx and request.htmx.target == "period":
         response = render(request, "pages/_period.html", context)
     else:
@@ -100,80 +84,6 @@ def _policy_url(request: HttpRequest, system: System, live: Live) -> str:
     has_stations = bool(live.of_kind(ApplianceKind.EV_CHARGING_STATION))
     may = emitter_or_none(request.user) is not None
     return policy_url(system) if has_stations and may else ""
-
-
-def _period_context(
-    request: HttpRequest, system: System, live: Live, now: datetime
-) -> dict[str, Any]:
-    period = _shown(request, system, now)
-    history = read_history(system, period, now=now)
-    days = measured_days(system)
-
-    def url(zoom: Zoom, day=None) -> str:
-        asked = {"resolution": zoom.value} | ({"date": day.isoformat()} if day else {})
-        return f"{request.path}?{urlencode(asked)}"
-
-    asked = urlencode({"resolution": period.zoom.value, "date": period.day.isoformat()})
-    asked_day = None if period.is_current and period.day == period.today else period.day
-    return {
-        "system": system,
-        "now": now,
-        "history": period_figures(history, period, live, now=now),
-        "period": {
-            "shown": period,
-            "url": url(period.zoom, asked_day),
-            "base_url": request.path,
-            "asked": asked,
-            "choices": [
-                {"label": label, "url": url(zoom, asked_day), "current": zoom is period.zoom}
-                for zoom, label in dates.zoom_names().items()
-            ],
-            "previous_url": url(period.zoom, period.previous) if period.previous else None,
-            "next_url": url(period.zoom, period.next) if period.next else None,
-            "today_url": None if period.is_current else url(period.zoom),
-            "first_date": days[0] if days else None,
-            "last_date": period.today,
-            "nearest": _nearest(period, days, url),
-            "export_url": _export_url(system, period),
-            "import_url": _import_url(request, system),
-            "notices": [_notice_words()[notice] for notice in period.notices],
-        },
-    }
-
-
-def _export_url(system: System, period: Shown) -> str:
-    """The way to the export, which suggests what is shown."""
-    suggested = {
-        "first": period.first_day.isoformat(),
-        "last": min(period.last_day, period.today).isoformat(),
-        "resolution": period.parts.value,
-    }
-    return f"{reverse('system_export', args=[system.pk])}?{urlencode(suggested)}"
-
-
-def _import_url(request: HttpRequest, system: System) -> str:
-    """The way to an import, for those who may."""
-    if not may(request.user, Action.MANAGE_INVENTORY):
-        return ""
-    return reverse("system_import", args=[system.pk])
-
-
-def _nearest(period: Shown, days, url) -> dict[str, Any] | None:
-    """The way to the nearest day of which something is known, where this period has none."""
-    if days is None or (days[0] <= period.last_day and period.first_day <= days[1]):
-        return None
-    first = period.last_day < days[0]
-    label = _("To the first values") if first else _("To the latest values")
-    return {"url": url(period.zoom, days[0] if first else days[1]), "label": label}
-
-
-def _notice_words() -> dict[Notice, str]:
-    return {
-        Notice.RESOLUTION: _("The address asks for a period that there is not. Here is the day."),
-        Notice.DATE: _("The address asks for a date that there is not. Here is today."),
-        Notice.FUTURE: _("That lies in the future. Here is today."),
-        Notice.EARLY: _("Nothing was measured that long ago."),
-    }
 
 
 # The list --------------------------------------------------------------------------------------

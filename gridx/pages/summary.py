@@ -3,8 +3,9 @@
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from measurements.formats import energy, percent
+from measurements.formats import energy, number, percent
 
 ORIGINS = ("pv", "battery", "grid")
 
@@ -46,6 +47,17 @@ def summary(figures: Any | None) -> str:
             _("%(energy)s went into the grid.") % {"energy": energy(figures.export_mwh)}
         )
     return " ".join(filter(None, sentences)) or _("Too little is measured here for a summary.")
+
+
+def systems_seen(figures: Any | None) -> str:
+    """Of a pool: "41 of 43 systems seen."; empty of all else."""
+    count = getattr(figures, "systems", None)
+    if count is None:
+        return ""
+    words = ngettext(
+        "%(seen)s of %(count)s system seen.", "%(seen)s of %(count)s systems seen.", count
+    )
+    return words % {"seen": number(figures.systems_seen, 0), "count": number(count, 0)}
 
 
 def _made_and_used(pv_mwh: int | None, used_mwh: int | None, origins: str) -> str:

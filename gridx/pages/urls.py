@@ -7,6 +7,7 @@ from gridx.pages import (
     car,
     dimmings,
     dissolving,
+    energies,
     exports,
     fairness,
     figures,
@@ -65,6 +66,8 @@ urlpatterns = [
         imports.recording_import_refused,
         name="recording_import_refused",
     ),
+    path("clusters/<uuid:cluster_id>/energy", energies.cluster_energy, name="cluster_energy"),
+    path("pools/<uuid:pool_id>/energy", energies.pool_energy, name="pool_energy"),
     path("clusters/<uuid:cluster_id>/export", exports.cluster_export, name="cluster_export"),
     path("pools/<uuid:pool_id>/export", exports.pool_export, name="pool_export"),
     path(
