@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -29,6 +30,7 @@ from measurements.groups import (
 from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
+from measurements.numbers import fetch_one
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
 from measurements.tables import measured_shares
@@ -83,8 +85,11 @@ class SystemView(APIView):
     """Views of one system, which must be in sight; of it only what finds its measurements."""
 
     def get_system(self) -> System:
-        visible = System.objects.visible_to(self.request.user).only("key", "time_zone")
-        return get_object_or_404(visible, pk=self.kwargs["system_id"])
+        visible = System.objects.visible_to(self.request.user).filter(pk=self.kwargs["system_id"])
+        system = fetch_one(visible, "id", "key", "time_zone")
+        if system is None:
+            raise Http404
+        return system
 
 
 @extend_schema(tags=["system"], responses={200: LiveSerializer, **REFUSALS})

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import psycopg
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
+from django.db.models import Model, QuerySet
 from psycopg.pq import Format
 
 from measurements.amounts import Floats
@@ -58,3 +60,17 @@ def fetch(query: str, parameters: Sequence | dict, *, prepared: bool = False) ->
     with wrap(_Cursor(prepared=prepared)) as cursor:
         cursor.execute(query, parameters)
         return cursor.fetchall()
+
+
+def fetch_one(queryset: QuerySet, *names: str) -> Model | None:
+    """The object that a query finds, with these of its fields alone; None where there is none.
+
+    It takes half the time of the query's own `get`, as its plan is kept: for queries of few shapes.
+    """
+    try:
+        query = queryset.values_list(*names).query.sql_with_params()
+    except EmptyResultSet:
+        return None
+    for row in fetch(*query, prepared=True):
+        return queryset.model.from_db(queryset.db, names, row)
+    return None
