@@ -33,7 +33,7 @@ from flexibility.allotment import (
 )
 from flexibility.allotment import Share as Allotted
 from flexibility.limits.members import Known, held_by, known_of
-from flexibility.limits.terms import Division, Kept, Rule, Span, Taker, or_inf
+from flexibility.limits.terms import OPEN, Division, Kept, Rule, Span, Taker, or_inf
 from flexibility.resolver import Constraint, EmitterKind
 from inventory.kinds import CONTROLLABLE
 
@@ -83,7 +83,7 @@ def divide_limits(
         for one in known:
             target = allotment.shares[one.taker.key]
             targets.append((one, target))
-            span = _told(one, target, now, at, may_rise=True).span
+            span = _told(one, target, OPEN, now, at, may_rise=True).span
             stronger[one.taker.key] += (_as_constraint(one.chain[0], span),)
         rules_by_key = {rule.key: rule for rule in group}
         found.tallies.update(
@@ -92,8 +92,11 @@ def divide_limits(
         )
     # All groups wait for each other: who rises in one may be let down by one that falls in another.
     may_rise = not any(_falls(one, target) for one, target in targets)
+    told: dict[str, Span] = {}
     for one, target in targets:
-        kept = _told(one, target, now, at, may_rise=may_rise)
+        within = told.get(one.taker.key, OPEN)
+        kept = _told(one, target, within, now, at, may_rise=may_rise)
+        told[one.taker.key] = within.narrowed(kept.span)
         found.shares.update({(rule.key, one.taker.key): kept for rule in one.chain})
     return found
 
@@ -260,18 +263,24 @@ def _falls(one: Known, target: Allotted) -> bool:
     return (falls_max or falls_min) and not one.member.is_stale
 
 
-def _told(one: Known, target: Allotted, now: datetime, at: datetime, *, may_rise: bool) -> Kept:
-    """The share as it is to be told, and what turns, ramps and gateways make of it."""
+def _told(
+    one: Known, target: Allotted, within: Span, now: datetime, at: datetime, *, may_rise: bool
+) -> Kept:
+    """The share as it is to be told, and what turns, ramps and gateways make of it.
+
+    `within` is what it is told by stronger limits.
+    """
     before, is_confirmed = one.kept, one.taker.is_confirmed
     held, span = held_by(one.taker, before, now, at), _span(target)
+    must = _must(one.member, within)
     if not may_rise and not one.member.is_stale:
-        span = span.narrowed(held.widened(_must(one.member)))
+        span = span.narrowed(held.widened(must))
     waits = span != _span(target)
     if before is not None:
         span = Span(
             _or_before(span.min_w, before.span.min_w, -1),
             _or_before(span.max_w, before.span.max_w, 1),
-        ).widened(_must(one.member))
+        ).widened(must)
     is_done = is_confirmed and before is not None and before.span == span
     turn = before if waits and before is not None and before.paused_since else target
     since = None if before is None or is_confirmed else before.unconfirmed_since
@@ -289,9 +298,14 @@ def _told(one: Known, target: Allotted, now: datetime, at: datetime, *, may_rise
     )
 
 
-def _must(member: Member) -> Span:
-    """What it cannot do without: a share that contradicts it would bound nothing at all."""
-    ordered = [member.set_point_w or 0.0]
+def _must(member: Member, within: Span) -> Span:
+    """What it cannot do without: a share that contradicts it would bound nothing at all.
+
+    A set point that stronger limits do not let it keep to yet is discarded, and asks for nothing.
+    """
+    set_point_w = member.set_point_w or 0.0
+    is_let = or_inf(within.min_w, -1) <= set_point_w <= or_inf(within.max_w)
+    ordered = [set_point_w if is_let else 0.0]
     if not member.can_pause:
         ordered += [max(member.min_w or 0.0, 0.0), min(member.max_w or 0.0, 0.0)]
     return Span(min(0.0, *ordered), max(0.0, *ordered))

@@ -16,6 +16,7 @@ from inventory.kinds import ApplianceKind
 NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 PARENTS = {"site": None, "hall": "site", "row": "hall"}
+NOTHING = Kept(span=Span(0, 0), wide=Span(0, 0))
 STATION, BATTERY = ApplianceKind.EV_CHARGING_STATION, ApplianceKind.BATTERY
 
 
@@ -135,6 +136,24 @@ def test_what_no_schedule_allows_any_more_is_no_room_to_rise():
     ]
     found = divide([rule("a", max_w=12_000)], takers)
     assert maxima(found, "a") == {"1": 4_500, "2": 0}
+
+
+def test_an_order_that_a_stronger_limit_does_not_let_through_yet_takes_no_room():
+    wish = constraint("wish", 50_000, set_point_w=5_000)
+    rules = [
+        rule("fuse", "hall", 1_000_000, max_w=6_500),
+        rule("fleet", "site", max_w=14_000),
+    ]
+    ordered = {"fuse": Kept(span=Span(0, 4_140), wide=Span(0, 4_140)), "fleet": NOTHING}
+    charging = {"fleet": Kept(span=Span(0, 10_930), wide=Span(0, 10_930))}
+    takers = [
+        station("1", wish, cluster="hall", kept=ordered, is_confirmed=False),
+        station("2", kept=charging, is_confirmed=False),
+    ]
+    found = divide(rules, takers)
+    # The other one is to fall first, and until then the order cannot be kept to.
+    assert maxima(found, "fuse") == {"1": 4_140}
+    assert maxima(found, "fleet") == {"1": 0, "2": 9_000}
 
 
 # Over time ---------------------------------------------------------------------------------------
