@@ -70,8 +70,11 @@ def known_of(
     ).boundary
     physical = _or_rated(driven, taker.rated)
     unused_since = _unused_since(taker, kept, driven.min_w or 0.0, now)
+    can_pause = stronger.can_pause
     if is_unsure:
-        # An order may not have reached it; where it has, no share bounds what it does.
+        # An order may not have reached it; where it has, no share bounds what it does. Its least
+        # is its driver's: where others hold it at 0, it may be off as well.
+        can_pause |= or_inf(stronger.min_w, -1) <= 0 <= or_inf(stronger.max_w)
         own, holds = _with_orders(physical, driven), _without_ordered(held, stronger, driven)
     else:
         every = resolve((*taker.constraints, *stronger_shares, *weaker_shares), at=at).boundary
@@ -82,7 +85,7 @@ def known_of(
         chain[0].key,
         min_w=own.min_w,
         max_w=own.max_w,
-        can_pause=stronger.can_pause,
+        can_pause=can_pause,
         set_point_w=stronger.set_point_w,
         phases=taker.phases,
         order=_order(taker, chain),

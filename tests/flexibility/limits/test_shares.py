@@ -156,6 +156,22 @@ def test_an_order_that_a_stronger_limit_does_not_let_through_yet_takes_no_room()
     assert maxima(found, "fleet") == {"1": 0, "2": 9_000}
 
 
+def test_who_falls_silent_while_a_stronger_limit_keeps_it_off_counts_as_off():
+    rules = [
+        rule("fuse", "hall", 1_000_000, max_w=3_000),
+        rule("fleet", "site", max_w=26_000),
+    ]
+    off = {"fuse": NOTHING, "fleet": NOTHING}
+    charging = {"fleet": Kept(span=Span(0, 11_000), wide=Span(0, 11_000))}
+    takers = [
+        *(station(key, cluster="hall", kept=off, is_stale=True) for key in ("1", "2")),
+        *(station(key, kept=charging, power_w=11_000.0) for key in ("3", "4")),
+    ]
+    found = divide(rules, takers)
+    assert maxima(found, "fleet") == {"1": 0, "2": 0, "3": 11_000, "4": 11_000}
+    assert [tally.over_w for tally in found.tallies["fleet"]] == [0]
+
+
 # Over time ---------------------------------------------------------------------------------------
 
 
