@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.wire_fields import YEARS
+from flexibility.changes import ChangeForm
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority, floor
 from flexibility.fields import EnergyField, PowerField, as_typed
 from flexibility.models import Constraint, Series, SharedLimit
@@ -45,7 +46,7 @@ _FIELDS = {
 }
 
 
-class ConstraintForm(PriorityForm, ValidityForm):
+class ConstraintForm(ChangeForm, PriorityForm, ValidityForm):
     """A constraint of a target in the time zone `zone`, looked at from `side`.
 
     `kinds` are those of a group's members (value and name); of one appliance there are none. With
@@ -112,7 +113,7 @@ class ConstraintForm(PriorityForm, ValidityForm):
         is_once = isinstance(changed, Constraint)
         kept = (changed.valid_at, changed.invalid_at) if is_once else None
         super().__init__(*args, zone=zone, now=now, kept=kept, **kwargs)
-        self._side, self._changed = side, changed
+        self._side, self.changed = side, changed
         self.fields["repeats"].choices = [(ONCE, _("once")), (WEEKLY, _("every week"))]
         self.fields["weekdays"].choices = list(WEEKDAYS_ABBR.items())
         if kinds:
@@ -133,19 +134,14 @@ class ConstraintForm(PriorityForm, ValidityForm):
     @property
     def is_weekly(self) -> bool:
         """Whether it is to come again every week."""
-        if self._changed is not None:
-            return isinstance(self._changed, Series)
+        if self.changed is not None:
+            return isinstance(self.changed, Series)
         return self.cleaned_data.get("repeats") == WEEKLY
 
     @property
     def is_of_series(self) -> bool:
         """Whether a series is changed."""
-        return isinstance(self._changed, Series)
-
-    @property
-    def is_change(self) -> bool:
-        """Whether something that stands is changed."""
-        return self._changed is not None
+        return isinstance(self.changed, Series)
 
     @property
     def asked(self) -> Draft | SeriesDraft:
@@ -157,7 +153,7 @@ class ConstraintForm(PriorityForm, ValidityForm):
         """What is asked for once."""
         cleaned = self.cleaned_data
         return Draft(
-            id=self._changed.pk if isinstance(self._changed, Constraint) else None,
+            id=self.changed.pk if isinstance(self.changed, Constraint) else None,
             valid_at=cleaned["valid_at"],
             invalid_at=cleaned["invalid_at"],
             priority=cleaned["priority"],
@@ -179,7 +175,7 @@ class ConstraintForm(PriorityForm, ValidityForm):
             until_at=instant(last, frame.ends if goes_on else time(), self._zone),
             time_zone=self._zone.key,
             weekdays=tuple(cleaned["weekdays"]),
-            title=self._changed.title if isinstance(self._changed, Series) else "",
+            title=self.changed.title if isinstance(self.changed, Series) else "",
             kinds=self._kinds(),
             priority=cleaned["priority"],
         )

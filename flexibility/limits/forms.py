@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.allotment import Strategy
+from flexibility.changes import ChangeForm
 from flexibility.emitters import Emitter, UnableToConstrain
 from flexibility.fields import PowerField, as_typed
 from flexibility.forms import kinds_of, offer_priorities
@@ -58,7 +59,7 @@ _FIELDS = {
 }
 
 
-class LimitForm(PriorityForm, ValidityForm):
+class LimitForm(ChangeForm, PriorityForm, ValidityForm):
     """A limit for the sum of `members`, as this emitter sets it, in the time zone `zone`.
 
     With `changed`, one that stands, it is filled with that. Each member has a field for its place
@@ -103,7 +104,7 @@ class LimitForm(PriorityForm, ValidityForm):
             may_be_endless=emitter.kind is EmitterKind.FUSE,
             **kwargs,
         )
-        self._members, self._changed = members, changed
+        self._members, self.changed = members, changed
         kinds = kinds_of(members)
         self.fields["kinds"].choices = kinds
         for one in members:
@@ -120,11 +121,6 @@ class LimitForm(PriorityForm, ValidityForm):
             **self.initial,
         }
         offer_priorities(self, emitter.kind, changed)
-
-    @property
-    def is_change(self) -> bool:
-        """Whether one that stands is changed."""
-        return self._changed is not None
 
     @property
     def choices(self) -> list[tuple[Any, str]]:
@@ -155,7 +151,7 @@ class LimitForm(PriorityForm, ValidityForm):
         fed_in, phases = cleaned["fed_in"], tuple(cleaned[name] for name in _PHASES)
         kinds = tuple(cleaned["kinds"])
         return LimitDraft(
-            id=self._changed.pk if self._changed else None,
+            id=self.changed.pk if self.changed else None,
             # Adding 0 makes 0 of -0.
             min_w=None if fed_in is None else -fed_in + 0,
             max_w=cleaned["greatest"],

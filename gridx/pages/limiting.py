@@ -126,7 +126,7 @@ def _edit(
     is_preview, tried = "preview" in request.POST, None
     if members and form.is_bound and form.is_valid():
         try:
-            if not is_preview:
+            if not is_preview and not form.refuse_outdated():
                 _save(form, cluster, emitter, now)
                 messages.success(request, _SAID[changed is None])
                 return redirect(group_url(cluster))

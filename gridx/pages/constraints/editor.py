@@ -164,7 +164,7 @@ def _edit(
     is_preview = "preview" in request.POST
     draft, rows = _draft(form, subject, emitter, now)
     obstacles = ()
-    if draft is not None and not is_preview:
+    if draft is not None and not is_preview and not form.refuse_outdated():
         try:
             return _save(request, subject, draft, emitter, changed, now)
         except UnableToConstrain as error:

@@ -161,6 +161,29 @@ def test_a_change_is_tried_out_against_what_stands(fleet: Client, driven: Cast, 
     assert row.max_w == 11_000
 
 
+def test_of_two_who_change_it_at_once_the_later_is_told_and_may_save_again(
+    fleet: Client, driven: Cast, limit
+):
+    row = limit(max_w=9_000)
+    kept = {"begin": "kept", "end": "kept", "priority": "3000"}
+    one, other = (as_of(fleet.get(edit(row))) for _window in range(2))
+    assert fleet.post(edit(row), {**kept, "greatest": "5", "as_of": one}).status_code == 302
+    answer = fleet.post(edit(row), {**kept, "greatest": "8", "as_of": other})
+    assert answer.status_code == 422
+    assert "Somebody changed it since this form was opened." in answer.content.decode()
+    row.refresh_from_db()
+    assert row.max_w == 5_000
+    again = {**kept, "greatest": "8", "as_of": as_of(answer)}
+    assert fleet.post(edit(row), again).status_code == 302
+    row.refresh_from_db()
+    assert row.max_w == 8_000
+
+
+def as_of(answer) -> str:
+    """What a form knows of what stands."""
+    return re.search(r'name="as_of" value="(\w+)"', answer.content.decode())[1]
+
+
 def test_what_is_over_or_anothers_is_not_changed(
     client: Client, driven: Cast, limit, at_noon: datetime
 ):

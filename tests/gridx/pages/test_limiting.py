@@ -129,6 +129,19 @@ def test_one_that_stands_is_changed_in_its_place(fleet, yard, at_noon):
     assert (changed.pk, changed.max_w, changed.invalid_at) == (limit.pk, 7_000, limit.invalid_at)
 
 
+def test_of_two_who_change_a_limit_at_once_the_later_is_told(fleet, driven, yard, at_noon):
+    draft = LimitDraft(max_w=9_000, invalid_at=at_noon + HOUR)
+    limit = set_limit(cluster=yard, draft=draft, by=emitter_of(driven.fleet), now=at_noon)
+    url = reverse("limit_edit", args=[limit.pk])
+    [as_of] = re.findall(r'name="as_of" value="(\w+)"', fleet.get(url).content.decode())
+    changed = sent(begin="kept", end="kept", as_of=as_of)
+    fleet.post(url, changed | {"greatest": "7"})
+    answer = fleet.post(url, changed | {"greatest": "8"})
+    assert answer.status_code == 422
+    assert "Somebody changed it" in answer.content.decode()
+    assert SharedLimit.objects.get().max_w == 7_000
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
