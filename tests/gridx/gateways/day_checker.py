@@ -117,7 +117,21 @@ class Day:
             self.checked["net"] += limit.net
             self.checked["net nearly used"] += limit.net and total_w > 0.8 * max_w
             if total_w > max(max_w, owed_w) + 1:
-                yield f"{at:%d. %H:%M:%S} {limit.name}: {total_w:.0f} W of {max_w:.0f} W"
+                yield (
+                    f"{at:%d. %H:%M:%S} {limit.name}: {total_w:.0f} W of {max_w:.0f} W"
+                    f"{self._told(limit, since, at)}"
+                )
+
+    def _told(self, limit: Limit, since: datetime, at: datetime) -> str:
+        """Which members rose lately, and fell: what is to be known of a sum that is too much."""
+        instants = [one for one in self._instants(limit.members) if since <= one <= at][-3:]
+        moved = [
+            f"{member}: " + " → ".join(f"{power_w:.0f}" for power_w in powers_w)
+            for member in sorted(limit.members)
+            for powers_w in [[self._power(member, one) for one in instants]]
+            if len(set(powers_w)) > 1
+        ]
+        return f" (since {since:%H:%M:%S}; {', '.join(moved)})" if moved else ""
 
     def _is_cut_off(self, site: int, at: datetime) -> bool:
         return any(one.site == site and one.start <= at < one.end for one in self.outages)
