@@ -102,10 +102,10 @@ class Day:
             if not limit.spans(since, at):
                 continue
             total_w = self._sum_w(limit, at)
-            if limit.meter is not None and not limit.net:
-                yield from self._of_connection(limit, since, at, total_w)
-                continue
             owed_w = 0.0 if limit.fuse else _owed_w(limit, wishes, since, at)
+            if limit.meter is not None and not limit.net:
+                yield from self._of_connection(limit, since, at, total_w - owed_w)
+                continue
             max_w = limit.max_w + (self._produced_w(limit, since, at) if limit.net else 0.0)
             self.checked["unreachable" if owed_w > max_w else "limit"] += 1
             self.checked["fuse nearly used"] += limit.fuse and total_w > 0.8 * max_w
@@ -149,14 +149,20 @@ class Day:
         return max([0.0, *(self._sum_w(limit, one) - read[one] for one in recent)])
 
     def _of_connection(
-        self, limit: Limit, since: datetime, at: datetime, total_w: float
+        self, limit: Limit, since: datetime, at: datetime, avoidable_w: float
     ) -> Iterable[str]:
-        """Other loads come unasked: it is broken where the members did not give way in time."""
+        """Other loads come unasked: it is broken where the members did not give way in time.
+
+        `avoidable_w` is what they draw beyond what is asked of them by what is stronger.
+        """
         read = self.power_w.get(limit.meter, {})
         recent = [read[one] for one in read if since <= one <= at]
         self.checked["connection"] += 1
-        if total_w > 0 and recent and min(recent) > limit.max_w + 1:
-            yield f"{at:%d. %H:%M:%S} {limit.name}: {min(recent):.0f} W of {limit.max_w:.0f} W"
+        if avoidable_w > 1 and recent and min(recent) > limit.max_w + 1:
+            yield (
+                f"{at:%d. %H:%M:%S} {limit.name}: {min(recent):.0f} W of {limit.max_w:.0f} W, "
+                f"{avoidable_w:.0f} W avoidable{self._told(limit, since, at)}"
+            )
 
     def _of_station(self, site: int, station: int) -> Iterable[str]:
         wishes = sorted(

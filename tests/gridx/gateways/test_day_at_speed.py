@@ -164,6 +164,18 @@ def test_the_checker_sees_a_connection_whose_stations_do_not_give_way_to_other_l
         assert bool(day.violations()) is is_broken
 
 
+def test_the_checker_lets_stations_not_give_way_that_are_told_to_charge_by_what_is_stronger():
+    connection = replace(HALF, meter=9)
+    for lower_w, is_broken in ((4_000.0, True), (11_000.0, False)):
+        told = [
+            Wish(station=one, upper_w=11_000, lower_w=lower_w, priority=50_000, **LONG)
+            for one in (1, 2)
+        ]
+        day = day_of(*FULL, limits=[connection], wishes=told)
+        day.power_w[9] = dict.fromkeys(day.power_w[1], 22_000.0)
+        assert bool(day.violations()) is is_broken
+
+
 def test_the_checker_sees_a_phase_above_its_limit():
     phase = replace(HALF, phase=2, max_w=7_000)
     for share, is_broken in ((1 / 3, True), (0.3, False)):
