@@ -12,6 +12,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 # Rows are the truth and these only look for them: a run that is missed is caught up by the next.
+# `celery beat` is to be a process of its own, which is started again when it ends: inside a worker
+# (`--beat`) it is a child that nobody watches, and with it all of these would end unnoticed.
 app.conf.beat_schedule = {
     "compute slots": {
         "task": "measurements.tasks.compute_slots",

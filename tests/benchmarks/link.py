@@ -37,7 +37,7 @@ from tests.benchmarks.ground import server_settings, syncs_per_s
 from tests.benchmarks.ingest import bare_readings_per_s
 from tests.benchmarks.memory import watched
 from tests.benchmarks.senders import LOCAL_IDS, MINUTE_MS, Senders, SignIn, senders
-from tests.benchmarks.site import LINK, WORKER, processes
+from tests.benchmarks.site import BEAT, LINK, WORKER, processes
 
 GATEWAYS = 50
 MINUTES_A_MESSAGE = 12
@@ -205,7 +205,10 @@ def _work() -> dict:
     """The larger one of the worker's processes, while it computes what all of that made dirty."""
     dirty = DirtySlot.objects.count()
     until = time.monotonic() + _WORKING_S
-    with processes({"worker": WORKER}) as running, watched(running.pids()["worker"]) as memory:
+    with (
+        processes({"worker": WORKER, "beat": BEAT}) as running,
+        watched(running.pids()["worker"]) as memory,
+    ):
         while time.monotonic() < until and DirtySlot.objects.exists():
             time.sleep(0.5)
     return {

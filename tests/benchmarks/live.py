@@ -22,7 +22,7 @@ from tests.benchmarks.broker import SYNCS, broker, environ_of
 from tests.benchmarks.fleet import make_fleet
 from tests.benchmarks.ground import server_settings, syncs_per_s
 from tests.benchmarks.senders import LOCAL_IDS, MINUTE_MS, SignIn, one_sender, senders
-from tests.benchmarks.site import LINK, SCHEDULER, WORKER, processes, visitor, website
+from tests.benchmarks.site import BEAT, LINK, SCHEDULER, WORKER, processes, visitor, website
 
 GATEWAYS = 200
 EVERY_S = 10.0
@@ -68,7 +68,7 @@ def latencies(user: User, fleet: list[SignIn], *, values: int, every_s: float = 
     watched, *others = fleet
     appliance = Appliance.objects.get(gateway__serial=watched.serial, local_id=LOCAL_IDS[0])
     with broker(SYNC) as at:
-        commands = {"link": LINK, "worker": WORKER, "scheduler": SCHEDULER}
+        commands = {"link": LINK, "worker": WORKER, "beat": BEAT, "scheduler": SCHEDULER}
         with processes(commands, environ_of(at)), website() as url, visitor(url, user) as page:
             begun = to_ms(clock.now() - _BACK) // MINUTE_MS * MINUTE_MS
             with senders(mqtt_url=at.mqtt_url, sign_ins=others, start_ms=begun) as crowd:

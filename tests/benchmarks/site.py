@@ -23,9 +23,10 @@ from tests.browser.conftest import CHROMIUMS, FLAGS
 
 LINK = ["manage.py", "run_link"]
 SCHEDULER = ["manage.py", "run_scheduler"]
-WORKER = ["-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"]
-# Beat remembers nothing: it would put a file of its own in place of whatever it is given.
-WORKER += ["--scheduler", "celery.beat:Scheduler", "--without-gossip", "--without-mingle"]
+WORKER = ["-m", "celery", "--app", "gridx", "worker", "--concurrency", "2"]
+WORKER += ["--without-gossip", "--without-mingle"]
+# It remembers nothing: it would put a file of its own in place of whatever it is given.
+BEAT = ["-m", "celery", "--app", "gridx", "beat", "--scheduler", "celery.beat:Scheduler"]
 
 
 @contextmanager

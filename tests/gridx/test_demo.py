@@ -8,15 +8,20 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
 from gridx.demo.world import PASSWORD, PEOPLE, SITES
+from gridx.services.addresses import addresses
 from gridx.services.leftovers import await_end
+from tests.gridx.services.conftest import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,6 +110,37 @@ def test_the_demo_starts_fills_serves_and_stops_and_goes_on_where_it_was(tmp_pat
         assert live(sign_in(url, "resident@gridx.example"))["measuredAt"] > before["measuredAt"]
     finally:
         assert stop_demo(process, signal.SIGTERM) < 10
+
+
+def beats(process: subprocess.Popen) -> list[psutil.Process]:
+    """The workers' clock; nothing while it is away."""
+    found = []
+    for one in descendants(process):
+        with suppress(psutil.NoSuchProcess):
+            if {"celery", "beat"} <= set(one.cmdline()):
+                found.append(one)
+    return found
+
+
+def test_the_clock_is_killed_and_nothing_stays_to_be_computed(tmp_path):
+    directory = tmp_path / "data"
+    process, _url, _printed = start_demo(directory)
+    at = addresses({**os.environ, "GRIDX_DATA_DIR": str(directory)})
+
+    def is_computed(until: datetime) -> bool:
+        with psycopg.connect(at.database_url) as database:
+            query = "SELECT NOT EXISTS (SELECT FROM measurements_dirtyslot WHERE marked_at < %s)"
+            return database.execute(query, [until]).fetchone()[0]
+
+    try:
+        [beat] = beats(process)
+        beat.kill()
+        # What it asked for before may still be done: what is marked some seconds later counts.
+        until = datetime.now(UTC) + timedelta(seconds=5)
+        wait_until(lambda: [one for one in beats(process) if one.pid != beat.pid], within_s=30)
+        wait_until(lambda: datetime.now(UTC) > until and is_computed(until), within_s=60)
+    finally:
+        stop_demo(process, signal.SIGINT)
 
 
 def said(directory: Path, port: int) -> str:

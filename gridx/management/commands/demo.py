@@ -133,9 +133,13 @@ def _processes(port: int, url: str, gateways: Path, environment: dict) -> list[P
         ),
         process(
             "worker",
-            *("-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"),
-            *("--schedule", str(gateways.with_name("beat"))),
+            *("-m", "celery", "--app", "gridx", "worker", "--concurrency", "2"),
             *("--without-gossip", "--without-mingle", "--loglevel", "warning"),
+        ),
+        process(
+            "beat",
+            *("-m", "celery", "--app", "gridx", "beat", "--loglevel", "warning"),
+            *("--schedule", str(gateways.with_name("beat"))),
         ),
         process("link", str(MANAGE), "run_link"),
         process("scheduler", str(MANAGE), "run_scheduler"),

@@ -9,7 +9,7 @@ from measurements.partitions import WEEKS_AHEAD, maintain_partitions
 class Command(BaseCommand):
     help = (
         "Make the partitions of readings of the coming weeks and drop those past"
-        " GRIDX_RAW_RETENTION_DAYS. Runs every hour by itself where Celery's beat runs."
+        " GRIDX_RAW_RETENTION_DAYS. Runs every hour by itself where `celery beat` runs."
     )
 
     def add_arguments(self, parser) -> None:

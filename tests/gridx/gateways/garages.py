@@ -261,9 +261,10 @@ class Garages:
         gateways += ["--every", str(SAMPLE_S), "--gateways", str(self.folder / f"{name}.json")]
         if name == "severed":
             gateways += ["--broker", f"mqtt://127.0.0.1:{self.line.port}"]
-        worker = ["-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"]
+        celery = ["-m", "celery", "--app", "gridx"]
         argv = {
-            "worker": [*worker, "--schedule", str(self.folder / "beat")],
+            "worker": [*celery, "worker", "--concurrency", "2"],
+            "beat": [*celery, "beat", "--schedule", str(self.folder / "beat")],
             "scheduler": ["manage.py", "run_scheduler"],
         }.get(name, [*gateways, "--state", str(self.folder / f"state-{name}")])
         self.processes[name] = self.installation.start(*argv, log=self.folder / f"{name}.log")

@@ -45,7 +45,7 @@ def garages() -> Iterator[Garages]:
     with Installation() as installation:
         garages = Garages(installation)
         garages.register()
-        for name in ("link", "worker", "scheduler", *PROCESSES):
+        for name in ("link", "worker", "beat", "scheduler", *PROCESSES):
             garages.start(name)
         deadline = time.monotonic() + 60
         while not garages.is_driven():

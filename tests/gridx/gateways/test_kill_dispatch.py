@@ -102,13 +102,14 @@ class Fleet:
         if name == "link":
             self.processes[name] = self.installation.start_link()
             return
+        celery = ["-m", "celery", "--app", "gridx"]
         argv = {
-            "worker": ["-m", "celery", "--app", "gridx", "worker", "--concurrency", "2", "--beat"],
+            "worker": [*celery, "worker", "--concurrency", "2"],
+            "beat": [*celery, "beat", "--schedule", str(self._folder / "beat")],
             "scheduler": ["manage.py", "run_scheduler"],
             "gateways": ["manage.py", "simulate_gateways", "--gateways", str(self._entries)],
         }
-        more = {"worker": ["--schedule", str(self._folder / "beat")]}
-        more["gateways"] = ["--state", str(self._state)]
+        more = {"gateways": ["--state", str(self._state)]}
         self.processes[name] = self.installation.start(
             *argv[name], *more.get(name, ()), log=self.log_of(name)
         )
@@ -153,7 +154,7 @@ def fleet() -> Iterator[Fleet]:
     with Installation() as installation:
         fleet = Fleet(installation)
         fleet.register()
-        for name in ("link", "worker", "scheduler", "gateways"):
+        for name in ("link", "worker", "beat", "scheduler", "gateways"):
             fleet.start(name)
         until(fleet.is_driven, within_s=60, about=fleet)
         yield fleet
@@ -179,7 +180,7 @@ def test_every_plug_is_pulled_and_the_newest_schedules_arrive(fleet):
         within_s=30,
         about=fleet,
     )
-    for name in ("link", "worker", "scheduler", "gateways"):
+    for name in ("link", "worker", "beat", "scheduler", "gateways"):
         fleet.kill(name)
         time.sleep(1.5)
         fleet.start(name)
