@@ -5,8 +5,11 @@ import os
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
+# Their tag: a process without pages runs these and no others.
+SETTINGS = "settings"
 
-@register
+
+@register(SETTINGS)
 def check_production(app_configs, **kwargs) -> list[CheckMessage]:
     """What an installation that calls itself one for production must have."""
     if not settings.PRODUCTION:
@@ -33,7 +36,7 @@ def check_production(app_configs, **kwargs) -> list[CheckMessage]:
     return found
 
 
-@register
+@register(SETTINGS)
 def check_measurements(app_configs, **kwargs) -> list[CheckMessage]:
     """Raw readings must outlive the lateness that gateways are allowed."""
     if settings.RAW_RETENTION.days >= 7:

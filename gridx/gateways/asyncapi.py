@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 
-from gridx.gateways.messages import COUNTED_BYTES, MAX_BYTES, MESSAGES, MESSAGES_A_MINUTE
+from gridx.gateways.messages import (
+    COUNTED_BYTES,
+    MAX_BYTES,
+    MAX_READINGS,
+    MESSAGES,
+    MESSAGES_A_MINUTE,
+)
 from gridx.gateways.topics import PREFIX, PROTOCOL_VERSION, SERIAL_PATTERN, Channel
 
 PATH = Path(__file__).parents[2] / "docs" / "asyncapi.json"
@@ -24,8 +30,9 @@ readings until then and sends them again otherwise; storing is idempotent by app
 
 Powers in W and energies in Wh, positive flowing into the appliance; states of charge 0 to 1;
 instants in ms since the epoch (UTC). Absent and null mean "no statement", 0 means zero.
-Unknown fields are ignored. A message of more than {MAX_BYTES} bytes, of an unknown version,
-malformed or invalid is refused with its reason on down/error. Operations are the gateway's.
+Unknown fields are ignored. A message of more than {MAX_BYTES} bytes or {MAX_READINGS} readings, of
+an unknown version, malformed or invalid is refused with its reason on down/error. Operations are
+the gateway's.
 
 A gateway may send {MESSAGES_A_MINUTE} messages a minute, unless its operator allows another number;
 a longer one counts once per {COUNTED_BYTES} bytes begun. Beyond that its connection ends, and it is

@@ -16,6 +16,7 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 
 import nats.errors
 from nats.aio.client import Client
@@ -87,18 +88,34 @@ class UnableToPull(Exception):
     """The consumer is not there; it is to be made again."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """How much is asked for at a time, and of it handled at once.
+
+    A value costs some hundred bytes from its decoding to its row: `values` bound the memory that
+    a batch takes, unless it is a single message. `bytes` must be more than any message has: the
+    server would never hand that one out.
+    """
+
+    messages: int = 500
+    bytes: int = 2 * 1024 * 1024
+    values: int = 100_000
+
+
 class Pull:
     """Fetches from a consumer: one request at a time, so what waits here is bounded.
 
-    A batch is whatever has arrived: one message at once when it is quiet, up to `most` under load.
-    nats-py's own `fetch` waits for a full batch once it has begun, and knows no limit in bytes.
+    A batch is whatever has arrived: one message at once when it is quiet, up to a portion under
+    load. nats-py's own `fetch` waits for a full batch once it has begun, and knows no limit in
+    bytes.
     """
 
-    def __init__(self, client: Client, consumer: ConsumerConfig, *, most: int, most_bytes: int):
+    def __init__(self, client: Client, consumer: ConsumerConfig, portion: Portion) -> None:
         self._client = client
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{MQTT_STREAM}.{consumer.durable_name}"
-        self._most, self._most_bytes = most, most_bytes
+        self._portion = portion
         self._arrived: deque[Msg] = deque()
+        self._arrived_bytes = 0
         self._signal = asyncio.Event()
         self._open = 0
         self._requested_at = 0.0
@@ -125,14 +142,27 @@ class Pull:
             self._signal.clear()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._signal.wait(), timeout=1.0)
-        batch = [self._arrived.popleft() for _ in range(min(self._most, len(self._arrived)))]
+        batch = self._take_portion()
         # The next ones may come while these are being worked on.
         await self._keep_requested()
+        return batch
+
+    def _take_portion(self) -> list[Msg]:
+        batch: list[Msg] = []
+        values = 0
+        while self._arrived and len(batch) < self._portion.messages:
+            values += _values_at_most(self._arrived[0])
+            if batch and values > self._portion.values:
+                break
+            message = self._arrived.popleft()
+            self._arrived_bytes -= len(message.data)
+            batch.append(message)
         return batch
 
     def waiting(self) -> list[Msg]:
         """What arrived and was not taken yet; it is forgotten here."""
         rest, self._arrived = list(self._arrived), deque()
+        self._arrived_bytes = 0
         return rest
 
     async def _receive(self, message: Msg) -> None:
@@ -140,6 +170,7 @@ class Pull:
         if status is None:
             self._open -= 1
             self._arrived.append(message)
+            self._arrived_bytes += len(message.data)
         else:
             # The request is over: it expired, or the next message would exceed its bytes.
             self._open = 0
@@ -150,15 +181,24 @@ class Pull:
 
     async def _keep_requested(self) -> None:
         lost = time.monotonic() > self._requested_at + _EXPIRES_S + _LOST_AFTER_S
-        if (self._open > 0 and not lost) or len(self._arrived) >= self._most:
+        enough = (
+            len(self._arrived) >= self._portion.messages
+            or self._arrived_bytes >= self._portion.bytes // 2
+        )
+        if enough or (self._open > 0 and not lost):
             return
         request = {
-            "batch": self._most,
-            "max_bytes": self._most_bytes,
+            "batch": self._portion.messages,
+            "max_bytes": self._portion.bytes,
             "expires": int(_EXPIRES_S * 1e9),
         }
-        self._open, self._requested_at = self._most, time.monotonic()
+        self._open, self._requested_at = self._portion.messages, time.monotonic()
         await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
+
+
+def _values_at_most(message: Msg) -> int:
+    """How many values a message holds, without decoding it: in JSON, commas stand between them."""
+    return message.data.count(b",") + 1
 
 
 async def pending_of(js: JetStreamContext, consumer: ConsumerConfig) -> int:

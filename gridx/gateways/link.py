@@ -29,6 +29,7 @@ from gridx.gateways.consumers import (
     ORDERED,
     ORDERED_ACK_WAIT_S,
     READINGS,
+    Portion,
     Pull,
     UnableToPull,
     is_handled_up_to,
@@ -46,8 +47,8 @@ from measurements.announce import announce
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 500
-MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
+_READINGS_AT_ONCE = Portion()
+_ORDERED_AT_ONCE = Portion(messages=250)
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 # How soon a message is looked at again whose gateway's hello is still on the way.
@@ -99,8 +100,7 @@ class Link:
                 await self._rest(_FIRST_PAUSE_S)
 
     async def _store_readings(self) -> None:
-        limits = {"most": MOST_AT_ONCE, "most_bytes": MOST_BYTES_AT_ONCE}
-        async with Pull(self._client, READINGS, **limits) as pull:
+        async with Pull(self._client, READINGS, _READINGS_AT_ONCE) as pull:
             while not self._stop.is_set():
                 batch = await pull.next_batch()
                 if batch:
@@ -184,9 +184,8 @@ class Link:
                 await self._rest(_FIRST_PAUSE_S)
 
     async def _lead(self, leads: asyncio.Event) -> None:
-        limits = {"most": MOST_AT_ONCE // 2, "most_bytes": MOST_BYTES_AT_ONCE}
         done = 0
-        async with Pull(self._client, ORDERED, **limits) as pull:
+        async with Pull(self._client, ORDERED, _ORDERED_AT_ONCE) as pull:
             while leads.is_set() and not self._stop.is_set():
                 batch = await pull.next_batch()
                 # One that came again while it was being handled.

@@ -23,6 +23,8 @@ from gridx.gateways.topics import PROTOCOL_VERSION, Channel
 
 VERSION = 1
 MAX_BYTES = 512 * 1024
+# More than so many with instants of our time do not fit: others cost memory, and say nothing.
+MAX_READINGS = 40_000
 # What a gateway may send; of a longer message every so many bytes count as one.
 MESSAGES_A_MINUTE = 2_000
 COUNTED_BYTES = 2048
@@ -171,6 +173,10 @@ class Readings(Message):
     seq: SequenceNumber
     appliances: Annotated[list[ApplianceReadings], Meta(max_length=512)]
     sent_at: Instant | None = None
+
+    def __post_init__(self) -> None:
+        if (count := sum(len(part.at) for part in self.appliances)) > MAX_READINGS:
+            raise ValueError(f"appliances: {count} readings, at most {MAX_READINGS}")
 
 
 class Status(Message):

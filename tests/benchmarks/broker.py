@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nats
 
-from gridx.gateways.consumers import READINGS, Pull
+from gridx.gateways.consumers import READINGS, Portion, Pull
 from gridx.gateways.topics import MQTT_STREAM
 from gridx.services.addresses import Addresses, addresses, keep
 from gridx.services.nats import nats_process
@@ -102,7 +102,7 @@ def _consume(url: str, is_pulling: Event) -> None:
 
 async def _acknowledge_all(url: str, is_pulling: Event) -> None:
     client = await nats.connect(url)
-    async with Pull(client, READINGS, most=500, most_bytes=4 * 1024 * 1024) as pull:
+    async with Pull(client, READINGS, Portion()) as pull:
         is_pulling.set()
         while True:
             for message in await pull.next_batch():

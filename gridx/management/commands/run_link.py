@@ -6,6 +6,7 @@ import signal
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from gridx.checks import SETTINGS
 from gridx.gateways.running import run_link
 
 
@@ -14,6 +15,8 @@ class Command(BaseCommand):
         "Lets gateways sign in, stores what they send, and answers. "
         "Any number of links share the work."
     )
+    # The others load all pages, which take a quarter of the memory that a link may have.
+    requires_system_checks = (SETTINGS,)
     requires_migrations_checks = False
 
     def handle(self, *args, **options) -> None:

@@ -168,9 +168,9 @@ class Gateway:
         """Send until `stop`, and then until all of it is acknowledged."""
         while not stop.is_set() or self._waiting:
             with suppress(aiomqtt.MqttError, TimeoutError):
-                async with self._client() as client:
+                async with self.client() as client:
                     status = Status(v=VERSION, online=True)
-                    await self._publish(client, Channel.STATUS, encode(status))
+                    await self.publish(client, Channel.STATUS, encode(status))
                     await self._send_over(client, stop)
             await asyncio.sleep(0.2)
 
@@ -193,14 +193,14 @@ class Gateway:
             imported_wh=[float(number)],
         )
         readings = Readings(v=VERSION, seq=number, appliances=[part])
-        await self._publish(client, Channel.READINGS, encode(readings))
+        await self.publish(client, Channel.READINGS, encode(readings))
         self._waiting.discard(number)
         self.acknowledged.add(number)
 
-    async def _publish(self, client: aiomqtt.Client, channel: Channel, body: bytes) -> None:
+    async def publish(self, client: aiomqtt.Client, channel: Channel, body: bytes) -> None:
         await client.publish(mqtt_topic(self.serial, channel), body, qos=1, timeout=30)
 
-    def _client(self) -> aiomqtt.Client:
+    def client(self) -> aiomqtt.Client:
         broker = urlsplit(self._at.mqtt_url)
         return aiomqtt.Client(
             broker.hostname,

@@ -57,6 +57,19 @@ def refusal(channel: Channel, body: object) -> MessageRefused:
     return caught.value
 
 
+def test_a_message_of_more_readings_than_fit_with_real_instants_is_refused():
+    def body_of(instants: list[int]) -> bytes:
+        parts = [{"appliance": "pv", "at": instants}]
+        message = {"v": 1, "seq": 7, "appliances": parts}
+        return json.dumps(message, separators=(",", ":")).encode()
+
+    refused = refusal(Channel.READINGS, body_of([0] * 40_001))
+    assert refused.reason is Reason.INVALID
+    assert "40001 readings" in refused.detail
+    fullest = [NOON] * ((MAX_BYTES - 100) // 14)
+    assert len(decode(Channel.READINGS, body_of(fullest)).appliances[0].at) == len(fullest)
+
+
 def test_readings_come_back_as_they_were_sent():
     message = Readings(
         v=1,
