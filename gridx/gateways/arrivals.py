@@ -93,7 +93,7 @@ class Outcome:
     """What came of a batch: answers, systems (ids) with news, and counts for the log.
 
     Of its messages, by their numbers, `deferred` were left for later, and `failed` are those that
-    this program could not handle.
+    this program could not handle. `late`: readings of slots that are over are among what is new.
     """
 
     answers: Answers = field(default_factory=Answers)
@@ -101,6 +101,7 @@ class Outcome:
     failed: set[int] = field(default_factory=set)
     news: set[UUID] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
+    late: bool = False
 
     def count(self, name: str, number: int = 1) -> None:
         if number:
@@ -112,6 +113,7 @@ class Outcome:
         self.deferred |= other.deferred
         self.failed |= other.failed
         self.news |= other.news
+        self.late |= other.late
         for name, number in other.counts.items():
             self.count(name, number)
 

@@ -38,6 +38,7 @@ from gridx.gateways.consumers import (
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
 from gridx.gateways.faults import Fault, record_faults
 from gridx.gateways.floods import Rates, hold_off
+from gridx.gateways.hints import Hints
 from gridx.gateways.ordered import apply_arrivals
 from gridx.gateways.publisher import Publisher, UnableToPublish
 from gridx.gateways.readings import store_arrivals
@@ -75,13 +76,14 @@ class Link:
         client: Client,
         database: DatabaseThreads,
         publisher: Publisher,
+        hints: Hints,
         tally: Tally,
         ready: asyncio.Event,
         stop: asyncio.Event,
     ) -> None:
         """`ready` is set while the broker is there, with its consumers."""
         self._client, self._database = client, database
-        self._publisher, self._tally = publisher, tally
+        self._publisher, self._hints, self._tally = publisher, hints, tally
         self._ready, self._stop = ready, stop
         self._js: JetStreamContext = client.jetstream()
         # One for each loop's consumer: a hello comes to both.
@@ -243,8 +245,10 @@ class Link:
         return outcome
 
     async def _tell(self, outcome: Outcome) -> None:
-        """Tell pages what is new, gateways what was wrong, the log how much it was."""
+        """Tell workers and pages what is new, gateways what was wrong, the log how much it was."""
         self._tally.add(outcome.counts)
+        if outcome.late:
+            self._hints.ask()
         if outcome.news:
             await announce(outcome.news)
         if outcome.answers.messages:

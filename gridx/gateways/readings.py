@@ -39,7 +39,7 @@ from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import StoreReport, store_readings
 from measurements.plausibility import REASONS, PlausiblePowers
-from measurements.resolutions import from_ms
+from measurements.resolutions import from_ms, slot_start, to_ms
 
 # How a plug's state stands in the table, and in the protocol.
 PLUG_STATES = tuple(PlugState[plug.name] for plug in Plug)
@@ -204,6 +204,7 @@ class _Intake:
         if len(rows):
             batch = rows.batch()
             report = store_readings(batch=batch, now=self._now, powers=appliances.powers())
+            self._outcome.late = _is_late(batch, report, self._now)
             self._take_report(report, rows, refused)
         for number, reasons in enumerate(refused):
             if reasons:
@@ -299,6 +300,12 @@ class _Appliances:
             (known.key, known.kind, known.min_power_w, known.max_power_w)
             for known in self._by_id.values()
         )
+
+
+def _is_late(batch: Batch, report: StoreReport, now: datetime) -> bool:
+    """Whether slots are to be computed again that are over, and not only those that run."""
+    accepted_ms = batch.at_ms[report.reasons == 0]
+    return report.dirty_slots > 0 and bool(accepted_ms.min() < to_ms(slot_start(now)))
 
 
 def _shown(at_ms: int) -> str:

@@ -17,6 +17,7 @@ from gridx.gateways.consumers import ensure_consumers
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
 from gridx.gateways.disconnects import DisconnectNotes
 from gridx.gateways.faults import drop_old_faults
+from gridx.gateways.hints import Hints
 from gridx.gateways.link import Link
 from gridx.gateways.publisher import Publisher
 from gridx.gateways.revocation import Watch
@@ -47,10 +48,12 @@ async def run_link(*, at: Addresses, stop: asyncio.Event) -> None:
     publisher = Publisher(mqtt_url=at.mqtt_url, nats_url=at.nats_url)
     servers = Servers(system)
     watch = Watch(servers=servers, database=sign_in_database, tally=tally)
+    hints = Hints()
     link = Link(
         client=client,
         database=database,
         publisher=publisher,
+        hints=hints,
         tally=tally,
         ready=broker.ready,
         stop=stop,
@@ -68,6 +71,7 @@ async def run_link(*, at: Addresses, stop: asyncio.Event) -> None:
         asyncio.create_task(broker.keep_ready(watch.make_rounds), name="ready"),
         asyncio.create_task(_now_and_then(tally, watch, database), name="now and then"),
     ]
+    hints.start()
     try:
         await desk.attend(client)
         await DisconnectNotes(sign_in_database).attend(system)
@@ -77,6 +81,7 @@ async def run_link(*, at: Addresses, stop: asyncio.Event) -> None:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        hints.stop()
         await broker.close()
         tally.report()
         await database.close()

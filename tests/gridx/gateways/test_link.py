@@ -11,7 +11,7 @@ from channels.layers import get_channel_layer
 from django.db import connection
 
 from gridx import clock
-from gridx.gateways import handlers, readings
+from gridx.gateways import handlers, hints, readings
 from gridx.gateways import link as link_module
 from gridx.gateways.consumers import ORDERED, READINGS
 from gridx.gateways.topics import MQTT_STREAM, Channel
@@ -92,6 +92,16 @@ async def test_pages_are_told_of_new_values(link, site, box):
         event = await asyncio.wait_for(layer.receive(channel), 60)
     assert event == {"type": "system.changed", "system": str(site.lindenweg.pk)}
     await layer.group_discard(group_of(site.lindenweg.pk), channel)
+
+
+async def test_workers_are_told_of_what_came_late(link, box, in_database, monkeypatch):
+    told = []
+    monkeypatch.setattr(hints, "_hint", lambda: told.append("compute") or True)
+    async with box() as gateway:
+        await gateway.send(Channel.READINGS, reading("grid", 2, age_s=3600))
+        await until(lambda: told)
+        # When they are told of it, it can be seen.
+        assert await in_database(powers) == [2]
 
 
 async def test_a_hello_is_answered_and_readings_right_behind_it_are_stored(link, box, in_database):

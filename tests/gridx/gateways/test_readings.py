@@ -10,7 +10,7 @@ from gridx.gateways.topics import Channel, stream_subject
 from gridx.models import SequenceHoles
 from inventory.models import Appliance, Gateway, GatewayFault
 from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
-from measurements.resolutions import to_ms
+from measurements.resolutions import slot_start, to_ms
 from measurements.slots import compute_until_clean
 
 
@@ -83,6 +83,18 @@ def test_the_same_batch_again_changes_nothing(cast, send, now):
     assert outcome.counts["readings known already"] == 2
     assert not outcome.news
     assert Gateway.objects.get(serial="GX-0001").missing_messages == 0
+
+
+def test_late_is_what_changes_slots_that_are_over(cast, send, now):
+    def sent_at(*instants) -> bool:
+        part = {"appliance": "grid", "at": [to_ms(at) for at in instants]}
+        return send(readings(now, part | {"power_w": [500] * len(instants)})).late
+
+    hour_ago = now - timedelta(hours=1)
+    assert not sent_at(slot_start(now), now)
+    assert sent_at(hour_ago, now)
+    assert not sent_at(hour_ago)  # known already
+    assert not sent_at(now - timedelta(days=10_000))  # refused
 
 
 def test_an_appliance_can_be_named_by_its_uuid(cast, send, now):
