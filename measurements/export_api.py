@@ -23,13 +23,23 @@ from measurements.intervals import parse_interval
 from measurements.resolutions import Resolution, Span
 from measurements.tables import Subject, Table, history_table, readings_table
 
-# What an appliance can be exported at beside the resolutions: its single readings.
+# Single readings, beside the resolutions.
 RAW = "raw"
+# At what everything can be exported; the finest first.
+RESOLUTIONS = (RAW, *map(str, Resolution))
 
 _INTERVAL = OpenApiParameter(
     "interval",
     required=True,
     description="`<start>/<end>`, ISO 8601 instants with their offset. Of any length.",
+)
+_RESOLUTION = OpenApiParameter(
+    "resolution",
+    enum=[*RESOLUTIONS],
+    default=str(Resolution.HOUR),
+    description="Energies in Wh at each of them. `raw`: single readings as their gateways told"
+    " them, of one appliance after the other, each in order of time; rows name their appliance,"
+    " and of a pool their system.",
 )
 _FORMAT = OpenApiParameter(
     "format",
@@ -46,50 +56,43 @@ _RESPONSES = {
 }
 
 
-def _described(tag: str, *further: str):
-    resolution = OpenApiParameter(
-        "resolution",
-        enum=[*map(str, Resolution), *further],
-        default=str(Resolution.HOUR),
-        description="Energies in Wh at each of them."
-        + (" `raw`: single readings." if further else ""),
-    )
+def _described(tag: str):
     return extend_schema(
-        tags=[tag], parameters=[_INTERVAL, resolution, _FORMAT], responses=_RESPONSES
+        tags=[tag], parameters=[_INTERVAL, _RESOLUTION, _FORMAT], responses=_RESPONSES
     )
 
 
 class SystemExport(SystemView):
-    """What flowed in a system as a file."""
+    """What flowed in a system, or the single readings of its appliances, as a file."""
 
     @_described("system")
     def get(self, request: Request, system_id) -> StreamingHttpResponse:
-        """What flowed in a system as a file, span by span in its time zone."""
+        """What flowed in a system as a file, span by span; or its single readings."""
         return _answer(request, self.get_system())
 
 
 class ClusterExport(ClusterView):
-    """What flowed in a cluster as a file."""
+    """The same of a cluster."""
 
     @_described("cluster")
     def get(self, request: Request, cluster_id) -> StreamingHttpResponse:
-        """What flowed in a cluster's appliances of today as a file."""
+        """What flowed in a cluster's appliances of today as a file; or their single readings."""
         return _answer(request, self.get_cluster())
 
 
 class PoolExport(PoolView):
-    """What flowed in a pool as a file."""
+    """The same of a pool."""
 
     @_described("systempool")
     def get(self, request: Request, pool_id) -> StreamingHttpResponse:
-        """What flowed in all systems of a pool as a file, span by span in its time zone."""
+        """What flowed in a pool's systems as a file, span by span; or their single readings."""
         return _answer(request, self.get_pool())
 
 
 class ApplianceExport(APIView):
-    """What flowed in an appliance, or its single readings, as a file."""
+    """The same of an appliance."""
 
-    @_described("appliance", RAW)
+    @_described("appliance")
     def get(self, request: Request, appliance_id) -> StreamingHttpResponse:
         """What flowed in an appliance as a file; positive is into it, in readings as well."""
         visible = Appliance.objects.visible_to(request.user).select_related("system")
@@ -97,7 +100,7 @@ class ApplianceExport(APIView):
 
 
 def _answer(request: Request, subject: Subject) -> StreamingHttpResponse:
-    span, resolution, wanted = _asked(request, subject)
+    span, resolution, wanted = _asked(request)
     table = table_of(subject, span, resolution, now=clock.now())
     if not fits(table, wanted):
         said = f"xlsx holds at most {XLSX_ROWS} rows; take csv or parquet, or a shorter period"
@@ -105,13 +108,12 @@ def _answer(request: Request, subject: Subject) -> StreamingHttpResponse:
     return file_of(request._request, subject, table, span, resolution, wanted)
 
 
-def _asked(request: Request, subject: Subject) -> tuple[Span, str, Format]:
+def _asked(request: Request) -> tuple[Span, str, Format]:
     """What to export, at which resolution and how. Raises ValidationError."""
     query, problems = request.query_params, {}
     found: dict[str, Any] = {"resolution": query.get("resolution") or str(Resolution.HOUR)}
-    known = resolutions_of(subject)
-    if found["resolution"] not in known:
-        problems["resolution"] = [f"is one of {', '.join(known)}"]
+    if found["resolution"] not in RESOLUTIONS:
+        problems["resolution"] = [f"is one of {', '.join(RESOLUTIONS)}"]
     found["format"] = query.get("format") or str(Format.CSV)
     if found["format"] not in set(Format):
         problems["format"] = [f"is one of {', '.join(Format)}"]
@@ -127,13 +129,8 @@ def _asked(request: Request, subject: Subject) -> tuple[Span, str, Format]:
 # For the API and the pages alike ------------------------------------------------------------------
 
 
-def resolutions_of(subject: Subject) -> list[str]:
-    """At which resolutions it can be exported; the finest first."""
-    return [*([RAW] if isinstance(subject, Appliance) else []), *map(str, Resolution)]
-
-
 def table_of(subject: Subject, span: Span, resolution: str, *, now: datetime) -> Table:
-    """What was measured of it, at one of `resolutions_of`."""
+    """What was measured of it, at one of `RESOLUTIONS`."""
     if resolution == RAW:
         return readings_table(subject, span)
     return history_table(subject, span, Resolution(resolution), now=now)

@@ -255,10 +255,10 @@ def count_slots(
         return [{"slots": slots, "slots_over": over} for ((slots, over),) in cursor]
 
 
-def stored_readings(appliance: Appliance, span: Span) -> QuerySet[Reading]:
-    """What was read of an appliance in the system where it is now, in order of time."""
+def stored_readings(system: System, appliance: Appliance, span: Span) -> QuerySet[Reading]:
+    """What was read of an appliance while it was in a system, in order of time."""
     return Reading.objects.filter(
-        system_key=appliance.system.key,
+        system_key=system.key,
         appliance_key=appliance.key,
         at__gte=span.from_at,
         at__lt=span.until_at,

@@ -61,7 +61,8 @@ class ApplianceMeasurements(RawScope):
 
 def raw_readings(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:
     """The readings of an appliance in its system, as the wire tells them, in order of time."""
-    for raw in stored_readings(appliance, span).values(*COLUMNS).iterator(chunk_size=AT_ONCE):
+    rows = stored_readings(appliance.system, appliance, span).values(*COLUMNS)
+    for raw in rows.iterator(chunk_size=AT_ONCE):
         yield raw_to_wire(appliance.kind, appliance.capacity_wh, raw)
 
 

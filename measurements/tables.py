@@ -5,7 +5,7 @@ counters those of the end of a span. Of a span of which nothing is known there i
 but its bounds, so that a gap shows; spans that have not begun are left out.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,16 +14,18 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from django.db.models import QuerySet
 
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.amounts import Floats, Ints, floats_to_list
 from measurements.charts import seen_share
 from measurements.coverage import device_shares, seen_shares
+from measurements.evidence import appliances_of
 from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
 from measurements.groups import appliances_within, past_of_cluster, past_of_pool
 from measurements.history import Past, past_of_appliance, past_of_system
-from measurements.models import Flag
+from measurements.models import Flag, Reading
 from measurements.queries import count_slots, stored_readings
 from measurements.raw_wire import COLUMNS as RAW_COLUMNS
 from measurements.raw_wire import power_w_of
@@ -37,6 +39,7 @@ Piece = Sequence[list]
 _SPANS = {Resolution.QUARTER: 960, Resolution.HOUR: 240}
 _SPANS_OF_DAYS = 366
 READINGS_AT_ONCE = 2000
+_SYSTEMS_AT_ONCE = 200
 
 
 class Kind(StrEnum):
@@ -90,26 +93,34 @@ def history_table(subject: Subject, span: Span, resolution: Resolution, *, now: 
     return Table(every, pieces(), lambda most: sum(1 for _ in islice(spans(), most + 1)))
 
 
-def readings_table(appliance: Appliance, span: Span) -> Table:
-    """What was read of an appliance, as its gateway told it; power is positive into it.
+def readings_table(subject: Subject, span: Span) -> Table:
+    """What gateways read, as they told it, appliance by appliance in order of time; power is
+    positive into the appliance.
 
     Where a reading tells the energies of an interval, `power_w` is their mean.
     """
-    zone = appliance.system.zone
+    zone, naming, members = _READ_OF[type(subject)](subject)
 
     def pieces() -> Iterator[Piece]:
-        # Day by day: the database would put aside all of a longer result at once.
-        for day in each_period(span.from_at, span.until_at, Resolution.DAY, zone):
-            within = Span(max(day.from_at, span.from_at), min(day.until_at, span.until_at))
-            rows = stored_readings(appliance, within).values(*RAW_COLUMNS, "delay_s")
-            rest = rows.iterator(chunk_size=READINGS_AT_ONCE)
-            while some := list(islice(rest, READINGS_AT_ONCE)):
-                yield _readings(appliance.name, some, zone)
+        for member in members():
+            # Day by day: the database would put aside all of a longer result at once.
+            for day in each_period(span.from_at, span.until_at, Resolution.DAY, zone):
+                within = Span(max(day.from_at, span.from_at), min(day.until_at, span.until_at))
+                rows = member.readings(within).values(*RAW_COLUMNS, "delay_s")
+                rest = rows.iterator(chunk_size=READINGS_AT_ONCE)
+                while some := list(islice(rest, READINGS_AT_ONCE)):
+                    yield _readings(member.names, some, zone)
 
     def count_rows(most: int) -> int:
-        return stored_readings(appliance, span)[: most + 1].count()
+        count = 0
+        for member in members():
+            count += member.readings(span)[: most + 1 - count].count()
+            if count > most:
+                break
+        return count
 
-    return Table([*_READ, *(_column(name) for name in _QUANTITIES)], pieces(), count_rows)
+    columns = [*(Column(name, Kind.TEXT) for name in naming), *_READ_AT]
+    return Table([*columns, *(_column(name) for name in _QUANTITIES)], pieces(), count_rows)
 
 
 # Columns -----------------------------------------------------------------------------------------
@@ -121,7 +132,7 @@ _BOUNDS = (
     Column("from_utc", Kind.INSTANT),
     Column("until_utc", Kind.INSTANT),
 )
-_READ = (Column("name", Kind.TEXT), Column("at", Kind.TEXT), Column("at_utc", Kind.INSTANT))
+_READ_AT = (Column("at", Kind.TEXT), Column("at_utc", Kind.INSTANT))
 _QUANTITIES = (*RAW_COLUMNS[1:], "delay_s")
 _RATES = (
     "self_consumption_wh",
@@ -239,6 +250,70 @@ _HISTORIES = {
 }
 
 
+# Whose readings there are ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """An appliance in a system, and what each row of its readings says of whose they are."""
+
+    system: System
+    appliance: Appliance
+    names: tuple[str | None, ...]
+
+    def readings(self, span: Span) -> QuerySet[Reading]:
+        return stored_readings(self.system, self.appliance, span)
+
+
+# How the columns are called that say whose reading it is.
+_OF_ONE = ("name",)
+_OF_MANY = ("appliance", "appliance_id", "kind")
+_OF_SYSTEMS = ("system", "system_id", *_OF_MANY)
+
+
+def _read_of_appliance(appliance: Appliance):
+    member = _Member(appliance.system, appliance, (appliance.name,))
+    return appliance.system.zone, _OF_ONE, lambda: [member]
+
+
+def _read_of_system(system: System):
+    return system.zone, _OF_MANY, lambda: _members(system, appliances_of(system).order_by("key"))
+
+
+def _read_of_cluster(cluster: Cluster):
+    return (
+        cluster.system.zone,
+        _OF_MANY,
+        lambda: _members(cluster.system, appliances_within(cluster)),
+    )
+
+
+def _read_of_pool(pool: SystemPool):
+    def members() -> Iterator[_Member]:
+        for system in pool.systems.order_by("key").iterator(chunk_size=_SYSTEMS_AT_ONCE):
+            names = (system.name, str(system.pk))
+            yield from _members(system, appliances_of(system).order_by("key"), names)
+
+    return pool.zone, _OF_SYSTEMS, members
+
+
+def _members(
+    system: System, appliances: Iterable[Appliance], names: tuple[str, ...] = ()
+) -> Iterator[_Member]:
+    for one in appliances:
+        # The name of one that is somewhere else by now is theirs.
+        name = one.name if one.system_id == system.pk else None
+        yield _Member(system, one, (*names, name, str(one.pk), one.kind))
+
+
+_READ_OF = {
+    System: _read_of_system,
+    Cluster: _read_of_cluster,
+    SystemPool: _read_of_pool,
+    Appliance: _read_of_appliance,
+}
+
+
 # Rows --------------------------------------------------------------------------------------------
 
 
@@ -298,14 +373,14 @@ def _spread(told: Mapping[str, list], known: Ints, length: int) -> dict[str, lis
     return spread
 
 
-def _readings(name: str, rows: Sequence[Mapping], zone: ZoneInfo) -> Piece:
+def _readings(names: Sequence[str | None], rows: Sequence[Mapping], zone: ZoneInfo) -> Piece:
     told = {quantity: [row[quantity] for row in rows] for quantity in _QUANTITIES}
     told["power_w"] = [power_w_of(row) for row in rows]
     told["plug_state"] = [
         None if state is None else Plug(state).name.lower() for state in told["plug_state"]
     ]
     return [
-        [name] * len(rows),
+        *([name] * len(rows) for name in names),
         [_local(row["at"], zone) for row in rows],
         [row["at"] for row in rows],
         *told.values(),

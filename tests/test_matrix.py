@@ -90,6 +90,7 @@ class Line:
 
 CAR = {"appliance_id": "evcs"}
 A_FILE = "?first=2026-06-14&last=2026-06-15&resolution=1d&format=csv"
+OF_READINGS = A_FILE.replace("1d", "raw")
 
 PAGES = [
     Line("sign_in", (302, 302, 302, 302, 302, 200)),
@@ -135,6 +136,7 @@ PAGES = [
     Line("readings", (404,) * 5 + (SIGN_IN,), about={"appliance_id": "other_meter"}),
     Line("system_export", SEEN),
     Line("system_export", SEEN, query=A_FILE),
+    Line("system_export", SEEN, query=OF_READINGS),
     Line("system_export", (422, 422, 404, 404, 422, SIGN_IN), query="?format=xls"),
     Line("cluster_energy", SEEN),
     Line("cluster_energy", SEEN, query="?resolution=week"),
@@ -142,8 +144,10 @@ PAGES = [
     Line("pool_energy", POOL_SEEN, query="?resolution=year"),
     Line("cluster_export", SEEN),
     Line("cluster_export", SEEN, query=A_FILE),
+    Line("cluster_export", SEEN, query=OF_READINGS),
     Line("pool_export", POOL_SEEN),
     Line("pool_export", POOL_SEEN, query=A_FILE),
+    Line("pool_export", POOL_SEEN, query=OF_READINGS),
     Line("appliance_export", SEEN),
     Line("appliance_export", SEEN, query=A_FILE),
     # The import of `things` is over.

@@ -20,7 +20,8 @@ from gridx.pages.appliance import visible_appliance
 from gridx.pages.figures import visible_system
 from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.shown import EARLIEST, local_day
-from measurements.export_api import RAW, file_of, resolutions_of, table_of, zone_of
+from inventory.models import Appliance
+from measurements.export_api import RAW, file_of, table_of, zone_of
 from measurements.files import XLSX_ROWS, Format, fits
 from measurements.formats import number
 from measurements.resolutions import Resolution, Span
@@ -53,13 +54,14 @@ class ExportForm(forms.Form):
 
     first = _day(gettext_lazy("From"))
     last = _day(gettext_lazy("To"))
-    resolution = forms.ChoiceField(label=gettext_lazy("Resolution"))
+    resolution = forms.ChoiceField(
+        label=gettext_lazy("Resolution"), choices=list(RESOLUTIONS.items())
+    )
     format = forms.ChoiceField(label=gettext_lazy("Format"), choices=list(FORMATS.items()))
 
-    def __init__(self, *args: Any, resolutions: list[str], today, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, today, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._today = today
-        self.fields["resolution"].choices = [(one, RESOLUTIONS[one]) for one in resolutions]
         for name in ("first", "last"):
             self.fields[name].widget.attrs |= {"min": str(EARLIEST), "max": str(today)}
 
@@ -86,7 +88,8 @@ class ExportForm(forms.Form):
 @never_cache
 @require_GET
 def system_export(request: HttpRequest, system_id: UUID) -> HttpResponseBase:
-    """What flowed in a system as a file; without `?format=`, the form that asks for it."""
+    """What flowed in a system, or the single readings of its appliances, as a file; without
+    `?format=`, the form that asks for it."""
     system = visible_system(request, system_id)
     return _answer(request, system, reverse("system", args=[system.pk]))
 
@@ -113,7 +116,7 @@ def pool_export(request: HttpRequest, pool_id: UUID) -> HttpResponseBase:
 @never_cache
 @require_GET
 def appliance_export(request: HttpRequest, appliance_id: UUID) -> HttpResponseBase:
-    """The same of an appliance; its single readings too."""
+    """The same of an appliance."""
     appliance = visible_appliance(request, appliance_id)
     return _answer(request, appliance, reverse("appliance", args=[appliance.pk]))
 
@@ -131,7 +134,6 @@ def _answer(request: HttpRequest, subject: Subject, back_url: str) -> HttpRespon
     form = ExportForm(
         asked if is_asked else None,
         initial=usual | asked.dict(),
-        resolutions=resolutions_of(subject),
         today=today,
     )
     if is_asked and form.is_valid():
@@ -149,6 +151,7 @@ def _answer(request: HttpRequest, subject: Subject, back_url: str) -> HttpRespon
         "form": form,
         "subject": subject,
         "back_url": back_url,
+        "is_of_many": not isinstance(subject, Appliance),
         "zone": zone.key,
     }
     return render(request, "pages/export.html", context, status=422 if is_asked else 200)

@@ -5,6 +5,7 @@ import io
 import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import numpy as np
 import openpyxl
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from asgiref.sync import sync_to_async
+from django.core.management import call_command
 from django.db import connection, connections
 from django.test import AsyncClient
 from rest_framework.test import APIClient
@@ -25,7 +27,8 @@ from measurements.batches import Batch
 from measurements.figures import SUMMED
 from measurements.files import Format, encoded
 from measurements.ingest import store_readings
-from measurements.models import Flag, SystemDay, SystemHour, SystemSlot
+from measurements.models import Flag, Reading, SystemDay, SystemHour, SystemSlot
+from measurements.raw_wire import COLUMNS
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
 from measurements.tables import history_table, readings_table
@@ -318,6 +321,99 @@ def test_a_plug_is_told_by_its_name_in_every_format(staff, cast):
     assert (row["plug_state"], row["power_w"], row["soc"]) == ("unplugged", 0.0, None)
 
 
+def test_readings_of_a_home_come_appliance_by_appliance_in_order_of_time(staff, cast):
+    for minutes in (2, 0, 1):
+        for one in (cast.pv, cast.battery):
+            store(one, SINCE + timedelta(minutes=minutes), power_w=float(minutes))
+    store(cast.other_meter, SINCE, power_w=1.0)
+    rows = rows_of_csv(
+        export(staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw")
+    )
+    for row, (one, minutes) in zip(rows, product((cast.pv, cast.battery), (0, 1, 2)), strict=True):
+        assert (row["appliance"], row["appliance_id"]) == (one.name, str(one.pk))
+        assert row["kind"] == one.kind
+        assert row["at"] == f"2026-03-27T01:0{minutes}:00+01:00"
+        assert row["power_w"] == f"{minutes}.0"
+
+
+def test_readings_of_a_cluster_are_those_of_its_nested_members_too_and_no_others(staff, cast):
+    outer = Cluster.objects.create(system=cast.lindenweg, name="Cellar")
+    inner = Cluster.objects.create(system=cast.lindenweg, parent=outer, name="Meters")
+    for one, cluster in ((cast.battery, outer), (cast.grid_meter, inner), (cast.pv, None)):
+        Appliance.objects.filter(pk=one.pk).update(cluster=cluster)
+        store(one, SINCE, power_w=1.0)
+    rows = rows_of_csv(export(staff, f"clusters/{outer.pk}", interval=ALL, resolution="raw"))
+    assert [row["appliance"] for row in rows] == ["Grid meter", "Battery"]
+
+
+def test_readings_of_a_pool_name_the_system_and_have_the_pool_s_clock(staff, cast):
+    SystemPool.objects.filter(pk=cast.pool.pk).update(time_zone="Asia/Kolkata")
+    cast.pool.systems.add(cast.hafenstrasse)
+    for one in (cast.other_meter, cast.pv, cast.grid_meter):
+        store(one, SINCE, power_w=1.0)
+    rows = rows_of_csv(export(staff, f"systempools/{cast.pool.pk}", interval=ALL, resolution="raw"))
+    assert [(row["system"], row["appliance"]) for row in rows] == [
+        ("Lindenweg 12", "Grid meter"),
+        ("Lindenweg 12", "Roof"),
+        ("Hafenstraße 3", "Grid meter"),
+    ]
+    assert rows[2]["system_id"] == str(cast.hafenstrasse.pk)
+    assert {row["at"] for row in rows} == {"2026-03-27T05:30:00+05:30"}
+
+
+def test_readings_stay_with_the_home_where_they_were_read_but_not_the_name(staff, site):
+    left = Appliance.objects.get(key=site.keys[2])
+    elsewhere = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin").system
+    Appliance.objects.filter(pk=left.pk).update(system=elsewhere, name="Of others")
+    asked = {"interval": ALL, "resolution": "raw"}
+    rows = rows_of_csv(export(staff, f"systems/{site.system.pk}", **asked))
+    told = [row for row in rows if row["appliance_id"] == str(left.pk)]
+    assert len(told) == 6 * 96 - 24
+    assert {(row["appliance"], row["kind"]) for row in told} == {("", left.kind)}
+    assert rows_of_csv(export(staff, f"systems/{elsewhere.pk}", **asked)) == []
+
+
+def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path):
+    store(cast.pv, SINCE, power_w=-853.5, exported_wh=1234.5)
+    store(cast.battery, SINCE + timedelta(minutes=1), power_w=250.0, soc=0.5)
+    content = export(staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw")
+    before = list(Reading.objects.order_by("appliance_key").values(*COLUMNS))
+    Reading.objects.all().delete()
+    file = tmp_path / "readings.csv"
+    file.write_bytes(content)
+    call_command("import_readings", str(file), system=str(cast.lindenweg.pk))
+    assert list(Reading.objects.order_by("appliance_key").values(*COLUMNS)) == before
+
+
+@pytest.mark.parametrize("wanted", list(Format))
+def test_readings_of_many_are_the_same_in_every_format(staff, cast, wanted):
+    for one in (cast.pv, cast.evcs):
+        store(one, SINCE, power_w=-1.5, plug_state=Plug.UNPLUGGED)
+    content = export(
+        staff, f"systempools/{cast.pool.pk}", interval=ALL, resolution="raw", format=str(wanted)
+    )
+    if wanted is Format.CSV:
+        rows = rows_of_csv(content)
+    elif wanted is Format.PARQUET:
+        rows = pq.read_table(io.BytesIO(content)).to_pylist()
+    else:
+        names, *lines = openpyxl.load_workbook(io.BytesIO(content)).active.values
+        rows = [dict(zip(names, line, strict=True)) for line in lines]
+    assert list(rows[0])[:7] == [
+        "system",
+        "system_id",
+        "appliance",
+        "appliance_id",
+        "kind",
+        "at",
+        "at_utc",
+    ]
+    assert [(row["appliance"], float(row["power_w"]), row["plug_state"]) for row in rows] == [
+        ("Roof", -1.5, "unplugged"),
+        ("Car", -1.5, "unplugged"),
+    ]
+
+
 @pytest.mark.parametrize("wanted", list(Format))
 def test_nothing_is_a_file_with_the_names_of_its_columns(staff, cast, wanted):
     content = export(
@@ -367,11 +463,11 @@ def test_what_does_not_fit_is_422_naming_each_field(staff, cast):
         staff,
         f"systems/{cast.lindenweg.pk}",
         interval="today",
-        resolution="raw",
+        resolution="2h",
         format="xls",
     )
     assert {one.split(":")[0] for one in said} == {"interval", "resolution", "format"}
-    assert "resolution: is one of 15m, 1h, 1d, 1w, 1M, 1y" in said
+    assert "resolution: is one of raw, 15m, 1h, 1d, 1w, 1M, 1y" in said
     assert "format: is one of csv, parquet, xlsx" in said
 
 
@@ -399,6 +495,20 @@ def test_readings_are_counted_before_they_are_put_on_a_sheet(staff, cast, monkey
     asked = {"interval": ALL, "resolution": "raw", "format": "xlsx"}
     (said,) = refused(staff, f"appliances/{cast.pv.pk}", **asked)
     assert said.startswith("format: xlsx holds at most 1 rows")
+
+
+def test_readings_of_all_appliances_are_counted_together(staff, cast, monkeypatch):
+    for module in (files, export_api):
+        monkeypatch.setattr(module, "XLSX_ROWS", 1)
+    asked = {"interval": ALL, "resolution": "raw", "format": "xlsx"}
+    paths = (f"systems/{cast.lindenweg.pk}", f"systempools/{cast.pool.pk}")
+    store(cast.pv, SINCE, power_w=-1.0)
+    for path in paths:
+        assert export(staff, path, **asked)
+    store(cast.battery, SINCE, power_w=1.0)
+    for path in paths:
+        (said,) = refused(staff, path, **asked)
+        assert said.startswith("format: xlsx holds at most 1 rows; take csv or parquet")
 
 
 @pytest.mark.slow
@@ -487,16 +597,17 @@ def test_a_year_of_slots_takes_no_more_memory_than_a_month(cast, wanted, most_da
 )
 def test_days_of_seconds_take_no_more_memory_than_hours(cast, wanted, hours):
     seconds = 86_400
-    for day in range(2):
+    cast.pool.systems.add(cast.hafenstrasse)
+    for day, one in enumerate((cast.pv, cast.pv, cast.other_meter)):
         batch = Batch.of(
-            system_key=cast.pv.system.key,
-            appliance_key=cast.pv.key,
-            at_ms=(SINCE + timedelta(days=day)).timestamp() * 1000 + np.arange(seconds) * 1000,
+            system_key=one.system.key,
+            appliance_key=one.key,
+            at_ms=(SINCE + timedelta(days=day % 2)).timestamp() * 1000 + np.arange(seconds) * 1000,
             power_w=-np.arange(seconds) / 100,
         )
         store_readings(batch=batch, now=NOW, history=True)
     short, long = (
-        peaks(readings_table(cast.pv, Span(SINCE, SINCE + timedelta(hours=some))), wanted)
+        peaks(readings_table(cast.pool, Span(SINCE, SINCE + timedelta(hours=some))), wanted)
         for some in hours
     )
     assert long[0] < short[0] + 2 * MB, (short, long)

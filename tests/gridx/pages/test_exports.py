@@ -55,7 +55,8 @@ def test_the_form_suggests_what_the_page_before_shows(client: Client, cast: Cast
     assert 'name="first" value="2026-06-08"' in html
     assert 'name="last" value="2026-06-14"' in html
     assert '<option value="1d" selected>days</option>' in html
-    assert 'value="raw"' not in html
+    assert '<option value="raw">single readings</option>' in html
+    assert "of one appliance after the other" in html
 
 
 def test_the_form_suggests_thirty_days_where_nothing_is_shown(client: Client, cast: Cast, at_noon):
@@ -63,7 +64,7 @@ def test_the_form_suggests_thirty_days_where_nothing_is_shown(client: Client, ca
     html = client.get(address(cast.pv)).content.decode()
     assert 'name="first" value="2026-05-16"' in html
     assert 'name="last" value="2026-06-15"' in html
-    assert '<option value="raw">single readings</option>' in html
+    assert "of one appliance after the other" not in html
 
 
 def test_the_pages_lead_to_the_form(client: Client, measured: Cast, garage: Cluster):
@@ -114,6 +115,24 @@ def test_every_kind_of_thing_has_the_figures_of_the_api(
         assert any(row["seen_s"] for row in by_page)
 
 
+def test_single_readings_are_those_of_the_api(client: Client, measured: Cast, garage: Cluster):
+    client.force_login(measured.admin)
+    interval = "2026-06-14T00:00:00+02:00/2026-06-15T00:00:00+02:00"
+    for subject, path, names in (
+        (measured.lindenweg, "systems", {"Battery", "Car", "Grid meter", "Roof"}),
+        (garage, "clusters", {"Battery", "Roof"}),
+        (measured.pool, "systempools", {"Battery", "Car", "Grid meter", "Roof"}),
+    ):
+        by_page = rows(client.get(address(subject), DAYS | {"resolution": "raw"}))
+        by_api = rows(
+            client.get(
+                f"/api/{path}/{subject.pk}/export", {"interval": interval, "resolution": "raw"}
+            )
+        )
+        assert by_page == by_api
+        assert {row["appliance"] for row in by_page} == names
+
+
 def test_a_period_that_reaches_into_the_future_ends_today(client: Client, measured: Cast):
     client.force_login(measured.mara)
     asked = DAYS | {"first": "2026-06-15", "last": "9999-12-31"}
@@ -129,7 +148,6 @@ def test_a_period_that_reaches_into_the_future_ends_today(client: Client, measur
         ({"first": "2026-06-16"}, "first"),
         ({"last": "2026-06-13"}, "last"),
         ({"last": "2026-02-30"}, "last"),
-        ({"resolution": "raw"}, "resolution"),
         ({"resolution": "2h"}, "resolution"),
         ({"format": "xls"}, "format"),
         ({"format": ""}, "format"),
