@@ -30,9 +30,9 @@ def search_of(request: HttpRequest) -> str:
     return request.GET.get("q", "").replace("\0", "").strip()[:100]
 
 
-def page_of(queryset: QuerySet, wanted: str | None, *, size: int = SIZE) -> Page:
+def page_of(found: QuerySet | list, wanted: str | None, *, size: int = SIZE) -> Page:
     """The wanted page (from 1; nonsense is 1), or the last one where there are not so many."""
-    counted = queryset.order_by()[: COUNTED + 1].count()
+    counted = len(found) if isinstance(found, list) else found.order_by()[: COUNTED + 1].count()
     is_longer = counted > COUNTED
     total = min(counted, COUNTED)
     number = int(wanted) if wanted and wanted.isascii() and wanted.isdecimal() else 1
@@ -40,7 +40,7 @@ def page_of(queryset: QuerySet, wanted: str | None, *, size: int = SIZE) -> Page
     if not is_longer:
         number = min(number, max(1, -(-total // size)))
     offset = (number - 1) * size
-    rows = list(queryset[offset : offset + size + 1])
+    rows = list(found[offset : offset + size + 1])
     shown = rows[:size]
     return Page(
         rows=shown,

@@ -42,6 +42,22 @@ def seconds_to_see(
     return _expected_s(known, systems, appliances, now)
 
 
+def seconds_of_each(
+    span: Span, *, systems: Collection[int], now: datetime
+) -> dict[int, dict[int, int]]:
+    """By system and appliance (keys), for how long each was to be seen in a span until now: all
+    that take part in the balances of these systems."""
+    begin_ms, end_ms = to_ms(span.from_at), to_ms(min(span.until_at, now))
+    return {
+        system: {
+            key: max(min(end_ms, stay.until_ms) - max(begin_ms, stay.from_ms), 0) // 1000
+            for key, stay in stays.items()
+            if stay.member.role is not Role.NONE
+        }
+        for system, stays in load_membership(systems).stays.items()
+    }
+
+
 def device_shares(
     device: DevicePast, spans: Sequence[Span], *, now: datetime
 ) -> list[float | None]:

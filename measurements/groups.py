@@ -53,7 +53,14 @@ from measurements.queries import (
     live_of_systems,
     newest_readings,
 )
-from measurements.resolutions import SLOT_S, Resolution, next_period, periods, slot_start
+from measurements.resolutions import (
+    SLOT_S,
+    Resolution,
+    Span,
+    next_period,
+    periods,
+    slot_start,
+)
 
 # A cluster and those within it, as deep as they go.
 _BELOW = """
@@ -131,6 +138,11 @@ def history_of_cluster(
     past = past_of_cluster(
         cluster=cluster, from_at=from_at, until_at=until_at, resolution=resolution
     )
+    return history_told(past, cluster=cluster, resolution=resolution, now=now)
+
+
+def history_told(past: Past, *, cluster: Cluster, resolution: Resolution, now: datetime) -> History:
+    """The same of a past of the cluster that was read."""
     to_see_s = seconds_to_see(
         past,
         systems=[cluster.system.key],
@@ -252,21 +264,18 @@ def past_of_pool(
     `recovered_s`, `estimated_s`.
     """
     spans = periods(from_at, until_at, resolution, pool.zone)
-    members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
-    if not spans or not members:
-        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, len(members))
-    near = [key for key, zone in members if zone == pool.time_zone]
-    far = [key for key, zone in members if zone != pool.time_zone]
-    is_fine = resolution is Resolution.QUARTER or not of_whole_hours(spans)
+    keys = keys_of_pool(pool)
+    count = sum(map(len, keys.values()))
+    if not spans or not count:
+        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, count)
     tables = {
-        "near": system_table(resolution, spans) if near else None,
-        "far": (SystemSlot if is_fine else SystemHour) if far else None,
+        part: table if keys[part] else None
+        for part, table in tables_of_pool(resolution, spans).items()
     }
     ((sent, seen_in_all),) = fetch(
         _pool_query(resolution, tuple(columns), **tables),
         {
-            "near": near,
-            "far": far,
+            **keys,
             "bounds": [span.from_at for span in spans],
             "from_at": spans[0].from_at,
             "until_at": spans[-1].until_at,
@@ -276,7 +285,25 @@ def past_of_pool(
     by_name = dict(zip(columns, sums, strict=True))
     further = {name: by_name.pop(name).astype(np.int64) for name in _DERIVED if name in by_name}
     past = past_of(spans, starts, Figures.of_floats(by_name), further=further)
-    return PoolPast(past, seen.astype(np.int64), seen_in_all, len(members))
+    return PoolPast(past, seen.astype(np.int64), seen_in_all, count)
+
+
+def keys_of_pool(pool: SystemPool) -> dict[str, list[int]]:
+    """The keys of its systems that are in its time zone (near), and in others (far)."""
+    members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
+    return {
+        "near": [key for key, zone in members if zone == pool.time_zone],
+        "far": [key for key, zone in members if zone != pool.time_zone],
+    }
+
+
+def tables_of_pool(resolution: Resolution, spans: Sequence[Span]) -> dict[str, type[Model]]:
+    """Which tables hold the rows that both are summed from, for these spans, at least one."""
+    is_fine = resolution is Resolution.QUARTER or not of_whole_hours(spans)
+    return {
+        "near": system_table(resolution, spans),
+        "far": SystemSlot if is_fine else SystemHour,
+    }
 
 
 def history_of_pool(

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from gridx.pages import dates
 from gridx.pages.shown import Shown, Zoom
-from inventory.models import Appliance, System
+from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.derivation import Formula, Rule, Term
 from measurements.formats import MINUS, number
 from measurements.models import DayChange
@@ -20,12 +20,19 @@ from measurements.words import FIGURES, causes_in_words
 NAMED_AT_MOST = 12
 
 
-def figure_url(system: System, name: str, period: Shown, *, day=None, zoom=None) -> str:
+# The pages that tell how a figure came about.
+FIGURE_PAGES = {System: "figure", Cluster: "cluster_figure", SystemPool: "pool_figure"}
+
+
+def figure_url(
+    subject: System | Cluster | SystemPool, name: str, period: Shown, *, day=None, zoom=None
+) -> str:
     """The address of how a figure of the period came about, or of another day or zoom."""
     asked = {"date": (day or period.day).isoformat()}
     if (zoom or period.zoom) is not Zoom.DAY:
         asked = {"resolution": (zoom or period.zoom).value} | asked
-    return f"{reverse('figure', args=[system.pk, name])}?{urlencode(asked)}"
+    address = reverse(FIGURE_PAGES[type(subject)], args=[subject.pk, name])
+    return f"{address}?{urlencode(asked)}"
 
 
 def figure_slot_url(system: System, name: str, start: datetime) -> str:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.access import Action, may
 from gridx.pages import dates
+from gridx.pages.figure_words import FIGURE_PAGES
 from gridx.pages.history import Subject, period_figures, read_history
 from gridx.pages.shown import Notice, Shown, Zoom, shown
 from inventory.models import Appliance, Cluster, System, SystemPool
@@ -63,8 +64,9 @@ def period_context(
             "url": url(period.zoom, asked_day),
             "base_url": request.path,
             "asked": urlencode({"resolution": period.zoom.value, "date": period.day.isoformat()}),
-            # The system whose figures are told how they came about.
-            "traced": subject.pk if isinstance(subject, System) else None,
+            # Where each figure is told how it came about.
+            "figure_page": FIGURE_PAGES[type(subject)],
+            "subject": subject.pk,
             "renewed_by": RENEWED_BY.get(type(subject), RENEWED_OTHERWISE),
             "choices": [
                 {"label": label, "url": url(zoom, asked_day), "current": zoom is period.zoom}

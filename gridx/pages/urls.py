@@ -12,6 +12,7 @@ from gridx.pages import (
     fairness,
     figures,
     fleet,
+    group_figures,
     groups,
     home,
     imports,
@@ -68,6 +69,14 @@ urlpatterns = [
     ),
     path("clusters/<uuid:cluster_id>/energy", energies.cluster_energy, name="cluster_energy"),
     path("pools/<uuid:pool_id>/energy", energies.pool_energy, name="pool_energy"),
+    path(
+        "clusters/<uuid:cluster_id>/figures/<figure:name>",
+        group_figures.cluster_figure,
+        name="cluster_figure",
+    ),
+    path(
+        "pools/<uuid:pool_id>/figures/<figure:name>", group_figures.pool_figure, name="pool_figure"
+    ),
     path("clusters/<uuid:cluster_id>/export", exports.cluster_export, name="cluster_export"),
     path("pools/<uuid:pool_id>/export", exports.pool_export, name="pool_export"),
     path(

@@ -113,11 +113,6 @@ def test_a_cluster_is_told_with_those_nested_in_it_and_no_others(admin: Client, 
     assert "produced" not in tiles(inner)
 
 
-def test_figures_of_groups_lead_to_no_page_of_a_system(admin: Client, measured: Cast, cellar):
-    for group in (measured.pool, cellar):
-        assert "/figures/" not in page(admin, energy(group) + "?resolution=week&date=2026-06-14")
-
-
 def test_both_are_reached_from_their_pages_and_lead_back(admin: Client, measured: Cast, cellar):
     pool, cluster = measured.pool, cellar
     for address, group in (

@@ -1,0 +1,354 @@
+"""What a figure of a pool or a cluster is made of: its systems, or its appliances. Each leads on.
+
+A pool's figures are sums of its systems', and so is each of a cluster that its appliances measure.
+What flowed in a cluster from where to where is worked out slot by slot from all of them together:
+of such figures its page tells the rule, the terms, and what each appliance measured.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from uuid import UUID
+
+import numpy as np
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET
+
+from accounts.fragments import render_page_or_part
+from accounts.paging import page_of
+from gridx import clock
+from gridx.pages import dates
+from gridx.pages.figure_words import (
+    appliance_day_url,
+    figure_url,
+    formula_words,
+    rule_sentence,
+    signs,
+)
+from gridx.pages.figures import Line
+from gridx.pages.groups import visible_cluster, visible_pool, zone_of
+from gridx.pages.history import read_history
+from gridx.pages.shown import Shown, Zoom, shown
+from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.models import Appliance, Cluster, SystemPool
+from measurements import charts
+from measurements.amounts import Floats, sum_known
+from measurements.contributions import Contribution, contributions_to
+from measurements.coverage import seconds_of_each
+from measurements.derivation import MEASURED, NAMES, Formula, PartOf, Rule, formula_of
+from measurements.flows import CONSUMERS
+from measurements.formats import number
+from measurements.groups import appliances_within, history_told, past_of_cluster
+from measurements.history import DEVICE_ENERGIES, DEVICE_QUALITY, DevicePast
+from measurements.queries import History
+from measurements.resolutions import Span, slot_start
+from measurements.words import flags_in_words
+
+SORTS = ("-energy", "energy", "name", "-name")
+_METERS = frozenset({Role.GRID, Role.HOUSE})
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A system or an appliance: what it adds to the figure, or what it took and gave (mWh); how
+    well it was seen (0–1), flags. Without `url` nothing tells more of the period."""
+
+    name: str
+    note: str
+    url: str
+    amounts: tuple[int | None, ...]
+    seen: float | None
+    flags: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to tell of a figure.
+
+    `is_sum`: the members' only amounts add up to it. `terms` are sign, name, value (mWh) and
+    address of what adds up to it otherwise; `lines` the parts of a longer period.
+    """
+
+    history: History
+    members: list[Member]
+    is_sum: bool
+    sentences: list[str]
+    formula: str = ""
+    terms: Sequence[tuple] = ()
+    lines: Sequence[Line] = ()
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def pool_figure(request: HttpRequest, pool_id: UUID, name: str) -> HttpResponse:
+    """A pool's figure of the period that the address says, by its systems."""
+    return _show(request, visible_pool(request, pool_id), name, _of_pool)
+
+
+@login_required
+@never_cache
+@gzip_page
+@require_GET
+def cluster_figure(request: HttpRequest, cluster_id: UUID, name: str) -> HttpResponse:
+    """The same of a cluster, by its appliances."""
+    return _show(request, visible_cluster(request, cluster_id), name, _of_cluster)
+
+
+def _show(
+    request: HttpRequest, group: Cluster | SystemPool, name: str, read: Callable[..., Found]
+) -> HttpResponse:
+    zone, now = zone_of(group), clock.now()
+    period = shown(
+        resolution=request.GET.get("resolution"),
+        day=request.GET.get("date"),
+        zone=zone,
+        now=now,
+    )
+    found = read(group, name, period, now=now)
+    total, is_cluster = found.history.total, isinstance(group, Cluster)
+    sort = request.GET.get("sort")
+    sort = sort if sort in SORTS and (found.is_sum or "name" in sort) else ""
+    sort = sort or ("-energy" if found.is_sum else "name")
+    context = {
+        "group": group,
+        "is_cluster": is_cluster,
+        "name": name,
+        "found": found,
+        "period": period,
+        "title": dates.title_of(period),
+        "when": dates.when_of(period),
+        "zone": zone.key,
+        "energy_url": _energy_url(group, period),
+        "choices": [
+            (label, figure_url(group, name, period, zoom=zoom), zoom is period.zoom)
+            for zoom, label in dates.zoom_names().items()
+        ],
+        "previous": period.previous and figure_url(group, name, period, day=period.previous),
+        "next": period.next and figure_url(group, name, period, day=period.next),
+        "span_label": dates.spans_name(period),
+        "mwh": total and total[f"{name}_mwh"],
+        "summed": sum_known(member.amounts[0] for member in found.members),
+        "page": page_of(_sorted(found.members, sort), request.GET.get("page")),
+        "sort": sort,
+        "others": [
+            (other, total[f"{other}_mwh"], figure_url(group, other, period))
+            for other in NAMES
+            if total and other != name and total[f"{other}_mwh"] is not None
+        ],
+    }
+    return render_page_or_part(
+        request,
+        "pages/group_figure.html",
+        "pages/_group_figure_members.html",
+        context,
+        target="members",
+    )
+
+
+def _energy_url(group: Cluster | SystemPool, period: Shown) -> str:
+    asked = {"resolution": period.zoom.value, "date": period.day.isoformat()}
+    page = "cluster_energy" if isinstance(group, Cluster) else "pool_energy"
+    return f"{reverse(page, args=[group.pk])}?{urlencode(asked)}"
+
+
+def _sorted(members: Sequence[Member], sort: str) -> list[Member]:
+    """By name, or by energy with those that make no statement at the end."""
+    by_name = sorted(members, key=lambda one: one.name.casefold())
+    if sort in ("name", "-name"):
+        return by_name if sort == "name" else by_name[::-1]
+    sign = -1 if sort == "-energy" else 1
+    return sorted(by_name, key=lambda one: (one.amounts[0] is None, sign * (one.amounts[0] or 0)))
+
+
+# A pool: its systems -----------------------------------------------------------------------------
+
+
+def _of_pool(pool: SystemPool, name: str, period: Shown, *, now) -> Found:
+    from_at, until_at = period.span
+    given = contributions_to(
+        pool=pool, name=name, from_at=from_at, until_at=until_at, resolution=period.parts
+    )
+    systems = list(pool.systems.only("key", "name", "time_zone"))
+    to_see_s = seconds_of_each(
+        period.span, systems=[one.key for one in systems], now=slot_start(now)
+    )
+    nothing = Contribution(None, 0, 0)
+    members = []
+    for system in systems:
+        own = given.get(system.key, nothing)
+        members.append(
+            Member(
+                system.name,
+                "" if system.time_zone == pool.time_zone else system.time_zone,
+                figure_url(system, name, period),
+                (own.mwh,),
+                _share(own.seen_s, sum(to_see_s.get(system.key, {}).values())),
+                flags_in_words(own.flags),
+            )
+        )
+    sentences = [
+        ngettext(
+            "The sum of what %(n)s system tells.",
+            "The sum of what %(n)s systems tell.",
+            len(members),
+        )
+        % {"n": number(len(members), 0)}
+    ]
+    if any(member.note for member in members):
+        sentences.append(
+            _(
+                "What counts are the days of %(zone)s. The pages of systems in other time zones "
+                "tell of their own days."
+            )
+            % {"zone": pool.time_zone}
+        )
+    return Found(read_history(pool, period, now=now), members, True, sentences)
+
+
+def _share(seen_s: int, whole_s: int) -> float | None:
+    return min(seen_s / whole_s, 1.0) if whole_s else None
+
+
+# A cluster: its appliances -----------------------------------------------------------------------
+
+
+def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
+    past = past_of_cluster(
+        cluster=cluster,
+        from_at=period.span.from_at,
+        until_at=period.span.until_at,
+        resolution=period.parts,
+        kinds=[*ROLES],
+        device_columns=(*DEVICE_ENERGIES, *DEVICE_QUALITY),
+    )
+    history = history_told(past, cluster=cluster, resolution=period.parts, now=now)
+    appliances = [one for one in appliances_within(cluster) if _role(one) is not Role.NONE]
+    pasts = {one.appliance.key: one for one in past.devices}
+    to_see_s = seconds_of_each(period.span, systems=[cluster.system.key], now=slot_start(now))
+    of_system = to_see_s.get(cluster.system.key, {})
+    sides = _sides(name, {_role(one) for one in appliances})
+    members = [
+        _member(cluster, one, pasts.get(one.key), sides, period, of_system.get(one.key, 0))
+        for one in appliances
+        if not sides or _role(one) in sides
+    ]
+    lines = [] if period.zoom is Zoom.DAY else _lines(cluster, name, history, period, now)
+    if sides and name not in MEASURED:
+        sentences = [rule_sentence(formula_of(name, {}, ()))]
+    elif sides:
+        sentences = [_measured_sentence(members)]
+    else:
+        formula, terms = _formula(cluster, name, period, history, appliances, pasts)
+        words = formula_words(name, formula) if terms else ""
+        return Found(history, members, False, [rule_sentence(formula)], words, terms, lines)
+    return Found(history, members, True, sentences, lines=lines)
+
+
+def _role(appliance: Appliance) -> Role:
+    return ROLES[ApplianceKind(appliance.kind)]
+
+
+def _sides(name: str, roles: set[Role]) -> dict[Role, str]:
+    """Of whom the figure is the sum, and of which of their two energies; nothing where it follows
+    from others."""
+    if name in ("consumption", "unmetered") and not roles & _METERS:
+        return dict(MEASURED[one] for one in CONSUMERS if one in MEASURED)
+    # Where the grid's meter was not read, it follows from the household's.
+    if name not in MEASURED or (name in ("import", "export") and Role.HOUSE in roles):
+        return {}
+    return dict([MEASURED[name]])
+
+
+def _member(
+    cluster: Cluster,
+    appliance: Appliance,
+    past: DevicePast | None,
+    sides: dict[Role, str],
+    period: Shown,
+    whole_s: int,
+) -> Member:
+    names = [sides[_role(appliance)]] if sides else DEVICE_ENERGIES
+    is_day = period.zoom is Zoom.DAY
+    return Member(
+        appliance.name,
+        appliance.get_kind_display(),
+        appliance_day_url(cluster.system, appliance, period.day) if is_day else "",
+        tuple(None if past is None else _sum(past.columns[one]) for one in names),
+        _share(0 if past is None else _sum(past.columns["seen_s"]) or 0, whole_s),
+        "" if past is None else flags_in_words(_union(past.columns["flags"])),
+    )
+
+
+def _sum(column: Floats) -> int | None:
+    return None if np.isnan(column).all() else int(np.nansum(column))
+
+
+def _union(column: Floats) -> int:
+    return int(np.bitwise_or.reduce(column.astype(np.int64), initial=0))
+
+
+def _measured_sentence(members: Sequence[Member]) -> str:
+    if not members:
+        return _("No appliance of this cluster measures it.")
+    return rule_sentence(Formula(Rule.MEASURED), [member.name for member in members])
+
+
+def _formula(
+    cluster: Cluster,
+    name: str,
+    period: Shown,
+    history: History,
+    appliances: Sequence[Appliance],
+    pasts: dict[int, DevicePast],
+) -> tuple[Formula, list[tuple]]:
+    """The rule of a figure, and its terms where it is a sum of them over any time."""
+    figures = {one: history.total and history.total[f"{one}_mwh"] for one in (*NAMES, "residual")}
+    parts = [
+        PartOf(_role(one), *(_sum(pasts[one.key].columns[side]) for side in DEVICE_ENERGIES))
+        for one in appliances
+        if one.key in pasts
+    ]
+    formula = formula_of(name, figures, parts)
+    # A bound holds in each slot, and not for their sums.
+    if formula.least is not None or formula.most:
+        return formula, []
+    return formula, [
+        (
+            sign,
+            term.name,
+            figures[term.name],
+            figure_url(cluster, term.name, period) if term.name in NAMES else "",
+        )
+        for sign, term in zip(signs(formula.terms), formula.terms, strict=True)
+    ]
+
+
+def _lines(cluster: Cluster, name: str, history: History, period: Shown, now) -> list[Line]:
+    """The days or months of a longer period."""
+    zoom = Zoom.MONTH if period.zoom is Zoom.YEAR else Zoom.DAY
+    lines = []
+    for part in history.periods:
+        if part.start >= now:
+            continue
+        figures, span = part.figures, Span(part.start, part.until)
+        day = part.start.astimezone(period.zone).date()
+        lines.append(
+            Line(
+                dates.span_name(period, span),
+                figure_url(cluster, name, period, day=day, zoom=zoom) if figures else "",
+                (),
+                figures and figures[f"{name}_mwh"],
+                charts.seen_share(span, SimpleNamespace(**figures), now=now) if figures else 0.0,
+                flags_in_words(figures["flags"]) if figures else "",
+            )
+        )
+    return lines
