@@ -47,6 +47,7 @@ LATE_BATCHES = 5
 BARS = {"ratio_by_all_workers": 0.8, "late_batch_ms": 150}
 _WORKERS = os.cpu_count() or 1
 _BATCHES_A_DAY = 24 * 60 * SYSTEMS * APPLIANCES / BATCH
+_BATCHES_IN_5_HOURS = 6
 
 _COMPUTED = (
     ApplianceSlot,
@@ -113,7 +114,11 @@ def measure(*, scale: float) -> dict:
     make_inventory()
     count = round(days * _BATCHES_A_DAY)
     now = arrived_after(count)
-    late_numbers = {count // (LATE_BATCHES + 1) * (number + 1) for number in range(LATE_BATCHES)}
+    # At all times of the day: what the sun brought into a battery counts on until that is empty.
+    late_numbers = {
+        count // (LATE_BATCHES + 1) * (number + 1) + number * _BATCHES_IN_5_HOURS
+        for number in range(LATE_BATCHES)
+    }
     late = _load(count, late_numbers)
     readings = Reading.objects.count()
     bare_counters_s, bare_power_s = _timed_sql(_BARE_COUNTERS), _timed_sql(_BARE_POWER)

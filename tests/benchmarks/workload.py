@@ -25,6 +25,7 @@ KINDS = {
     ApplianceKind.EV_CHARGING_STATION: (0, 11_000),
     ApplianceKind.HEAT_PUMP: (0, 3_000),
 }
+CAPACITY_WH = 10_000
 SYSTEMS = 20
 APPLIANCES = len(KINDS)
 # A batch has about so many readings.
@@ -52,7 +53,7 @@ def make_inventory() -> None:
             name=f"{kind} {system.key}",
             min_power_w=least_w,
             max_power_w=most_w,
-            capacity_wh=10_000 if kind is ApplianceKind.BATTERY else None,
+            capacity_wh=CAPACITY_WH if kind is ApplianceKind.BATTERY else None,
         )
         for number, system in enumerate(systems)
         for place, (kind, (least_w, most_w)) in enumerate(KINDS.items())
@@ -67,11 +68,11 @@ def batches(count: int) -> Iterator[Batch]:
     appliance_key = np.broadcast_to(
         np.arange(1, SYSTEMS * APPLIANCES + 1).reshape(SYSTEMS, APPLIANCES, 1), shape
     )
-    counters = _Counters()
+    batteries, counters = _Batteries(), _Counters()
     held_back: list[Batch] = []
     for number in range(count):
         minutes = number * _MINUTES + np.arange(_MINUTES)
-        power_w = _powers_w(minutes)
+        power_w, soc = batteries.filled_in(_powers_w(minutes))
         imported_wh, exported_wh = counters.after(minutes, power_w)
         every = Batch.of(
             system_key=system_key.ravel(),
@@ -80,7 +81,7 @@ def batches(count: int) -> Iterator[Batch]:
             power_w=power_w.ravel(),
             imported_wh=imported_wh.ravel(),
             exported_wh=exported_wh.ravel(),
-            soc=_soc(minutes).ravel(),
+            soc=soc.ravel(),
         )
         is_lost, is_late = (rows.ravel() for rows in _lost_and_late(minutes))
         yield Batch.joined([every.take(~is_lost & ~is_late), *held_back])
@@ -97,7 +98,8 @@ def _at_ms(minutes: np.ndarray) -> np.ndarray:
 
 
 def _powers_w(minutes: np.ndarray) -> np.ndarray:
-    """The power of every appliance at these minutes; the meter's is what the others leave over."""
+    """The power of every appliance at these minutes; of batteries none, and the meter's is what
+    the others leave over."""
     site = np.arange(SYSTEMS)[:, None]
     day, hour = minutes // _DAY, minutes % _DAY / 60
     sun = np.maximum(np.sin((hour - 6) / 12 * np.pi), 0)
@@ -105,16 +107,8 @@ def _powers_w(minutes: np.ndarray) -> np.ndarray:
     household = 400 + 250 * np.sin(minutes / 90 + site) ** 2
     heat_pump = 2_000.0 * ((minutes // 20 + site) % 3 == 0)
     car = 7_400.0 * ((hour >= 18) & (hour < 21) & ((day + site) % 2 == 0))
-    most_given = np.where(hour >= 17, 3_000.0, 0.0)
-    battery = np.clip(-pv - household - heat_pump - car, -most_given, 3_000)
-    grid = household + heat_pump + car + battery + pv
-    return np.stack([grid, pv, battery, car, heat_pump], axis=1)
-
-
-def _soc(minutes: np.ndarray) -> np.ndarray:
-    soc = np.full((SYSTEMS, APPLIANCES, len(minutes)), np.nan)
-    soc[:, _PLACES[ApplianceKind.BATTERY]] = 0.5 + 0.4 * np.sin(minutes / 700)
-    return soc
+    grid = household + heat_pump + car + pv
+    return np.stack([grid, pv, np.zeros_like(pv), car, heat_pump], axis=1)
 
 
 def _lost_and_late(minutes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,6 +120,30 @@ def _lost_and_late(minutes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is_lost = (minutes // 10 + 31 * one) % 251 == 0
     is_late = (minutes // 10 + 17 * one) % 127 == 0
     return is_lost | is_silent, is_late
+
+
+class _Batteries:
+    """The batteries, minute by minute from the start: they take what would be fed in, and give it
+    back until they are empty."""
+
+    def __init__(self) -> None:
+        self._stored_wh = np.zeros(SYSTEMS)
+
+    def filled_in(self, power_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The powers with those of the batteries, and their state of charge (NaN of all else)."""
+        soc = np.full(power_w.shape, np.nan)
+        grid, battery = (
+            _PLACES[kind] for kind in (ApplianceKind.GRID_METER, ApplianceKind.BATTERY)
+        )
+        for minute in range(power_w.shape[2]):
+            room_wh = CAPACITY_WH - self._stored_wh
+            wanted_w = np.clip(-power_w[:, grid, minute], -3_000, 3_000)
+            taken_w = np.clip(wanted_w, -60 * self._stored_wh, 60 * room_wh)
+            self._stored_wh = np.clip(self._stored_wh + taken_w / 60, 0, CAPACITY_WH)
+            power_w[:, battery, minute] = taken_w
+            power_w[:, grid, minute] += taken_w
+            soc[:, battery, minute] = self._stored_wh / CAPACITY_WH
+        return power_w, soc
 
 
 class _Counters:
