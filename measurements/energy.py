@@ -96,11 +96,6 @@ class Readings:
         return None if column is None or np.isnan(column).all() else column
 
 
-def longest_pause_ms(interval_s: float) -> int:
-    """The longest pause that is bridged of an appliance that is read so often: the maximal gap."""
-    return int(min(max(GAP_INTERVALS * 1000 * interval_s, SHORTEST_GAP_MS), LONGEST_GAP_MS))
-
-
 @dataclass(frozen=True, slots=True)
 class Nominal:
     """What is known of an appliance beforehand.
@@ -116,7 +111,9 @@ class Nominal:
     def gap_ms(self, at_ms: Ints) -> Ints | int:
         """The longest pause after each instant that is bridged."""
         if isinstance(self.interval_s, int | float):
-            return longest_pause_ms(self.interval_s)
+            return int(
+                min(max(GAP_INTERVALS * 1000 * self.interval_s, SHORTEST_GAP_MS), LONGEST_GAP_MS)
+            )
         starts, intervals = zip(*self.interval_s, strict=True)
         which = np.maximum(np.searchsorted(starts, at_ms, "right") - 1, 0)
         gaps = (GAP_INTERVALS * 1000 * np.array(intervals, np.float64)).astype(np.int64)

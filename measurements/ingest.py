@@ -14,25 +14,21 @@ from functools import cache, cached_property
 import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Max, Min
 
 from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance
 from measurements.batches import COLUMNS, INSTANTS, INTERVAL_QUANTITIES, QUANTITIES, Batch
-from measurements.energy import longest_pause_ms
 from measurements.finality import final_rows
-from measurements.models import Cause, DeclaredInterval, Reading
+from measurements.models import Cause, DeclaredInterval
 from measurements.partitions import prepare_weeks
 from measurements.plausibility import (
-    EARLIEST,
     REASONS,
     PlausiblePowers,
     Refusal,
     judge,
     load_plausible_powers,
 )
-from measurements.resolutions import SLOT, slot_start, to_ms
-from measurements.slots import mark_history
+from measurements.resolutions import to_ms
 from measurements.staging import (
     DOUBLE,
     INSTANT,
@@ -174,31 +170,6 @@ def declare_interval(*, appliance: Appliance, interval_s: int, valid_from: datet
         defaults={"interval_s": interval_s},
     )
     return True
-
-
-@transaction.atomic
-def declare_first_interval(
-    *, appliance: Appliance, interval_s: int, assumed_s: int | None, now: datetime
-) -> None:
-    """Say for the first time how often an appliance reads: it did so from its beginning on.
-
-    Slots of earlier readings were made of an assumption, `assumed_s` (None: there are none): they
-    are marked where other pauses are bridged now. Raises UnableToDeclare as `declare_interval`.
-    """
-    declare_interval(appliance=appliance, interval_s=interval_s, valid_from=EARLIEST)
-    if assumed_s is None or longest_pause_ms(assumed_s) == longest_pause_ms(interval_s):
-        return
-    readings = Reading.objects.filter(
-        system_key=appliance.system.key, appliance_key=appliance.key
-    ).aggregate(first=Min("at"), last=Max("at"))
-    if readings["first"] is not None:
-        mark_history(
-            system=appliance.system,
-            appliance=appliance,
-            from_at=slot_start(readings["first"]),
-            until_at=readings["last"] + SLOT,
-            now=now,
-        )
 
 
 def _store(cursor, batch: Batch, now: datetime, history: bool) -> tuple[int, int]:

@@ -1,17 +1,5 @@
 """What changes measurements: the operations of this app, each beside what it needs."""
 
-from measurements.ingest import (
-    UnableToDeclare,
-    UnableToStore,
-    declare_first_interval,
-    declare_interval,
-    store_readings,
-)
+from measurements.ingest import UnableToDeclare, UnableToStore, declare_interval, store_readings
 
-__all__ = [
-    "UnableToDeclare",
-    "UnableToStore",
-    "declare_first_interval",
-    "declare_interval",
-    "store_readings",
-]
+__all__ = ["UnableToDeclare", "UnableToStore", "declare_interval", "store_readings"]

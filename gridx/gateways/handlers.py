@@ -33,8 +33,9 @@ from gridx.gateways.messages import (
 from gridx.gateways.topics import Channel
 from inventory import discovery
 from inventory.models import Appliance, Gateway
-from measurements.ingest import declare_first_interval, declare_interval
+from measurements.ingest import declare_interval
 from measurements.models import DeclaredInterval
+from measurements.plausibility import EARLIEST
 from measurements.resolutions import from_ms, to_ms
 
 UNKNOWN_APPLIANCE = "unknown_appliance"
@@ -212,13 +213,11 @@ def _declare_intervals(
         if key not in declared or change.before_s != change.after_s
     }
     for appliance in Appliance.objects.select_related("system").filter(key__in=news):
-        before_s, after_s = news[appliance.key]
-        if appliance.key in declared:
-            declare_interval(appliance=appliance, interval_s=after_s, valid_from=now)
-        else:
-            declare_first_interval(
-                appliance=appliance, interval_s=after_s, assumed_s=before_s, now=now
-            )
+        declare_interval(
+            appliance=appliance,
+            interval_s=news[appliance.key].after_s,
+            valid_from=now if appliance.key in declared else EARLIEST,
+        )
 
 
 def found_appliance(one: FoundAppliance) -> discovery.FoundAppliance:

@@ -20,8 +20,10 @@ BEGIN
     IF (NEW.system_id, NEW.kind, NEW.capacity_wh, NEW.min_power_w, NEW.max_power_w)
         IS NOT DISTINCT FROM
         (OLD.system_id, OLD.kind, OLD.capacity_wh, OLD.min_power_w, OLD.max_power_w)
-        -- An interval that was declared holds from an instant on, whatever is said here.
-        AND (NEW.interval_s = OLD.interval_s OR EXISTS (
+        -- The same pauses are bridged (`measurements.energy.Nominal.gap_ms`), or an interval was
+        -- declared, which holds from an instant on, whatever is said here.
+        AND (LEAST(GREATEST(3 * NEW.interval_s, 300), 10800)
+            = LEAST(GREATEST(3 * OLD.interval_s, 300), 10800) OR EXISTS (
             SELECT FROM measurements_declaredinterval AS declared
             JOIN inventory_system AS system ON system.key = declared.system_key
             WHERE system.id = NEW.system_id AND declared.appliance_key = NEW.key

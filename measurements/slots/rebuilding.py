@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from inventory.models import Appliance, System
+from inventory.models import System
 from measurements.models import Cause
 from measurements.resolutions import SLOT_S
 
@@ -22,12 +22,10 @@ WITH marked AS (
     FROM (
         SELECT system_key, appliance_key, start FROM measurements_applianceslot
         WHERE system_key = %(system)s AND start >= %(from)s AND start < %(until)s
-            AND (%(appliance)s::int IS NULL OR appliance_key = %(appliance)s)
         UNION
         SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch')
         FROM measurements_reading
         WHERE system_key = %(system)s AND at >= %(from)s AND at < %(until)s
-            AND (%(appliance)s::int IS NULL OR appliance_key = %(appliance)s)
     ) AS found
     GROUP BY system_key, appliance_key, date_bin('1 day', start, 'epoch')
     RETURNING slots
@@ -37,28 +35,15 @@ SELECT COALESCE(sum(slots), 0) FROM marked
 _CLAIMABLE = "INSERT INTO measurements_systemclaim VALUES (%s) ON CONFLICT DO NOTHING"
 
 
-def mark_history(
-    *,
-    system: System,
-    appliance: Appliance | None = None,
-    from_at: datetime,
-    until_at: datetime,
-    now: datetime,
-) -> int:
-    """Mark all slots of a system's appliances, or of one, in [from_at, until_at); returns how many.
+def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: datetime) -> int:
+    """Mark all slots of a system's appliances in [from_at, until_at); returns how many.
 
     May be called while others store and compute: whoever computes next finds them.
     """
     marked = 0
     while from_at < until_at:
         part_end = min(from_at + _MARKED_AT_ONCE, until_at)
-        span = {
-            "system": system.key,
-            "appliance": appliance and appliance.key,
-            "from": from_at,
-            "until": part_end,
-            "now": now,
-        }
+        span = {"system": system.key, "from": from_at, "until": part_end, "now": now}
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_MARK, span)
             (slots,) = cursor.fetchone()
