@@ -122,7 +122,9 @@ def _told_ahead(
             told[at] = pieces[at].wide
         else:
             told[at] = kept.ahead[at].widened(span)
-    return told if end is None else told | {end: OPEN}
+    if end is None:
+        return told
+    return {at: span for at, span in told.items() if at < end} | {end: OPEN}
 
 
 def _next_ahead(rows: Mapping[_Place, Constraint], now: datetime) -> dict[tuple, datetime]:

@@ -1,6 +1,6 @@
 """A cluster's limit is divided among its members as they are, and stays so whatever happens."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -572,6 +572,20 @@ def test_who_was_not_told_that_a_limit_goes_on_counts_as_free_when_it_would_have
     garage.after(3 * MINUTE, confirm=False)
     limit.refresh_from_db()
     assert (limit.tallies[0]["allotted_w"], limit.is_reachable) == (33_000, False)
+
+
+def test_what_a_shortened_limit_bounded_later_is_forgotten(garage):
+    """The newest that the gateways were told bounds nothing after its end."""
+    end = garage.now + timedelta(hours=2)
+    garage.constrain(0, max_w=4_500, invalid_at=garage.now + HOUR)
+    limit = garage.limit(15_000, invalid_at=end)
+    soon = garage.now + 5 * MINUTE
+    for until_at in (soon, end):
+        limit = garage.limit(15_000, id=limit.pk, invalid_at=until_at)
+    share = Constraint.objects.get(appliance=garage.stations[1], limit=limit, fallback=False).share
+    widest = {datetime.fromisoformat(at): max_w for at, _min_w, max_w in share.ahead}
+    assert all(max_w is None for at, max_w in widest.items() if at >= soon)
+    assert soon in widest
 
 
 def test_a_silent_station_keeps_its_worst_case(garage):
