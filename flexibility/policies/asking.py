@@ -344,14 +344,15 @@ def _keep(row: Constraint | None, place: Place, policy: ChargingPolicy, wish: _K
 def _forget(states: Mapping[Pair, ChargingState], asked: Collection[Pair], now: datetime) -> None:
     """A policy that ended may be restored, and the next one is to know the car that stands there.
 
-    So what is remembered stays for as long as it says something.
+    So what is remembered by one that ended stays for as long as it says something; one that stands
+    and does not ask at a station any more has nothing to say there.
     """
-    gone = [
-        row.pk
-        for pair, row in states.items()
-        if pair not in asked and now - row.asked_at > DEFAULTS.valid_for
-    ]
-    ChargingState.objects.filter(pk__in=gone).delete()
+    unasked = [row.pk for pair, row in states.items() if pair not in asked]
+    stands = Q(policy__invalid_at=None) | Q(policy__invalid_at__gt=now)
+    ChargingState.objects.filter(
+        Q(stands, policy__withdrawn_at=None) | Q(asked_at__lt=now - DEFAULTS.valid_for),
+        pk__in=unasked,
+    ).delete()
 
 
 def _remember(

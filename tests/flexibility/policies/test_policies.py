@@ -26,9 +26,11 @@ from flexibility.policies.operations import (
     withdraw_policy,
 )
 from flexibility.policies.sentences import reasons
+from flexibility.policies.standing import policy_asking
 from flexibility.policies.terms import Mode
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster
+from inventory.operations import move_appliance
 from measurements.formats import NBSP
 from measurements.models import LatestReading
 from tests.household import add_station
@@ -360,6 +362,16 @@ def shares_of(house, *, grid_w: float, minutes: float = 2) -> list[float]:
 def test_stations_of_a_cluster_share_one_surplus(house, garage):
     house.set(Mode.SURPLUS, target=garage)
     assert shares_of(house, grid_w=-10_000) == [5_000, 5_000]
+
+
+def test_of_a_station_that_leaves_a_cluster_its_policy_has_nothing_to_say_any_more(house, garage):
+    policy = house.set(Mode.SURPLUS, target=garage)
+    second = Appliance.objects.get(local_id="evcs-2")
+    assert policy_asking(station=second, now=house.now) == policy
+    move_appliance(appliance=second, cluster=None, by=None, now=house.now)
+    house.live(grid_w=0, minutes=1)
+    assert policy_asking(station=second, now=house.now) is None
+    assert policy_asking(station=house.cast.evcs, now=house.now) == policy
 
 
 @pytest.mark.parametrize("is_first", [True, False])
