@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flexibility.policies.charging import ask
@@ -531,6 +531,7 @@ def test_a_departure_knows_what_others_leave_and_until_when(
         assert plan.needed_w == needed_w
 
 
+@example(46_323.0, 6.6171875, [])
 @given(
     st.floats(500, 60_000),
     st.floats(0.2, 12),
@@ -558,7 +559,8 @@ def test_what_a_departure_needs_is_just_enough_where_others_leave_it(energy_wh, 
     if plan.missing_wh:
         assert charged_wh == pytest.approx(energy_wh - plan.missing_wh, abs=1)
     else:
-        assert charged_wh == pytest.approx(energy_wh, abs=2)
+        # What is less is not told as missing.
+        assert -MISSED_WH < charged_wh - energy_wh < 2
 
 
 def test_who_is_paused_by_others_leaves_the_sun_to_the_rest():
