@@ -10,9 +10,10 @@ from django.views.decorators.http import require_GET
 
 from accounts.fragments import render_page_or_part
 from gridx import clock
-from gridx.pages.groups import frame_of, visible_cluster, visible_pool, zone_of
+from gridx.pages.groups import frame_of, visible_cluster, visible_pool
 from gridx.pages.period import period_context
 from inventory.models import Cluster, SystemPool
+from measurements.export_api import zone_of
 
 
 @login_required

@@ -33,7 +33,7 @@ from gridx.pages.figure_words import (
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
 from inventory.kinds import Role
-from inventory.models import System
+from inventory.models import Cluster, System
 from measurements import charts
 from measurements.amounts import sum_known
 from measurements.derivation import (
@@ -49,7 +49,7 @@ from measurements.derivation import (
 )
 from measurements.evidence import Measured, changes_of, is_any_final, measured_in
 from measurements.models import Flag
-from measurements.queries import Period, Row, history_of_system
+from measurements.queries import History, Period, Row, history_of_system
 from measurements.resolutions import SLOT, SLOT_S, Resolution, Span
 from measurements.words import FIGURES, flags_in_words
 
@@ -404,28 +404,36 @@ def _share(system: System, one: Measured, start: datetime) -> Share:
 
 def _of_period(system: System, name: str, period: Shown, now: datetime) -> dict[str, Any]:
     history = read_history(system, period, now=now)
+    lines = lines_of_parts(system, name, history, period, now)
+    return {
+        "total": history.total,
+        "lines": lines,
+        "summed": sum_known(line.mwh for line in lines),
+        "sentences": [
+            _("The sum of its months.") if period.zoom is Zoom.YEAR else _("The sum of its days.")
+        ],
+    }
+
+
+def lines_of_parts(
+    subject: System | Cluster, name: str, history: History, period: Shown, now: datetime
+) -> list[Line]:
+    """The days or months of a longer period."""
     zoom = Zoom.MONTH if period.zoom is Zoom.YEAR else Zoom.DAY
     lines = []
     for part in history.periods:
         if part.start >= now:
             continue
-        day = part.start.astimezone(system.zone).date()
         figures, span = part.figures, Span(part.start, part.until)
+        day = part.start.astimezone(period.zone).date()
         lines.append(
             Line(
                 dates.span_name(period, span),
-                figure_url(system, name, period, day=day, zoom=zoom) if figures else "",
+                figure_url(subject, name, period, day=day, zoom=zoom) if figures else "",
                 (),
                 figures and figures[f"{name}_mwh"],
                 charts.seen_share(span, SimpleNamespace(**figures), now=now) if figures else 0.0,
                 flags_in_words(figures["flags"]) if figures else "",
             )
         )
-    return {
-        "total": history.total,
-        "lines": lines,
-        "summed": sum_known(line.mwh for line in lines),
-        "sentences": [
-            _("The sum of its months.") if zoom is Zoom.MONTH else _("The sum of its days.")
-        ],
-    }
+    return lines

@@ -7,7 +7,6 @@ of such figures its page tells the rule, the terms, and what each appliance meas
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from uuid import UUID
 
 import numpy as np
@@ -32,23 +31,23 @@ from gridx.pages.figure_words import (
     rule_sentence,
     signs,
 )
-from gridx.pages.figures import Line
-from gridx.pages.groups import visible_cluster, visible_pool, zone_of
+from gridx.pages.figures import Line, lines_of_parts
+from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, Cluster, SystemPool
-from measurements import charts
 from measurements.amounts import Floats, sum_known
 from measurements.contributions import Contribution, contributions_to
 from measurements.coverage import seconds_of_each
 from measurements.derivation import MEASURED, NAMES, Formula, PartOf, Rule, formula_of
+from measurements.export_api import zone_of
 from measurements.flows import CONSUMERS
 from measurements.formats import number
 from measurements.groups import appliances_within, history_told, past_of_cluster
 from measurements.history import DEVICE_ENERGIES, DEVICE_QUALITY, DevicePast
 from measurements.queries import History
-from measurements.resolutions import Span, slot_start
+from measurements.resolutions import slot_start
 from measurements.words import flags_in_words
 
 SORTS = ("-energy", "energy", "name", "-name")
@@ -241,7 +240,7 @@ def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
         for one in appliances
         if not sides or _role(one) in sides
     ]
-    lines = [] if period.zoom is Zoom.DAY else _lines(cluster, name, history, period, now)
+    lines = [] if period.zoom is Zoom.DAY else lines_of_parts(cluster, name, history, period, now)
     if sides and name not in MEASURED:
         sentences = [rule_sentence(formula_of(name, {}, ()))]
     elif sides:
@@ -330,25 +329,3 @@ def _formula(
         )
         for sign, term in zip(signs(formula.terms), formula.terms, strict=True)
     ]
-
-
-def _lines(cluster: Cluster, name: str, history: History, period: Shown, now) -> list[Line]:
-    """The days or months of a longer period."""
-    zoom = Zoom.MONTH if period.zoom is Zoom.YEAR else Zoom.DAY
-    lines = []
-    for part in history.periods:
-        if part.start >= now:
-            continue
-        figures, span = part.figures, Span(part.start, part.until)
-        day = part.start.astimezone(period.zone).date()
-        lines.append(
-            Line(
-                dates.span_name(period, span),
-                figure_url(cluster, name, period, day=day, zoom=zoom) if figures else "",
-                (),
-                figures and figures[f"{name}_mwh"],
-                charts.seen_share(span, SimpleNamespace(**figures), now=now) if figures else 0.0,
-                flags_in_words(figures["flags"]) if figures else "",
-            )
-        )
-    return lines

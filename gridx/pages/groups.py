@@ -56,6 +56,7 @@ from gridx.pages.together import (
 )
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, SystemPool
+from measurements.export_api import zone_of
 from measurements.formats import power
 
 # So many members are shown and summed up one by one.
@@ -140,10 +141,6 @@ def visible_cluster(request: HttpRequest, cluster_id: UUID) -> Cluster:
 def visible_pool(request: HttpRequest, pool_id: UUID) -> SystemPool:
     visible = SystemPool.objects.visible_to(request.user).select_related("account")
     return get_object_or_404(visible, pk=pool_id)
-
-
-def zone_of(group: Cluster | SystemPool) -> ZoneInfo:
-    return group.system.zone if isinstance(group, Cluster) else group.zone
 
 
 def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:

@@ -19,12 +19,13 @@ from flexibility.bulk.operations import MOST_APPLIANCES
 from flexibility.operations import Target
 from flexibility.standing import members_of
 from gridx.pages import appliance as appliance_page
-from gridx.pages.groups import MOST_MEMBERS, zone_of
+from gridx.pages.groups import MOST_MEMBERS
 from gridx.pages.lines import group_url
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, SystemPool
 from inventory.queries import InventoryFilter, Section, inventory
+from measurements.export_api import zone_of
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from flexibility.local import DriverLimits, set_driver_limits
 from flexibility.models import Constraint
 from flexibility.operations import Draft, set_constraints
 from gridx import clock
-from inventory.models import Gateway
+from inventory.models import Appliance, Cluster, Gateway
 from tests.cast import Cast
 from tests.household import read_now
 
@@ -51,3 +51,20 @@ def limit(driven: Cast, at_noon: datetime):
         return row
 
     return set_one
+
+
+@pytest.fixture
+def cellar(measured: Cast) -> Cluster:
+    """The roof and the battery, and within it, in a cluster of its own, the grid meter.
+
+    `measured` is what each module makes of what was read.
+    """
+    outer = Cluster.objects.create(system=measured.lindenweg, name="Cellar")
+    inner = Cluster.objects.create(system=measured.lindenweg, parent=outer, name="Meters")
+    for appliance, cluster in (
+        (measured.pv, outer),
+        (measured.battery, outer),
+        (measured.grid_meter, inner),
+    ):
+        Appliance.objects.filter(pk=appliance.pk).update(cluster=cluster)
+    return outer

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from inventory.models import Appliance, Cluster, SystemPool
+from inventory.models import Cluster, SystemPool
 from measurements.models import Flag, SystemDay, SystemSlot
 from tests.cast import Cast
 from tests.household import measure
@@ -24,20 +24,6 @@ def measured(cast: Cast, at_noon: datetime) -> Cast:
     measure(cast, since=MIDNIGHT, until=at_noon, now=at_noon)
     cast.pool.systems.add(cast.hafenstrasse)
     return cast
-
-
-@pytest.fixture
-def cellar(measured: Cast) -> Cluster:
-    """The roof and the battery, and within it, in a cluster of its own, the grid meter."""
-    outer = Cluster.objects.create(system=measured.lindenweg, name="Cellar")
-    inner = Cluster.objects.create(system=measured.lindenweg, parent=outer, name="Meters")
-    for appliance, cluster in (
-        (measured.pv, outer),
-        (measured.battery, outer),
-        (measured.grid_meter, inner),
-    ):
-        Appliance.objects.filter(pk=appliance.pk).update(cluster=cluster)
-    return outer
 
 
 @pytest.fixture

@@ -46,20 +46,6 @@ def measured(cast: Cast, at_noon: datetime) -> Cast:
 
 
 @pytest.fixture
-def cellar(measured: Cast) -> Cluster:
-    """The roof and the battery, and within it, in a cluster of its own, the grid meter."""
-    outer = Cluster.objects.create(system=measured.lindenweg, name="Cellar")
-    inner = Cluster.objects.create(system=measured.lindenweg, parent=outer, name="Meters")
-    for appliance, cluster in (
-        (measured.pv, outer),
-        (measured.battery, outer),
-        (measured.grid_meter, inner),
-    ):
-        Appliance.objects.filter(pk=appliance.pk).update(cluster=cluster)
-    return outer
-
-
-@pytest.fixture
 def admin(client: Client, measured: Cast) -> Client:
     client.force_login(measured.admin)
     return client
