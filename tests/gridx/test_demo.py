@@ -86,6 +86,34 @@ def live(client: httpx.Client) -> dict:
     return client.get(f"/api/systems/{system['id']}/live").json()
 
 
+def beats(process: subprocess.Popen) -> list[psutil.Process]:
+    """The workers' clock; nothing while it is away."""
+    found = []
+    for one in descendants(process):
+        with suppress(psutil.NoSuchProcess):
+            if {"celery", "beat"} <= set(one.cmdline()):
+                found.append(one)
+    return found
+
+
+def check_that_a_killed_clock_leaves_nothing_to_be_computed(
+    process: subprocess.Popen, directory: Path
+) -> None:
+    at = addresses({**os.environ, "GRIDX_DATA_DIR": str(directory)})
+
+    def is_computed(until: datetime) -> bool:
+        with psycopg.connect(at.database_url) as database:
+            query = "SELECT NOT EXISTS (SELECT FROM measurements_dirtyslot WHERE marked_at < %s)"
+            return database.execute(query, [until]).fetchone()[0]
+
+    [beat] = beats(process)
+    beat.kill()
+    # What it asked for before may still be done: what is marked some seconds later counts.
+    until = datetime.now(UTC) + timedelta(seconds=5)
+    wait_until(lambda: [one for one in beats(process) if one.pid != beat.pid], within_s=30)
+    wait_until(lambda: datetime.now(UTC) > until and is_computed(until), within_s=60)
+
+
 def test_the_demo_starts_fills_serves_and_stops_and_goes_on_where_it_was(tmp_path):
     process, url, printed = start_demo(tmp_path / "data")
     try:
@@ -108,39 +136,9 @@ def test_the_demo_starts_fills_serves_and_stops_and_goes_on_where_it_was(tmp_pat
     try:
         assert "Making" not in printed
         assert live(sign_in(url, "resident@gridx.example"))["measuredAt"] > before["measuredAt"]
+        check_that_a_killed_clock_leaves_nothing_to_be_computed(process, tmp_path / "data")
     finally:
         assert stop_demo(process, signal.SIGTERM) < 10
-
-
-def beats(process: subprocess.Popen) -> list[psutil.Process]:
-    """The workers' clock; nothing while it is away."""
-    found = []
-    for one in descendants(process):
-        with suppress(psutil.NoSuchProcess):
-            if {"celery", "beat"} <= set(one.cmdline()):
-                found.append(one)
-    return found
-
-
-def test_the_clock_is_killed_and_nothing_stays_to_be_computed(tmp_path):
-    directory = tmp_path / "data"
-    process, _url, _printed = start_demo(directory)
-    at = addresses({**os.environ, "GRIDX_DATA_DIR": str(directory)})
-
-    def is_computed(until: datetime) -> bool:
-        with psycopg.connect(at.database_url) as database:
-            query = "SELECT NOT EXISTS (SELECT FROM measurements_dirtyslot WHERE marked_at < %s)"
-            return database.execute(query, [until]).fetchone()[0]
-
-    try:
-        [beat] = beats(process)
-        beat.kill()
-        # What it asked for before may still be done: what is marked some seconds later counts.
-        until = datetime.now(UTC) + timedelta(seconds=5)
-        wait_until(lambda: [one for one in beats(process) if one.pid != beat.pid], within_s=30)
-        wait_until(lambda: datetime.now(UTC) > until and is_computed(until), within_s=60)
-    finally:
-        stop_demo(process, signal.SIGINT)
 
 
 def said(directory: Path, port: int) -> str:

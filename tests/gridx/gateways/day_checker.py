@@ -35,8 +35,8 @@ class Standing:
 class Limit(Standing):
     """At most `max_w` for the sum of the members; with a `meter`, for what that reads.
 
-    With `phase` (1 to 3) it is for that phase alone. Where it is `net`, the meter says what the
-    site produces beyond its other loads, and that adds to it.
+    With `phase` (1 to 3) it is for that phase alone. Where it is `net`, the meter only says what
+    the site produces beyond its other loads, and that adds to it.
     """
 
     name: str
@@ -103,10 +103,7 @@ class Day:
                 continue
             total_w = self._sum_w(limit, at)
             owed_w = 0.0 if limit.fuse else _owed_w(limit, wishes, since, at)
-            if limit.meter is not None and not limit.net:
-                yield from self._of_connection(limit, since, at, total_w - owed_w)
-                continue
-            max_w = limit.max_w + (self._produced_w(limit, since, at) if limit.net else 0.0)
+            max_w = limit.max_w + self._spare_w(limit, since, at)
             self.checked["unreachable" if owed_w > max_w else "limit"] += 1
             self.checked["fuse nearly used"] += limit.fuse and total_w > 0.8 * max_w
             self.checked["limit nearly used"] += total_w > 0.8 * max_w > 0
@@ -114,6 +111,7 @@ class Day:
             self.checked["phase"] += limit.phase is not None
             self.checked["phase nearly used"] += limit.phase is not None and total_w > 0.8 * max_w
             self.checked["cut off"] += self._is_cut_off(limit.site, at)
+            self.checked["connection"] += limit.meter is not None and not limit.net
             self.checked["net"] += limit.net
             self.checked["net nearly used"] += limit.net and total_w > 0.8 * max_w
             if total_w > max(max_w, owed_w) + 1:
@@ -142,27 +140,15 @@ class Day:
         phases = (self.phase_w.get((member, limit.phase), {}) for member in limit.members)
         return sum(phase.get(at, 0.0) for phase in phases)
 
-    def _produced_w(self, limit: Limit, since: datetime, at: datetime) -> float:
-        """The most in this time that the site produced beyond its other loads."""
-        read = self.power_w.get(limit.meter, {})
-        recent = [one for one in read if since <= one <= at]
-        return max([0.0, *(self._sum_w(limit, one) - read[one] for one in recent)])
+    def _spare_w(self, limit: Limit, since: datetime, at: datetime) -> float:
+        """The most in this time that the site produced beyond its other loads, by its meter.
 
-    def _of_connection(
-        self, limit: Limit, since: datetime, at: datetime, avoidable_w: float
-    ) -> Iterable[str]:
-        """Other loads come unasked: it is broken where the members did not give way in time.
-
-        `avoidable_w` is what they draw beyond what is asked of them by what is stronger.
+        Negative where these took more. They come and rise unasked, and members give way in time.
         """
         read = self.power_w.get(limit.meter, {})
-        recent = [read[one] for one in read if since <= one <= at]
-        self.checked["connection"] += 1
-        if avoidable_w > 1 and recent and min(recent) > limit.max_w + 1:
-            yield (
-                f"{at:%d. %H:%M:%S} {limit.name}: {min(recent):.0f} W of {limit.max_w:.0f} W, "
-                f"{avoidable_w:.0f} W avoidable{self._told(limit, since, at)}"
-            )
+        recent = [one for one in read if since <= one <= at]
+        spare_w = max((self._sum_w(limit, one) - read[one] for one in recent), default=0.0)
+        return max(spare_w, 0.0) if limit.net else spare_w
 
     def _of_station(self, site: int, station: int) -> Iterable[str]:
         wishes = sorted(

@@ -37,7 +37,7 @@ OFTEN = [
     "net",
     "cut off",
 ]
-HOURS = float(os.environ.get("GRIDX_TEST_DAY_HOURS", "2.5"))
+HOURS = float(os.environ.get("GRIDX_TEST_DAY_HOURS", "2"))
 
 
 @pytest.fixture
@@ -161,6 +161,19 @@ def test_the_checker_sees_a_connection_whose_stations_do_not_give_way_to_other_l
     for powers, is_broken in ((FULL, True), ([(0.0, 0.0)] * 10, False)):
         day = day_of(*powers, limits=[connection])
         day.power_w[9] = dict.fromkeys(day.power_w[1], 16_000.0)
+        assert bool(day.violations()) is is_broken
+
+
+def test_the_checker_gives_stations_the_time_to_ramp_down_as_other_loads_rise():
+    connection = replace(HALF, meter=9)
+    for minutes, is_broken in ((0, False), (3, False), (5, False), (6, True), (9, True)):
+        # By 1 kW a minute, which the stations follow so many minutes later.
+        powers = [(15_000.0 - 1_000 * max(number - minutes, 0), 0.0) for number in range(10)]
+        day = day_of(*powers, limits=[connection])
+        day.power_w[9] = {
+            at: power_w + 1_000 * number
+            for number, (at, power_w) in enumerate(day.power_w[1].items())
+        }
         assert bool(day.violations()) is is_broken
 
 
