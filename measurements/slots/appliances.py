@@ -26,8 +26,9 @@ from measurements.slots.runs import (
     widened,
 )
 
-# How many slots are marked at a time where a change of a counter's state is carried on.
-_MARKED_ONWARD = 192
+# How many slots are marked at a time where a change of a counter's state is carried on: most end
+# as soon as the counter rises again.
+_MARKED_ONWARD, _MARKED_FURTHER = 24, 192
 _CARRY_BYTES = 8 * CARRY_SIZE
 _NO_CARRY = np.full(_CARRY_BYTES // 8, np.nan, "<f8").tobytes()
 
@@ -218,11 +219,11 @@ FROM {_ENDS} AS run ORDER BY number
 _MARK_FOLLOWING = f"""
 INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
 SELECT system_key, appliance_key, following.start, marked_at, {int(Cause.FOLLOWING)}
-FROM {unnested("system_key", "appliance_key", instants=("until_at", "marked_at"))} AS run
+FROM {unnested("system_key", "appliance_key", "slots", instants=("until_at", "marked_at"))} AS run
 CROSS JOIN LATERAL (
     SELECT start FROM measurements_applianceslot AS slot
     WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
-    AND start >= until_at ORDER BY start LIMIT {_MARKED_ONWARD}
+    AND start >= until_at ORDER BY start LIMIT run.slots
 ) AS following
 """  # noqa: S608 - put together from this module's own names
 
@@ -240,8 +241,14 @@ def _mark_what_follows(cursor, computed: Sequence[_Computed]) -> None:
         if not _same(before, end.slots.carry[-1]):
             differ.append(end)
     if differ:
-        marked_ms = [end.run.reason.last_ms for end in differ]
-        cursor.execute(_MARK_FOLLOWING, [*_keys_and_ends(differ), marked_ms])
+        systems, appliances, ends_ms = _keys_and_ends(differ)
+        reasons = [end.run.reason for end in differ]
+        slots = [
+            _MARKED_FURTHER if reason.causes & Cause.FOLLOWING else _MARKED_ONWARD
+            for reason in reasons
+        ]
+        marked_ms = [reason.last_ms for reason in reasons]
+        cursor.execute(_MARK_FOLLOWING, [systems, appliances, slots, ends_ms, marked_ms])
 
 
 def _keys_and_ends(ends: Sequence[_Computed]) -> list[list[int]]:

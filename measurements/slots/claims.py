@@ -89,7 +89,7 @@ def claim_slots(
         marks += found
         slots += count
         systems.update(locked)
-        at_once *= 2
+        at_once *= 8
     marks.sort(key=lambda run: (run.of, run.from_ms))
     return Claim(_joined(marks), marks, slots)
 

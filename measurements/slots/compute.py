@@ -23,7 +23,8 @@ from measurements.slots.rollups import (
     SYSTEM_MONTHS,
     roll_up,
 )
-from measurements.slots.systems import Stretch, compute_systems, joined
+from measurements.slots.stretches import Stretch, joined
+from measurements.slots.systems import compute_systems
 
 # So much at a time that a round takes less than a second and little memory, however long the queue
 # is.

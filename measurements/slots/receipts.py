@@ -2,18 +2,15 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
 from zoneinfo import ZoneInfo
 
 from django.db import connection
-from django.db.models import Q
 
 from accounts.rows import update_rows
 from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.derivation import NAMES
 from measurements.energy import LATE_S
-from measurements.models import Cause, DayChange, ImportedDay, SystemDay
+from measurements.models import Cause, DayChange, ImportedDay
 from measurements.resolutions import Resolution, Span, from_ms, next_period, periods, to_ms
 from measurements.slots.claims import Claim, Reason, Run
 
@@ -40,17 +37,21 @@ def figures_of_days(days: Iterable[tuple[int, Span]], *, now: datetime) -> dict[
     """
     over = [(key, span.from_at) for key, span in days if span.until_at + SETTLED_AFTER <= now]
     found: dict[_Day, _Figures] = {day: {} for day in over}
-    if not over:
-        return found
-    wanted: dict[int, list[datetime]] = {}
-    for key, start in over:
-        wanted.setdefault(key, []).append(start)
-    condition = reduce(or_, (Q(system_key=key, start__in=starts) for key, starts in wanted.items()))
-    columns = [f"{name}_mwh" for name in NAMES]
-    rows = SystemDay.objects.filter(condition).values_list("system_key", "start", *columns)
-    for key, start, *values in rows:
-        found[key, start] = dict(zip(NAMES, values, strict=True))
+    if over:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _STORED, [[key for key, _start in over], [start for _key, start in over]]
+            )
+            for number, *values in cursor.fetchall():
+                found[over[number - 1]] = dict(zip(NAMES, values, strict=True))
     return found
+
+
+_STORED = f"""
+SELECT number, {", ".join(f"{name}_mwh" for name in NAMES)}
+FROM unnest(%s::int[], %s::timestamptz[]) WITH ORDINALITY AS day (key, begins, number)
+JOIN measurements_systemday ON system_key = key AND start = begins
+"""  # noqa: S608 - names of our own
 
 
 def leave_receipts(

@@ -1,6 +1,6 @@
 """Computes slots of systems from those of their appliances, batteries' memory included."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from measurements.amounts import Amounts, Bools
 from measurements.extraction import extract
 from measurements.figures import COLUMNS, LAST, LAST_FLOATS, SUMMED, Figures, Part, system_figures
 from measurements.resolutions import SLOT_MS
+from measurements.slots.batteries import Change, Held, carry_on
 from measurements.slots.inventory import Member
 from measurements.slots.members import Membership
 from measurements.slots.runs import unnested
+from measurements.slots.stretches import Stretch, columns_of_stretches, joined
 
-# Changed slots no further apart than this are computed as one run.
-_JOIN_MS = 96 * SLOT_MS
 # How far a battery's memory is carried on at a time, until nothing changes any more.
 _ONWARD_MS = 192 * SLOT_MS
 # About so many slots of appliances are computed at a time.
@@ -37,37 +37,24 @@ _SLOTS = staging.StagingTable(
 )
 _NO_ENERGY = -1  # energies of appliances are never negative
 
-# What batteries hold at the end of a slot: mWh, and how much of it came from the grid.
-_Held = tuple[int, int] | None
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Stretch:
-    """Consecutive slots of one system: [from_ms, until_ms), since the epoch."""
-
-    system_key: int
-    from_ms: int
-    until_ms: int
-
-    @property
-    def length(self) -> int:
-        return (self.until_ms - self.from_ms) // SLOT_MS
-
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
     """What the batteries held at a stretch's two ends, as stored, and where the next slot is."""
 
-    before: _Held
-    at_end: _Held
+    before: Held
+    at_end: Held
     next_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Computed:
+    """`held` is what the batteries hold at the end of the last slot that any member tells of."""
+
     stretch: Stretch
     figures: Figures
     known: Bools
+    held: Held
 
 
 def compute_systems(
@@ -89,27 +76,11 @@ def compute_systems(
                 _of_stretch(stretch, columns, membership, memory.before)
                 for stretch, columns, memory in zip(group, rows, memories, strict=True)
             ]
-            written += _write(cursor, computed)
-            done += group
+            carried, changed = carry_on(cursor, list(_shares_changed(computed, memories)))
+            written += _write(cursor, computed) + changed
+            done += [*group, *carried]
             waiting = joined([*waiting, *_following(computed, memories)])
     return joined(done), written
-
-
-def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """The stretches in order; those that overlap or are near each other become one."""
-    found: list[Stretch] = []
-    for stretch in sorted(stretches):
-        last = found[-1] if found else None
-        if (
-            last
-            and last.system_key == stretch.system_key
-            and stretch.from_ms <= last.until_ms + _JOIN_MS
-        ):
-            until_ms = max(last.until_ms, stretch.until_ms)
-            found[-1] = Stretch(last.system_key, last.from_ms, until_ms)
-        else:
-            found.append(stretch)
-    return found
 
 
 def _next(
@@ -137,16 +108,28 @@ def _next(
 
 
 def _following(computed: Sequence[_Computed], memories: Sequence[_Memory]) -> list[Stretch]:
-    """Where later slots went on from another memory than the one computed now."""
+    """Where later slots went on from another energy in the batteries than the one computed now."""
     return [
         Stretch(each.stretch.system_key, memory.next_ms, memory.next_ms + _ONWARD_MS)
         for each, memory in zip(computed, memories, strict=True)
-        if memory.next_ms is not None
-        and _held(each.figures, each.known, memory.before) != memory.at_end
+        if memory.next_ms is not None and _stored(each.held) != _stored(memory.at_end)
     ]
 
 
-def _held(figures: Figures, known: Bools, before: _Held) -> _Held:
+def _shares_changed(computed: Sequence[_Computed], memories: Sequence[_Memory]) -> Iterator[Change]:
+    """Where they went on from the same energy, but from another share of the grid in it."""
+    for each, memory in zip(computed, memories, strict=True):
+        if memory.next_ms is None or each.held is None or each.held == memory.at_end:
+            continue
+        if _stored(each.held) == _stored(memory.at_end):
+            yield Change(each.stretch.system_key, memory.next_ms, each.held)
+
+
+def _stored(held: Held) -> int | None:
+    return None if held is None else held[0]
+
+
+def _held(figures: Figures, known: Bools, before: Held) -> Held:
     """What the batteries held at the end of the last known slot, else what they did before."""
     index = np.flatnonzero(known)
     if not len(index):
@@ -158,7 +141,7 @@ def _held(figures: Figures, known: Bools, before: _Held) -> _Held:
 
 
 def _of_stretch(
-    stretch: Stretch, rows: Mapping[int, Mapping], membership: Membership, before: _Held
+    stretch: Stretch, rows: Mapping[int, Mapping], membership: Membership, before: Held
 ) -> _Computed:
     """The figures of a stretch, and which of its slots any member tells of.
 
@@ -175,7 +158,7 @@ def _of_stretch(
         before = _held(made, told, before)
         figures.append(made)
         known.append(told)
-    return _Computed(stretch, Figures.joined(figures), np.concatenate(known))
+    return _Computed(stretch, Figures.joined(figures), np.concatenate(known), before)
 
 
 def _part(span: Stretch, member: Member, columns: Mapping[str, np.ndarray], told: Bools) -> Part:
@@ -258,14 +241,6 @@ def _read(
     return found
 
 
-def _arrays(stretches: Sequence[Stretch]) -> list[list[int]]:
-    return [
-        [stretch.system_key for stretch in stretches],
-        [stretch.from_ms for stretch in stretches],
-        [stretch.until_ms for stretch in stretches],
-    ]
-
-
 _MEMORIES = f"""
 SELECT (SELECT ARRAY[stored_mwh, stored_from_grid_mwh] FROM measurements_systemslot AS slot
         WHERE slot.system_key = stretch.system_key AND slot.start < from_at
@@ -280,7 +255,7 @@ FROM {unnested("system_key", instants=("from_at", "until_at"))} AS stretch ORDER
 
 
 def _memories(cursor, stretches: Sequence[Stretch]) -> list[_Memory]:
-    cursor.execute(_MEMORIES, _arrays(stretches))
+    cursor.execute(_MEMORIES, columns_of_stretches(stretches))
     return [
         _Memory(
             None if before is None or before[0] is None else tuple(before),
@@ -302,7 +277,7 @@ def _write(cursor, computed: Sequence[_Computed]) -> int:
             columns[name].append(_column(each.figures, name)[known])
     _SLOTS.prepare(cursor)
     _SLOTS.copy(cursor, {name: np.concatenate(parts) for name, parts in columns.items()})
-    cursor.execute(_REPLACE, _arrays([each.stretch for each in computed]))
+    cursor.execute(_REPLACE, columns_of_stretches([each.stretch for each in computed]))
     (changed,) = cursor.fetchone()
     return changed
 

@@ -19,7 +19,14 @@ from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import ApplianceSlot, DirtySlot
 from measurements.resolutions import SLOT_MS, Resolution, period_start, to_ms
-from measurements.slots import appliances, compute, compute_dirty, compute_until_clean, systems
+from measurements.slots import (
+    appliances,
+    batteries,
+    compute,
+    compute_dirty,
+    compute_until_clean,
+    systems,
+)
 from tests.measurements import by_hand
 from tests.measurements.arrivals import (
     BEGIN,
@@ -111,6 +118,7 @@ def make_rounds_small(patched):
     patched.setattr(compute, "_SLOTS_AT_ONCE", ((30, 5), (3, None)))
     patched.setattr(systems, "_ROWS_AT_ONCE", 10)
     patched.setattr(systems, "_ONWARD_MS", 2 * SLOT_MS)
+    patched.setattr(batteries, "_SLOTS_AT_ONCE", 2)
 
 
 @in_the_database(8)
