@@ -69,10 +69,7 @@ def takers_of(
 def _kept(
     rows: Iterable[Constraint], links: "_Links", now: datetime
 ) -> dict[UUID, dict[str, Kept]]:
-    """By appliance and limit the shares that go on: one that has ended as the next that began.
-
-    Where the newest schedule is confirmed, no other one says what they are.
-    """
+    """By appliance and limit the shares that go on: one that has ended as the next that began."""
     mains, ahead = [], defaultdict(list)
     for row in (row for row in rows if row.withdrawn_at is None):
         if row.fallback:
@@ -84,8 +81,8 @@ def _kept(
         pieces = [row, *sorted(ahead[row.limit_id, row.appliance_id], key=lambda one: one.valid_at)]
         kept = kept_of(row)
         if links.have_confirmed(row.appliance_id):
-            told = {one.valid_at: Span(one.min_w, one.max_w) for one in pieces[1:]}
-            kept = replace(kept, wide=kept.span, ahead=told | {pieces[-1].invalid_at: OPEN})
+            later = {one.valid_at: Span(one.min_w, one.max_w) for one in pieces[1:]}
+            kept = kept.confirmed(later, pieces[-1].invalid_at)
         if row.valid_at > now:
             kept = replace(kept, wide=OPEN, ahead={row.valid_at: kept.wide, **kept.ahead})
         if row.invalid_at <= now:

@@ -4,7 +4,7 @@ Powers in W, positive into the appliance; None is no statement.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -79,6 +79,11 @@ class Kept:
         """The widest that may be in force at an instant."""
         begun = [each for each in self.ahead if each <= at]
         return self.ahead[max(begun)] if begun else self.wide
+
+    def confirmed(self, later: Mapping[datetime, Span], ends_at: datetime) -> "Kept":
+        """The same where the newest schedule is confirmed, so that no other one may be in force:
+        this share until the first instant of `later`, those until its end."""
+        return replace(self, wide=self.span, ahead={**later, ends_at: OPEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

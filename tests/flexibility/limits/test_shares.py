@@ -14,6 +14,7 @@ from flexibility.resolver import PHYSICAL, Boundary, Constraint, EmitterKind, re
 from inventory.kinds import ApplianceKind
 
 NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
+FOREVER = datetime(2036, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 PARENTS = {"site": None, "hall": "site", "row": "hall"}
 NOTHING = Kept(span=Span(0, 0), wide=Span(0, 0))
@@ -250,7 +251,7 @@ class Story:
         self.sent = self.sent[-1:]
         self.settled = True
         for key, one in self.takers.items():
-            kept = {limit: replace(share, wide=share.span) for limit, share in one.kept.items()}
+            kept = {limit: share.confirmed({}, FOREVER) for limit, share in one.kept.items()}
             self.takers[key] = replace(one, is_confirmed=True, kept=kept)
 
     def any_taker(self) -> Taker:
