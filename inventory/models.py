@@ -247,6 +247,11 @@ class Cluster(Identified):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Its system's."""
+        return self.system.zone
+
 
 class Appliance(Identified):
     """A device that produces or consumes energy and can be monitored or controlled.
@@ -356,6 +361,11 @@ class Appliance(Identified):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Its system's."""
+        return self.system.zone
 
 
 class SystemPool(Identified):

@@ -18,19 +18,14 @@ from gridx import clock
 from inventory.api import flag
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements.clusters import appliances_within, live_of_cluster, past_of_cluster
 from measurements.coverage import device_shares, seen_shares
 from measurements.figures import SUMMED
-from measurements.groups import (
-    appliances_within,
-    live_of_cluster,
-    live_of_pool,
-    past_of_cluster,
-    past_of_pool,
-)
 from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
 from measurements.numbers import fetch_one
+from measurements.pools import live_of_pool, past_of_pool
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
 from measurements.tables import measured_shares

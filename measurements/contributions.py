@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from inventory.models import SystemPool
-from measurements.groups import keys_of_pool, tables_of_pool
 from measurements.numbers import fetch
+from measurements.pools import keys_of_pool, tables_of_pool
 from measurements.resolutions import Resolution, periods
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from inventory.kinds import Role
 from measurements.amounts import Ints
 from measurements.history import DevicePast, Past
-from measurements.resolutions import Span, to_ms
+from measurements.resolutions import Resolution, Span, slot_start, to_ms
 from measurements.slots.members import load_membership
 
 
@@ -40,6 +40,12 @@ def seconds_to_see(
     """Of each span known, for how long these were to be seen until now, all together."""
     known = [past.spans[index] for index in past.known.tolist()]
     return _expected_s(known, systems, appliances, now)
+
+
+def judged_at(resolution: Resolution, now: datetime) -> datetime:
+    """Until when the spans of groups are judged: those longer than a slot, by the slots that are
+    over."""
+    return now if resolution is Resolution.QUARTER else slot_start(now)
 
 
 def seconds_of_each(

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -145,15 +144,10 @@ def file_of(
     wanted: Format,
 ) -> StreamingHttpResponse:
     """The table as a file to keep, sent while it is read."""
-    day = f"{span.from_at.astimezone(zone_of(subject)):%Y-%m-%d}"
+    day = f"{span.from_at.astimezone(subject.zone):%Y-%m-%d}"
     # Names of files may not tell "1m" from "1M".
     told = {Resolution.MONTH: "month", Resolution.QUARTER: "15min"}.get(resolution, resolution)
     name = "-".join(filter(None, ["gridx", slugify(subject.name), day, told]))
     return streamed(
         request, encoded(table, wanted), f"{name}.{wanted}", content_type=CONTENT_TYPES[wanted]
     )
-
-
-def zone_of(subject: Subject) -> ZoneInfo:
-    """The time zone in which its days begin and end."""
-    return subject.zone if hasattr(subject, "zone") else subject.system.zone

@@ -20,12 +20,13 @@ from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.amounts import Floats, Ints, floats_to_list
 from measurements.charts import seen_share
+from measurements.clusters import appliances_within, past_of_cluster
 from measurements.coverage import device_shares, seen_shares
 from measurements.evidence import appliances_of
 from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
-from measurements.groups import appliances_within, past_of_cluster, past_of_pool
 from measurements.history import Past, past_of_appliance, past_of_system
 from measurements.models import Flag, Reading
+from measurements.pools import past_of_pool
 from measurements.queries import count_slots, stored_readings
 from measurements.raw_wire import COLUMNS as RAW_COLUMNS
 from measurements.raw_wire import power_w_of
@@ -77,7 +78,8 @@ _Read = Callable[[Sequence[Span]], Mapping[str, list]]
 
 def history_table(subject: Subject, span: Span, resolution: Resolution, *, now: datetime) -> Table:
     """What flowed, span by span, in the subject's time zone."""
-    zone, read, columns = _HISTORIES[type(subject)](subject, now)
+    read, columns = _HISTORIES[type(subject)](subject, now)
+    zone = subject.zone
     until_at = min(span.until_at, now)
 
     def spans() -> Iterator[Span]:
@@ -99,7 +101,8 @@ def readings_table(subject: Subject, span: Span) -> Table:
 
     Where a reading tells the energies of an interval, `power_w` is their mean.
     """
-    zone, naming, members = _READ_OF[type(subject)](subject)
+    naming, members = _READ_OF[type(subject)](subject)
+    zone = subject.zone
 
     def pieces() -> Iterator[Piece]:
         for member in members():
@@ -191,7 +194,7 @@ def _of_system(system: System, now: datetime):
         told = _figures(past.figures) | {"measured_share": shares}
         return _spread(told, past.known, len(spans))
 
-    return system.zone, read, _columns(COLUMNS, *_RATES, "measured_share", *_COUNTED, "flags")
+    return read, _columns(COLUMNS, *_RATES, "measured_share", *_COUNTED, "flags")
 
 
 def _of_cluster(cluster: Cluster, now: datetime):
@@ -206,7 +209,7 @@ def _of_cluster(cluster: Cluster, now: datetime):
 
     energies = [name for name in COLUMNS if name not in _CARRIED]
     columns = _columns(energies, *_RATES, "measured_share", *_COUNTED, "flags")
-    return cluster.system.zone, read, columns
+    return read, columns
 
 
 def _of_pool(pool: SystemPool, now: datetime):
@@ -223,7 +226,7 @@ def _of_pool(pool: SystemPool, now: datetime):
         return _spread(told, found.past.known, len(spans))
 
     counts = ("systems_seen", "systems", "measured_share", *_COUNTED)
-    return pool.zone, read, _columns(SUMMED, *_RATES, *counts, "flags")
+    return read, _columns(SUMMED, *_RATES, *counts, "flags")
 
 
 def _of_appliance(appliance: Appliance, now: datetime):
@@ -239,7 +242,7 @@ def _of_appliance(appliance: Appliance, now: datetime):
     energies = ("import_mwh", "export_mwh", "imported_wh", "exported_wh", "min_w", "max_w")
     levels = ("soc", "stored_wh", "temperature_c")
     columns = _columns(energies, *levels, "measured_share", "seen_s", "flags")
-    return appliance.system.zone, read, columns
+    return read, columns
 
 
 _HISTORIES = {
@@ -273,19 +276,15 @@ _OF_SYSTEMS = ("system", "system_id", *_OF_MANY)
 
 def _read_of_appliance(appliance: Appliance):
     member = _Member(appliance.system, appliance, (appliance.name,))
-    return appliance.system.zone, _OF_ONE, lambda: [member]
+    return _OF_ONE, lambda: [member]
 
 
 def _read_of_system(system: System):
-    return system.zone, _OF_MANY, lambda: _members(system, appliances_of(system).order_by("key"))
+    return _OF_MANY, lambda: _members(system, appliances_of(system).order_by("key"))
 
 
 def _read_of_cluster(cluster: Cluster):
-    return (
-        cluster.system.zone,
-        _OF_MANY,
-        lambda: _members(cluster.system, appliances_within(cluster)),
-    )
+    return _OF_MANY, lambda: _members(cluster.system, appliances_within(cluster))
 
 
 def _read_of_pool(pool: SystemPool):
@@ -294,7 +293,7 @@ def _read_of_pool(pool: SystemPool):
             names = (system.name, str(system.pk))
             yield from _members(system, appliances_of(system).order_by("key"), names)
 
-    return pool.zone, _OF_SYSTEMS, members
+    return _OF_SYSTEMS, members
 
 
 def _members(

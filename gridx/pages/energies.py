@@ -13,7 +13,6 @@ from gridx import clock
 from gridx.pages.groups import frame_of, visible_cluster, visible_pool
 from gridx.pages.period import period_context
 from inventory.models import Cluster, SystemPool
-from measurements.export_api import zone_of
 
 
 @login_required
@@ -37,7 +36,7 @@ def pool_energy(request: HttpRequest, pool_id: UUID) -> HttpResponse:
 def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
     now = clock.now()
     context = frame_of(group, now=now) | period_context(request, group, None, now=now)
-    context["zone"] = zone_of(group).key
+    context["zone"] = group.zone.key
     return render_page_or_part(
         request, "pages/group_energy.html", "pages/_period.html", context, target="period"
     )

@@ -21,7 +21,7 @@ from gridx.pages.figures import visible_system
 from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.shown import EARLIEST, local_day
 from inventory.models import Appliance
-from measurements.export_api import RAW, file_of, table_of, zone_of
+from measurements.export_api import RAW, file_of, table_of
 from measurements.files import XLSX_ROWS, Format, fits
 from measurements.formats import number
 from measurements.resolutions import Resolution, Span
@@ -122,7 +122,7 @@ def appliance_export(request: HttpRequest, appliance_id: UUID) -> HttpResponseBa
 
 
 def _answer(request: HttpRequest, subject: Subject, back_url: str) -> HttpResponseBase:
-    now, zone = clock.now(), zone_of(subject)
+    now, zone = clock.now(), subject.zone
     today, asked = now.astimezone(zone).date(), request.GET
     usual = {
         "first": str(today - USUAL),

@@ -38,13 +38,12 @@ from gridx.pages.shown import Shown, Zoom, shown
 from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.amounts import Floats, sum_known
+from measurements.clusters import appliances_within, history_told, past_of_cluster
 from measurements.contributions import Contribution, contributions_to
 from measurements.coverage import seconds_of_each
 from measurements.derivation import MEASURED, NAMES, Formula, PartOf, Rule, formula_of
-from measurements.export_api import zone_of
 from measurements.flows import CONSUMERS
 from measurements.formats import number
-from measurements.groups import appliances_within, history_told, past_of_cluster
 from measurements.history import DEVICE_ENERGIES, DEVICE_QUALITY, DevicePast
 from measurements.queries import History
 from measurements.resolutions import slot_start
@@ -105,7 +104,7 @@ def cluster_figure(request: HttpRequest, cluster_id: UUID, name: str) -> HttpRes
 def _show(
     request: HttpRequest, group: Cluster | SystemPool, name: str, read: Callable[..., Found]
 ) -> HttpResponse:
-    zone, now = zone_of(group), clock.now()
+    zone, now = group.zone, clock.now()
     period = shown(
         resolution=request.GET.get("resolution"),
         day=request.GET.get("date"),

@@ -56,7 +56,6 @@ from gridx.pages.together import (
 )
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, SystemPool
-from measurements.export_api import zone_of
 from measurements.formats import power
 
 # So many members are shown and summed up one by one.
@@ -149,7 +148,7 @@ def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:
     target = request.htmx.target if request.htmx else None
     part = target if target in PARTS else "group"
     is_whole = target not in PARTS or bool(request.htmx.history_restore_request)
-    with timezone.override(zone_of(group)):
+    with timezone.override(group.zone):
         context = frame_of(group, now=now)
         found, is_cut = _flexibilities(group, now)
         if is_whole or part in ("group", "group-now"):
@@ -187,7 +186,7 @@ def now_context(
     group: Cluster | SystemPool, found: Sequence[Now], is_cut: bool, *, user: User, now: datetime
 ) -> dict[str, Any]:
     """What its members may do now, and what is asked of them."""
-    emitters, zone = _emitters(group, user), zone_of(group)
+    emitters, zone = _emitters(group, user), group.zone
     limiters = limit_emitters(user, group.system) if isinstance(group, Cluster) else []
     asked = [one for one in found if is_asked(one)]
     return {
@@ -215,7 +214,7 @@ def ahead_context(
     now: datetime,
 ) -> dict[str, Any]:
     """What its members may do over time, and the explanation that the address asks for."""
-    members, zone = [one.appliance for one in once(found)], zone_of(group)
+    members, zone = [one.appliance for one in once(found)], group.zone
     chosen = uuid_or_none(request.GET.get("constraint"))
     is_light = len(members) <= MOST_WITH_PAST
     # A bar that is explained may be one of the past.
@@ -320,7 +319,7 @@ def _lines(
     for one in found:
         for each in one.constraints:
             by_id.setdefault(each.row.pk, []).append((one.appliance, each))
-    side, zone = Side(ANY), zone_of(group)
+    side, zone = Side(ANY), group.zone
     kinds = dict(Appliance._meta.get_field("kind").flatchoices)
     lines = []
     for row in sorted(rows, key=lambda row: -row.priority):

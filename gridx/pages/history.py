@@ -18,8 +18,9 @@ from gridx.pages.summary import origin_parts, origin_shares, summary, systems_se
 from inventory.kinds import ApplianceKind
 from inventory.models import Cluster, System, SystemPool
 from measurements import charts
+from measurements.clusters import history_of_cluster
 from measurements.formats import Quantity, energy, number, percent, percentage
-from measurements.groups import history_of_cluster, history_of_pool
+from measurements.pools import history_of_pool
 from measurements.queries import History, Live, counting_slots, history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.words import quality_sentence

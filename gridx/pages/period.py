@@ -17,9 +17,8 @@ from gridx.pages.figure_words import FIGURE_PAGES
 from gridx.pages.history import Subject, period_figures, read_history
 from gridx.pages.shown import Notice, Shown, Zoom, shown
 from inventory.models import Appliance, Cluster, System, SystemPool
-from measurements.export_api import zone_of
-from measurements.groups import appliances_within
-from measurements.models import ApplianceDay, SystemDay
+from measurements.clusters import appliances_within
+from measurements.models import ApplianceSlot, SystemSlot
 from measurements.queries import Live
 
 Days = tuple[date, date]
@@ -46,7 +45,7 @@ def period_context(
     period = shown(
         resolution=request.GET.get("resolution"),
         day=request.GET.get("date"),
-        zone=zone_of(subject),
+        zone=subject.zone,
         now=now,
     )
     days = measured_days(subject)
@@ -89,21 +88,21 @@ def measured_days(subject: Subject) -> Days | None:
     of_members = {"system_key": OuterRef("key")}
     match subject:
         case System():
-            ends = _ends(System.objects.filter(pk=subject.pk), SystemDay, of_members)
+            ends = _ends(System.objects.filter(pk=subject.pk), SystemSlot, of_members)
         case SystemPool():
-            ends = _ends(System.objects.filter(pools=subject), SystemDay, of_members)
+            ends = _ends(System.objects.filter(pools=subject), SystemSlot, of_members)
         case Cluster():
             keys = [one.key for one in appliances_within(subject)]
             members = {"system_key": subject.system.key, "appliance_key": OuterRef("key")}
-            ends = _ends(Appliance.objects.filter(key__in=keys), ApplianceDay, members)
+            ends = _ends(Appliance.objects.filter(key__in=keys), ApplianceSlot, members)
     if None in ends:
         return None
-    return tuple(at.astimezone(zone_of(subject)).date() for at in ends)
+    return tuple(at.astimezone(subject.zone).date() for at in ends)
 
 
-def _ends(members: QuerySet, days: type, of_member: dict[str, Any]) -> list[datetime | None]:
-    """When the first and the last day of all begin: a hop along the index for each member."""
-    rows = days.objects.filter(**of_member)
+def _ends(members: QuerySet, slots: type, of_member: dict[str, Any]) -> list[datetime | None]:
+    """When the first and the last slot of all begin: a hop along the index for each member."""
+    rows = slots.objects.filter(**of_member)
     first, last = (
         Subquery(rows.order_by(order).values("start")[:1]) for order in ("start", "-start")
     )

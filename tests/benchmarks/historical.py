@@ -27,7 +27,7 @@ from accounts.models import Account, User
 from gridx import clock
 from gridx.wsgi import application
 from inventory.models import System, SystemPool
-from measurements.groups import past_of_pool
+from measurements.pools import past_of_pool
 from measurements.resolutions import Resolution
 from measurements.wire import COLUMNS, pool_history_to_wire
 from tests.benchmarks.filled import DAYS, KINDS, MONTHS, POOLED, fill

@@ -6,8 +6,8 @@ import pytest
 
 from measurements.contributions import contributions_to
 from measurements.figures import SUMMED
-from measurements.groups import past_of_pool
 from measurements.history import past_of_system
+from measurements.pools import past_of_pool
 from measurements.resolutions import Resolution
 from tests.measurements.test_groups import SINCE, UNTIL, measured_site, pool_of
 

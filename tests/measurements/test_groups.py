@@ -9,14 +9,10 @@ from rest_framework.test import APIClient
 from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
+from measurements import clusters
 from measurements.batches import Batch
+from measurements.clusters import history_of_cluster, past_of_cluster
 from measurements.figures import SUMMED
-from measurements.groups import (
-    history_of_cluster,
-    history_of_pool,
-    past_of_cluster,
-    past_of_pool,
-)
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
 from measurements.models import (
@@ -28,6 +24,7 @@ from measurements.models import (
     SystemHour,
     SystemSlot,
 )
+from measurements.pools import history_of_pool, past_of_pool
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
 from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
@@ -332,16 +329,50 @@ def test_how_much_was_seen_of_a_group_is_told_where_it_is_asked_for(cast, admin,
         assert "quality" not in str(admin.get(f"/api/{path}/historical", DAY).json())
 
 
-def test_a_cluster_of_a_whole_system_has_what_the_system_has():
-    site = measured_site("Europe/Berlin", 5)
+# Two of each, and what measures again what others measure.
+TWICE = (*HOME, ApplianceKind.EV_CHARGING_STATION, ApplianceKind.HEAT_PUMP) * 2
+TWICE = (*TWICE, ApplianceKind.METER)
+
+
+def whole(site: Site) -> Cluster:
+    """A cluster of all appliances of a site."""
     cluster = Cluster.objects.create(system=site.system, name="All of it")
     Appliance.objects.filter(key__in=site.keys).update(cluster=cluster)
+    return cluster
+
+
+@pytest.mark.parametrize("kinds", [HOME, TWICE], ids=["one of each", "two of each"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+def test_a_cluster_of_a_whole_system_has_what_the_system_has(zone, kinds):
+    site = measured_site(zone, 5, kinds)
+    cluster = whole(site)
     for resolution in Resolution:
         asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution}
         clustered = past_of_cluster(cluster=cluster, **asked)
         alone = past_of_system(system=site.system, **asked)
-        np.testing.assert_equal(columns(clustered), columns(alone))
         assert clustered.known.tolist() == alone.known.tolist()
+        for one, other in ((clustered.figures, alone.figures), (clustered.total, alone.total)):
+            np.testing.assert_equal(one.floats(), other.floats())
+            np.testing.assert_equal(one.seen_s, other.seen_s)
+            np.testing.assert_equal(one.expected_s, other.expected_s)
+            np.testing.assert_equal(one.flags, other.flags)
+
+
+def test_however_little_of_a_clusters_history_is_read_at_a_time_it_is_the_same(monkeypatch):
+    cluster = whole(measured_site("Europe/Berlin", 7, TWICE))
+    for resolution in Resolution:
+        asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution}
+        asked["kinds"] = [ApplianceKind.BATTERY]
+        at_once = past_of_cluster(cluster=cluster, **asked)
+        with monkeypatch.context() as patched:
+            patched.setattr(clusters, "_AT_ONCE", timedelta(hours=6))
+            bit_by_bit = past_of_cluster(cluster=cluster, **asked)
+        np.testing.assert_equal(bit_by_bit.figures.rows(), at_once.figures.rows())
+        np.testing.assert_equal(bit_by_bit.total.rows(), at_once.total.rows())
+        np.testing.assert_equal(bit_by_bit.further, at_once.further)
+        assert [one.columns.keys() for one in bit_by_bit.devices] == [
+            one.columns.keys() for one in at_once.devices
+        ]
 
 
 def test_without_a_meter_a_clusters_hours_and_days_are_the_sums_of_its_slots():

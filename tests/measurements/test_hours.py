@@ -9,7 +9,6 @@ import pytest
 from inventory.kinds import ApplianceKind
 from inventory.models import System
 from measurements.figures import SUMMED
-from measurements.groups import past_of_pool
 from measurements.history import appliance_table, past_of_system, system_table
 from measurements.models import (
     ApplianceDay,
@@ -21,6 +20,7 @@ from measurements.models import (
     SystemMonth,
     SystemSlot,
 )
+from measurements.pools import past_of_pool
 from measurements.resolutions import Resolution, period_start, periods
 from measurements.slots import compute_until_clean
 from tests.measurements.arrivals import Device, Site, make_site, store_intervals

@@ -18,8 +18,8 @@ from inventory.models import SystemPool
 from measurements.energy import Nominal, Readings, appliance_slots
 from measurements.figures import COLUMNS, SUMMED, Figures, rates_of, sum_figures
 from measurements.flows import CONSUMERS
-from measurements.groups import past_of_pool
 from measurements.models import DirtySlot, SystemSlot
+from measurements.pools import past_of_pool
 from measurements.queries import history_of_system
 from measurements.resolutions import (
     SLOT_MS,

@@ -25,7 +25,6 @@ from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, SystemPool
 from inventory.queries import InventoryFilter, Section, inventory
-from measurements.export_api import zone_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def of_group(group: Cluster | SystemPool) -> Subject:
     """Each member of a cluster or a pool."""
     members = members_of(group).filter(kind__in=CONTROLLABLE).select_related("system")
     rows = list(members.order_by("system__name", "name", "key"))
-    return Subject(group, rows, zone_of(group), group.name, page_of(group))
+    return Subject(group, rows, group.zone, group.name, page_of(group))
 
 
 def of_target(target: Target) -> Subject:

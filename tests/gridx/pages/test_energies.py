@@ -2,13 +2,14 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from html import unescape
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
+from gridx.pages.period import measured_days
 from inventory.models import Cluster, SystemPool
 from measurements.models import Flag, SystemDay, SystemSlot
 from tests.cast import Cast
@@ -88,6 +89,13 @@ def test_a_pools_days_are_those_of_its_own_time_zone(admin: Client, measured: Ca
     assert 'data-zone="Asia/Kolkata"' in html
     # The roof's 2 kW from 3:30 in Kolkata on, which is midnight in Berlin.
     assert tiles(html)["produced"] == str(int(20.5 * 2_000_000))
+
+
+def test_the_measured_days_of_a_pool_are_those_of_its_time_zone(measured: Cast):
+    SystemPool.objects.filter(pk=measured.pool.pk).update(time_zone="America/New_York")
+    pool = SystemPool.objects.get(pk=measured.pool.pk)
+    # There it is six in the evening at midnight in Berlin, and still the morning of the 15th.
+    assert measured_days(pool) == (date(2026, 6, 13), date(2026, 6, 15))
 
 
 def test_a_cluster_is_told_with_those_nested_in_it_and_no_others(admin: Client, cellar: Cluster):
@@ -180,6 +188,6 @@ def test_a_group_costs_as_many_queries_however_many_are_in_it(
             # Session, user, account; pool; first and last; members, sums; who was to be seen (3).
             with django_assert_num_queries(10):
                 page(admin, energy(measured.pool) + f"?resolution={zoom}")
-        # The same of a cluster, whose members are found for each of the three.
-        with django_assert_num_queries(11):
+        # The same of a cluster: its members are found for each of the three, and who was read.
+        with django_assert_num_queries(12):
             page(admin, energy(cellar) + f"?resolution={zoom}")

@@ -1,0 +1,347 @@
+"""What flows in a cluster's appliances, those of today, nested ones included, each once.
+
+A cluster is taken as if its appliances were a system of their own: flows are split in the slot
+where it has a meter, and without one its consumption is what its consumers use. Appliances that
+play the same part are summed in the database, so that hundreds of them are as few rows as one.
+
+Flags are those of any appliance. How much of the time they hold for is counted beside them:
+`recovered_s` of what was seen, and `estimated_s` of what was not.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import numpy as np
+from django.db.models import Model
+
+from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.models import Appliance, Cluster
+from measurements.amounts import Amounts, Floats, Ints
+from measurements.coverage import judged_at, seconds_to_see
+from measurements.figures import LAST, Figures, Part, sum_figures, system_figures
+from measurements.history import (
+    DEVICE_COLUMNS,
+    START,
+    Measured,
+    Past,
+    appliance_table,
+    bounds_of,
+    empty_past,
+    groups,
+    past_of,
+)
+from measurements.models import ApplianceDay, ApplianceSlot, Flag
+from measurements.numbers import columns_of, fetch, numbers
+from measurements.queries import History, Live, history_of, live_of_appliances, newest_readings
+from measurements.resolutions import SLOT_S, Resolution, Span, next_period, periods
+
+# However long a history is, so much of it is in memory at a time, or one span.
+_AT_ONCE = timedelta(days=366)
+
+# A cluster and those within it, as deep as they go.
+_BELOW = """
+WITH RECURSIVE below (id) AS (
+    SELECT %s::uuid
+    UNION
+    SELECT cluster.id FROM inventory_cluster AS cluster JOIN below ON cluster.parent_id = below.id
+)
+SELECT id FROM below
+"""
+
+
+def live_of_cluster(*, cluster: Cluster, now: datetime) -> Live:
+    """What flows in a cluster now, in one statement."""
+    found = newest_readings(f"appliance.cluster_id IN ({_BELOW})", [cluster.pk], now=now)
+    return live_of_appliances([appliance for _key, appliance in found])
+
+
+def past_of_cluster(
+    *,
+    cluster: Cluster,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    kinds: Collection[str] = (),
+    device_columns: Sequence[str] = DEVICE_COLUMNS,
+) -> Past:
+    """What flowed in a cluster, span by span, in its system's time zone.
+
+    `kinds` are those of the appliances that are wanted one by one, with their `device_columns`.
+    """
+    spans = periods(from_at, until_at, resolution, cluster.zone)
+    members = [
+        Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in appliances_within(cluster)
+    ]
+    if not spans or not members:
+        return empty_past(spans)
+    coarse = appliance_table(resolution, spans)
+    # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
+    is_metered = any(_role(one) in (Role.GRID, Role.HOUSE) for one in members)
+    pieces = list(_pieces(cluster, members, spans, ApplianceSlot if is_metered else coarse))
+    if not pieces:
+        return empty_past(spans)
+    listed = _listed(
+        cluster, [one for one in members if one.kind in kinds], spans, coarse, device_columns
+    )
+    return past_of(
+        spans,
+        np.concatenate([piece.starts for piece in pieces]),
+        Figures.joined([piece.figures for piece in pieces]),
+        listed,
+        device_columns=device_columns,
+        further={
+            name: np.concatenate([piece.further[name] for piece in pieces]) for name in _FURTHER
+        },
+    )
+
+
+def history_of_cluster(
+    *,
+    cluster: Cluster,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    now: datetime,
+) -> History:
+    """The same, with what tells how much of it is missing."""
+    past = past_of_cluster(
+        cluster=cluster, from_at=from_at, until_at=until_at, resolution=resolution
+    )
+    return history_told(past, cluster=cluster, resolution=resolution, now=now)
+
+
+def history_told(past: Past, *, cluster: Cluster, resolution: Resolution, now: datetime) -> History:
+    """The same of a past of the cluster that was read."""
+    to_see_s = seconds_to_see(
+        past,
+        systems=[cluster.system.key],
+        appliances={one.key for one in appliances_within(cluster)},
+        now=judged_at(resolution, now),
+    )
+    return history_of(past, {**past.further, "to_see_s": to_see_s})
+
+
+def appliances_within(cluster: Cluster) -> Iterable[Appliance]:
+    """Those of a cluster and of all that is nested in it, in order."""
+    return Appliance.objects.raw(
+        f"SELECT * FROM inventory_appliance WHERE cluster_id IN ({_BELOW}) ORDER BY key",  # noqa: S608
+        [cluster.pk],
+    )
+
+
+# The balance -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """The figures of some consecutive spans, as far as anything is known of them."""
+
+    starts: Floats
+    figures: Figures
+    further: Mapping[str, Ints]
+
+
+_FURTHER = ("recovered_s", "estimated_s")
+
+
+def _pieces(
+    cluster: Cluster, members: Sequence[Measured], spans: Sequence[Span], table: type[Model]
+) -> Iterator[_Piece]:
+    """The spans bit by bit, each from what the batteries held at the end of the one before."""
+    within = {
+        "system": cluster.system.key,
+        "from_at": spans[0].from_at,
+        "until_at": spans[-1].until_at,
+    }
+    keys = [one.key for one in members]
+    read = {key for (key,) in fetch(_read_query(table), {**within, "keys": keys})}
+    parts = _parts_of([one for one in members if one.key in read])
+    query, before = _sums_query(table), None
+    for some in _batches(spans):
+        bounds = {"from_at": some[0].from_at, "until_at": some[-1].until_at}
+        rows = fetch(query, {**within, **parts, **bounds})
+        sums = {Role(role): columns_of(sent, 1 + len(_SUMS)) for role, sent in rows}
+        if not sums:
+            continue
+        starts = np.unique(np.concatenate([columns[0] for columns in sums.values()]))
+        by_role = {role: _spread(columns, starts) for role, columns in sums.items()}
+        lasting_s = _lasting_s(table, starts, cluster)
+        figures = system_figures(
+            [_part(role, columns) for role, columns in by_role.items()],
+            len(starts),
+            before=before,
+            lasting_s=lasting_s,
+        )
+        counted = sum(role is not Role.NONE for role in map(Role, parts["roles"]))
+        figures = replace(figures, expected_s=lasting_s * counted)
+        before = _held(figures)
+        firsts, _known = groups(starts, bounds_of(some))
+        further = _late_and_bridged(by_role, lasting_s)
+        yield _Piece(
+            starts[firsts],
+            sum_figures(figures, firsts),
+            {name: np.add.reduceat(column, firsts) for name, column in further.items()},
+        )
+
+
+def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    batch: list[Span] = []
+    for span in spans:
+        if batch and span.until_at - batch[0].from_at > _AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(span)
+    yield batch
+
+
+def _parts_of(members: Sequence[Measured]) -> dict[str, list]:
+    """Of those that were read: which part each plays, of how many, and how much it can hold."""
+    roles = [_role(one) for one in members]
+    batteries = [one for one in members if _role(one) is Role.BATTERY]
+    # By their capacities, where all of them are known.
+    is_known = all(one.capacity_wh is not None for one in batteries)
+    return {
+        "keys": [one.key for one in members],
+        "roles": [role.value for role in roles],
+        "of_role": [roles.count(role) for role in roles],
+        "capacities": [one.capacity_wh for one in members],
+        "weights": [one.capacity_wh if is_known else 1.0 for one in members],
+    }
+
+
+_STORED = "coalesce(stored_wh, soc * capacity_wh)"
+# What is a sum only where all of a part are known.
+_OF_ALL = "CASE WHEN count({0}) = max(of_role) THEN sum({0}) END"
+_SUMS = {
+    "import_mwh": "sum(import_mwh)",
+    "export_mwh": "sum(export_mwh)",
+    "soc": "CASE WHEN count(soc) = 1 THEN max(soc)"
+    " ELSE sum(soc * weight) / nullif(sum(weight) FILTER (WHERE soc IS NOT NULL), 0) END",
+    "stored_wh": _OF_ALL.format(_STORED),
+    "imported_wh": _OF_ALL.format("imported_wh"),
+    "exported_wh": _OF_ALL.format("exported_wh"),
+    "seen_s": "sum(seen_s)",
+    "flags": "bit_or(flags)",
+    "late_s": f"sum(seen_s) FILTER (WHERE flags & {Flag.RECOVERED:d} > 0)",
+    "bridging": f"count(*) FILTER (WHERE flags & {Flag.ESTIMATED:d} > 0)",
+    "bridging_seen_s": f"sum(seen_s) FILTER (WHERE flags & {Flag.ESTIMATED:d} > 0)",
+}
+
+
+@cache
+def _sums_query(table: type[Model]) -> str:
+    """For each part that appliances play in the balance, the sums of their rows."""
+    sums = ", ".join(f"{sql} AS {name}" for name, sql in _SUMS.items())
+    return f"""
+        SELECT role, {numbers([START, *_SUMS], order="start")}
+        FROM (
+            SELECT role, start, {sums}
+            FROM unnest(%(keys)s::int[], %(roles)s::text[], %(of_role)s::int[],
+                    %(capacities)s::float8[], %(weights)s::float8[])
+                AS member (key, role, of_role, capacity_wh, weight)
+            JOIN {table._meta.db_table} ON system_key = %(system)s AND appliance_key = member.key
+            WHERE start >= %(from_at)s AND start < %(until_at)s
+            GROUP BY role, start
+        ) AS together GROUP BY role
+    """  # noqa: S608 - names of our own
+
+
+@cache
+def _read_query(table: type[Model]) -> str:
+    """Which of these appliances were read at all."""
+    return f"""
+        SELECT key FROM unnest(%(keys)s::int[]) AS member (key) WHERE EXISTS (
+            SELECT FROM {table._meta.db_table}
+            WHERE system_key = %(system)s AND appliance_key = key
+                AND start >= %(from_at)s AND start < %(until_at)s
+        )
+    """  # noqa: S608 - names of our own
+
+
+def _spread(columns: Floats, starts: Floats) -> dict[str, Floats]:
+    """The sums of a part as columns of all rows, NaN where it has none."""
+    spread = np.full((len(_SUMS), len(starts)), np.nan)
+    spread[:, np.searchsorted(starts, columns[0])] = columns[1:]
+    return dict(zip(_SUMS, spread, strict=True))
+
+
+def _part(role: Role, columns: Mapping[str, Floats]) -> Part:
+    return Part(
+        role,
+        *(Amounts.of_floats(columns[name]) for name in ("import_mwh", "export_mwh")),
+        *(columns[name] for name in ("soc", "stored_wh", "imported_wh", "exported_wh")),
+        *(np.nan_to_num(columns[name]).astype(np.int64) for name in ("seen_s", "flags")),
+    )
+
+
+def _held(figures: Figures) -> tuple[int, int] | None:
+    """What batteries hold at the end, and how much of it came from the grid."""
+    stored, from_grid = (figures.amounts[name] for name in LAST)
+    if not stored.present[-1]:
+        return None
+    return int(stored.values[-1]), int(from_grid.values[-1])
+
+
+def _lasting_s(table: type[Model], starts: Floats, cluster: Cluster) -> Ints:
+    """How long the rows of a table last that begin at `starts` (seconds since the epoch)."""
+    if table is not ApplianceDay:
+        return np.full(len(starts), SLOT_S if table is ApplianceSlot else 3600)
+    zone, days = cluster.zone, [datetime.fromtimestamp(start, UTC) for start in starts]
+    ends = [next_period(day, Resolution.DAY, zone) for day in days]
+    return np.array([(end - day).total_seconds() for day, end in zip(days, ends, strict=True)], int)
+
+
+def _late_and_bridged(
+    by_role: Mapping[Role, Mapping[str, Floats]], lasting_s: Ints
+) -> dict[str, Ints]:
+    late, bridged = np.zeros(len(lasting_s)), np.zeros(len(lasting_s))
+    for role, columns in by_role.items():
+        if role is not Role.NONE:
+            late += np.nan_to_num(columns["late_s"])
+            bridged += np.nan_to_num(columns["bridging"] * lasting_s)
+            bridged -= np.nan_to_num(columns["bridging_seen_s"])
+    return {"recovered_s": late.astype(np.int64), "estimated_s": bridged.astype(np.int64)}
+
+
+def _role(appliance: Measured) -> Role:
+    return ROLES[ApplianceKind(appliance.kind)]
+
+
+# Its appliances one by one -----------------------------------------------------------------------
+
+
+def _listed(
+    cluster: Cluster,
+    wanted: Sequence[Measured],
+    spans: Sequence[Span],
+    table: type[Model],
+    columns: Sequence[str],
+) -> list[tuple[Measured, Floats]]:
+    """The rows of single appliances, each as columns, when they begin first."""
+    if not wanted:
+        return []
+    rows = fetch(
+        _rows_query(table, tuple(columns)),
+        {
+            "system": cluster.system.key,
+            "keys": [one.key for one in wanted],
+            "from_at": spans[0].from_at,
+            "until_at": spans[-1].until_at,
+        },
+    )
+    return [
+        (one, columns_of(sent, 1 + len(columns))) for one, (sent,) in zip(wanted, rows, strict=True)
+    ]
+
+
+@cache
+def _rows_query(table: type[Model], columns: tuple[str, ...]) -> str:
+    return f"""
+        SELECT (
+            SELECT {numbers([START, *columns], order="start")} FROM {table._meta.db_table}
+            WHERE system_key = %(system)s AND appliance_key = member.key
+                AND start >= %(from_at)s AND start < %(until_at)s
+        ) FROM unnest(%(keys)s::int[]) WITH ORDINALITY AS member (key, number) ORDER BY number
+    """  # noqa: S608 - names of our own

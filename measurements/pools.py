@@ -1,0 +1,222 @@
+"""What flows in a pool's systems, those of today, each once: their sum, in its own time zone, with
+how many of them it saw.
+
+Flags are those of any system. How much of the time they hold for is counted beside them:
+`recovered_s` of what was seen, and `estimated_s` of what was not.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+
+import numpy as np
+from django.db.models import Model
+
+from inventory.models import System, SystemPool
+from measurements.amounts import Ints, sum_known
+from measurements.coverage import judged_at, seconds_to_see
+from measurements.figures import SUMMED, Figures, rates_of
+from measurements.flows import FLOWS, TOTALS
+from measurements.history import START, Past, empty_past, of_whole_hours, past_of, system_table
+from measurements.models import Flag, SystemDay, SystemHour, SystemMonth, SystemSlot
+from measurements.numbers import columns_of, fetch, numbers
+from measurements.queries import History, Live, history_of, live_of_systems
+from measurements.resolutions import Resolution, Span, periods
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLive:
+    """All systems of a pool at this instant: `live` sums up those that have a fresh reading."""
+
+    live: Live
+    seen: int
+    systems: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolPast:
+    """`seen` says for each span known how many systems were seen, `seen_in_all` how many at all."""
+
+    past: Past
+    seen: Ints
+    seen_in_all: int
+    systems: int
+
+
+def live_of_pool(*, pool: SystemPool, now: datetime) -> PoolLive:
+    """What flows in all systems of a pool now."""
+    members = System.objects.filter(pools=pool).only("key")
+    lives = live_of_systems(systems=members, now=now).values()
+    fresh = [live for live in lives if not live.is_stale]
+    names = [f"{name}_w" for name in (*TOTALS, *FLOWS)]
+    figures = {name: sum_known(live.figures[name] for live in fresh) for name in names}
+    together = Live(
+        max((live.measured_at for live in fresh), default=None),
+        figures | rates_of(figures, suffix="_w"),
+        tuple(one for live in fresh for one in live.appliances),
+    )
+    return PoolLive(together, len(fresh), len(lives))
+
+
+def past_of_pool(
+    *,
+    pool: SystemPool,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    columns: Collection[str] = SUMMED,
+) -> PoolPast:
+    """What flowed in all systems of a pool, span by span, in the pool's time zone.
+
+    Systems of that time zone are summed from their days and months, others from their hours where
+    the pool's spans are made of those, else from their slots.
+    `columns` are those of the energies that are wanted, and of `seen_s`, `expected_s`, `flags`,
+    `recovered_s`, `estimated_s`.
+    """
+    spans = periods(from_at, until_at, resolution, pool.zone)
+    keys = keys_of_pool(pool)
+    count = sum(map(len, keys.values()))
+    if not spans or not count:
+        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, count)
+    tables = {
+        part: table if keys[part] else None
+        for part, table in tables_of_pool(resolution, spans).items()
+    }
+    ((sent, seen_in_all),) = fetch(
+        _pool_query(resolution, tuple(columns), **tables),
+        {
+            **keys,
+            "bounds": [span.from_at for span in spans],
+            "from_at": spans[0].from_at,
+            "until_at": spans[-1].until_at,
+        },
+    )
+    starts, seen, *sums = columns_of(sent, 2 + len(columns))
+    by_name = dict(zip(columns, sums, strict=True))
+    further = {name: by_name.pop(name).astype(np.int64) for name in _DERIVED if name in by_name}
+    past = past_of(spans, starts, Figures.of_floats(by_name), further=further)
+    return PoolPast(past, seen.astype(np.int64), seen_in_all, count)
+
+
+def keys_of_pool(pool: SystemPool) -> dict[str, list[int]]:
+    """The keys of its systems that are in its time zone (near), and in others (far)."""
+    members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
+    return {
+        "near": [key for key, zone in members if zone == pool.time_zone],
+        "far": [key for key, zone in members if zone != pool.time_zone],
+    }
+
+
+def tables_of_pool(resolution: Resolution, spans: Sequence[Span]) -> dict[str, type[Model]]:
+    """Which tables hold the rows that both are summed from, for these spans, at least one."""
+    is_fine = resolution is Resolution.QUARTER or not of_whole_hours(spans)
+    return {
+        "near": system_table(resolution, spans),
+        "far": SystemSlot if is_fine else SystemHour,
+    }
+
+
+def history_of_pool(
+    *,
+    pool: SystemPool,
+    from_at: datetime,
+    until_at: datetime,
+    resolution: Resolution,
+    now: datetime,
+) -> History:
+    """The same, with what tells how much of it is missing: of each span how many systems were seen
+    (`systems_seen`), and of all how many there are as well (`systems`)."""
+    found = past_of_pool(
+        pool=pool,
+        from_at=from_at,
+        until_at=until_at,
+        resolution=resolution,
+        columns=(*SUMMED, "seen_s", "expected_s", "flags", *_DERIVED),
+    )
+    to_see_s = seconds_to_see(
+        found.past,
+        systems=pool.systems.values_list("key", flat=True),
+        now=judged_at(resolution, now),
+    )
+    further = {**found.past.further, "to_see_s": to_see_s, "systems_seen": found.seen}
+    history = history_of(found.past, further)
+    counts = {"systems_seen": found.seen_in_all, "systems": found.systems}
+    return replace(history, total=history.total and {**history.total, **counts})
+
+
+_POOL = """
+SELECT {numbers}, {seen} FROM (
+    SELECT start, count(*) FILTER (WHERE seen_s > 0) AS seen, {sums}
+    FROM ({rows}) AS of_system GROUP BY start
+) AS together
+"""
+# The rows of some of the systems, summed by span if a span is made of more than one of them, so
+# that a system is counted once a span; and how many of these systems were seen at all.
+_ROWS = """
+SELECT {columns} FROM {table}
+WHERE system_key = ANY(%({keys})s::int[]) AND start >= %(from_at)s AND start < %(until_at)s
+{grouped}
+"""
+_SEEN = """(
+    SELECT count(*)::int FROM unnest(%({keys})s::int[]) AS member (key) WHERE EXISTS (
+        SELECT FROM {table} WHERE system_key = key
+            AND start >= %(from_at)s AND start < %(until_at)s AND seen_s > 0
+    )
+)"""
+_SUM = "sum({0})::bigint"
+_TOGETHER = {"flags": "bit_or({0})"}
+# What of a row arrived late, and what of it was bridged.
+_DERIVED = {
+    "recovered_s": f"CASE WHEN flags & {Flag.RECOVERED:d} > 0 THEN seen_s ELSE 0 END",
+    "estimated_s": f"CASE WHEN flags & {Flag.ESTIMATED:d} > 0"
+    " THEN greatest(expected_s - seen_s, 0) ELSE 0 END",
+}
+_SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
+
+
+# What is one row a span already.
+_ROW_OF = {
+    Resolution.QUARTER: SystemSlot,
+    Resolution.HOUR: SystemHour,
+    Resolution.DAY: SystemDay,
+    Resolution.MONTH: SystemMonth,
+}
+
+
+@cache
+def _pool_query(
+    resolution: Resolution,
+    columns: tuple[str, ...],
+    *,
+    near: type[Model] | None,
+    far: type[Model] | None,
+) -> str:
+    """The sums of systems in the pool's time zone (near) and in others (far), from these tables;
+    None where there are no such systems."""
+    needed = dict.fromkeys(["seen_s", *columns])
+
+    def summed(made_of: Mapping[str, str]) -> str:
+        return ", ".join(
+            f"{_TOGETHER.get(name, _SUM).format(made_of.get(name, name))} AS {name}"
+            for name in needed
+        )
+
+    rows = ", ".join(f"{_DERIVED.get(name, name)} AS {name}" for name in needed)
+    as_it_is = {"columns": f"start, {rows}", "grouped": ""}
+    by_span = {
+        "columns": f"{_SPAN} AS start, {summed(_DERIVED)}",
+        "grouped": "GROUP BY system_key, 1",
+    }
+    parts = [
+        {"keys": keys, "table": table._meta.db_table}
+        | (as_it_is if _ROW_OF.get(resolution) is table else by_span)
+        for keys, table in (("near", near), ("far", far))
+        if table is not None
+    ]
+    return _POOL.format(
+        numbers=numbers([START, "seen", *columns], order="start"),
+        seen=" + ".join(_SEEN.format(**part) for part in parts),
+        sums=summed({}),
+        rows=" UNION ALL ".join(_ROWS.format(**part) for part in parts),
+    )
