@@ -20,7 +20,7 @@ from inventory.kinds import ROLES, ApplianceKind, Role
 from inventory.models import Appliance, Cluster
 from measurements.amounts import Amounts, Floats, Ints
 from measurements.coverage import judged_at, seconds_to_see
-from measurements.figures import LAST, Figures, Part, sum_figures, system_figures
+from measurements.figures import Figures, Part, sum_figures, system_figures
 from measurements.history import (
     DEVICE_COLUMNS,
     START,
@@ -176,7 +176,7 @@ def _pieces(
         )
         counted = sum(role is not Role.NONE for role in map(Role, parts["roles"]))
         figures = replace(figures, expected_s=lasting_s * counted)
-        before = _held(figures)
+        before = figures.held_at(-1)
         firsts, _known = groups(starts, bounds_of(some))
         further = _late_and_bridged(by_role, lasting_s)
         yield _Piece(
@@ -274,14 +274,6 @@ def _part(role: Role, columns: Mapping[str, Floats]) -> Part:
         *(columns[name] for name in ("soc", "stored_wh", "imported_wh", "exported_wh")),
         *(np.nan_to_num(columns[name]).astype(np.int64) for name in ("seen_s", "flags")),
     )
-
-
-def _held(figures: Figures) -> tuple[int, int] | None:
-    """What batteries hold at the end, and how much of it came from the grid."""
-    stored, from_grid = (figures.amounts[name] for name in LAST)
-    if not stored.present[-1]:
-        return None
-    return int(stored.values[-1]), int(from_grid.values[-1])
 
 
 def _lasting_s(table: type[Model], starts: Floats, cluster: Cluster) -> Ints:

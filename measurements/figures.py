@@ -21,6 +21,9 @@ COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, "seen_s", "expected_s", "flags")
 _AMOUNTS = (*SUMMED, *LAST)
 _COUNTED = ("seen_s", "expected_s", "flags")
 
+# What batteries hold: mWh, and how much of it came from the grid. None where there is none.
+Held = tuple[int, int] | None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
@@ -61,6 +64,13 @@ class Figures:
 
     def __len__(self) -> int:
         return len(self.seen_s)
+
+    def held_at(self, row: int) -> Held:
+        """What the batteries held at the end of a row."""
+        stored, from_grid = (self.amounts[name] for name in LAST)
+        if not stored.present[row]:
+            return None
+        return int(stored.values[row]), int(from_grid.values[row])
 
     def columns(self) -> dict[str, list]:
         """Every column of `COLUMNS` as a list with None where absent."""
@@ -127,15 +137,14 @@ def system_figures(
     parts: Sequence[Part],
     length: int,
     *,
-    before: tuple[int, int] | None = None,
+    before: Held = None,
     lasting_s: Ints | int = SLOT_S,
 ) -> Figures:
     """The figures of `length` consecutive slots of a system from its appliances' slots.
 
     The parts belong to the system throughout: where one comes or goes, other figures begin.
-    `before` is what its batteries held before the first slot: (stored_mwh, stored_from_grid_mwh)
-    of the row before, None where there is none. Where nothing depends on what else flowed in the
-    slot, rows may be coarser and last `lasting_s`.
+    `before` is what its batteries held before the first slot, None where there is none. Where
+    nothing depends on what else flowed in the slot, rows may be coarser and last `lasting_s`.
     """
     balance = balance_of([(p.role, p.import_mwh, p.export_mwh) for p in parts], length)
     amounts = {f"{name}_mwh": amount for name, amount in split(balance).items()}
@@ -160,7 +169,7 @@ def _battery_figures(
     parts: Sequence[Part],
     balance: Balance,
     grid_to_battery: Amounts,
-    before: tuple[int, int] | None,
+    before: Held,
 ) -> dict[str, Amounts]:
     length = len(balance.charge)
     batteries = [part for part in parts if part.role is Role.BATTERY]

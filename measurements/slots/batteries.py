@@ -22,10 +22,6 @@ from measurements.slots.stretches import Stretch
 
 # How far at a time, until nothing changes any more.
 _SLOTS_AT_ONCE = 192
-_NONE = -1  # no battery holds less than nothing
-
-# What batteries hold at the end of a slot: mWh, and how much of it came from the grid.
-Held = tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class _Carried:
 
 def _carried(change: Change, columns: dict[str, np.ndarray]) -> _Carried:
     # Where there is no battery any more, nothing is carried on.
-    (gone,) = np.nonzero(columns["stored"] == _NONE)
+    (gone,) = np.nonzero(columns["stored"] == staging.NO_BIG)
     end = int(gone[0]) if len(gone) else len(columns["stored"])
     # What is stored is so whatever its share: it stands for what was measured.
     stored = Amounts(columns["stored"][:end], np.ones(end, np.bool_))
@@ -98,7 +94,7 @@ _READ = {
     "charge": "COALESCE(charge_mwh, 0)",
     "discharge": "COALESCE(discharge_mwh, 0)",
     "grid_to_battery": "COALESCE(grid_to_battery_mwh, 0)",
-    "stored": f"COALESCE(stored_mwh, {_NONE})",
+    "stored": f"COALESCE(stored_mwh, {staging.BIG.null})",
     "from_grid": "COALESCE(stored_from_grid_mwh, 0)",
     "via": "COALESCE(grid_via_battery_mwh, 0)",
 }

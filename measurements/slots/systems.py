@@ -10,9 +10,18 @@ from django.db import connection
 from measurements import staging
 from measurements.amounts import Amounts, Bools
 from measurements.extraction import extract
-from measurements.figures import COLUMNS, LAST, LAST_FLOATS, SUMMED, Figures, Part, system_figures
+from measurements.figures import (
+    COLUMNS,
+    LAST,
+    LAST_FLOATS,
+    SUMMED,
+    Figures,
+    Held,
+    Part,
+    system_figures,
+)
 from measurements.resolutions import SLOT_MS
-from measurements.slots.batteries import Change, Held, carry_on
+from measurements.slots.batteries import Change, carry_on
 from measurements.slots.inventory import Member
 from measurements.slots.members import Membership
 from measurements.slots.runs import unnested
@@ -131,13 +140,8 @@ def _stored(held: Held) -> int | None:
 
 def _held(figures: Figures, known: Bools, before: Held) -> Held:
     """What the batteries held at the end of the last known slot, else what they did before."""
-    index = np.flatnonzero(known)
-    if not len(index):
-        return before
-    stored, from_grid = (figures.amounts[name] for name in LAST)
-    if not stored.present[index[-1]]:
-        return None
-    return int(stored.values[index[-1]]), int(from_grid.values[index[-1]])
+    rows = np.flatnonzero(known)
+    return figures.held_at(rows[-1]) if len(rows) else before
 
 
 def _of_stretch(
