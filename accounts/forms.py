@@ -19,6 +19,7 @@ from accounts.attempts import (
 )
 from accounts.models import Account, User
 from accounts.operations import constraint_of, roles_within
+from accounts.widgets import DayInput
 
 
 def take_attempt(purpose: Purpose, *, email: str, address: str) -> None:
@@ -197,8 +198,8 @@ class InvitationForm(forms.ModelForm):
             "meter_number",
         ]
         widgets = {
-            "contract_from": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-            "contract_until": forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+            "contract_from": DayInput,
+            "contract_until": DayInput,
         }
 
     def __init__(self, *args, account: Account, **kwargs) -> None:

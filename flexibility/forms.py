@@ -10,6 +10,7 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.widgets import DayInput
 from accounts.wire_fields import YEARS
 from flexibility.changes import ChangeForm
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority, floor
@@ -85,16 +86,8 @@ class ConstraintForm(ChangeForm, PriorityForm, ValidityForm):
         required=False,
         initial=time(20),
     )
-    first_day = forms.DateField(
-        label=gettext_lazy("First day"),
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        required=False,
-    )
-    last_day = forms.DateField(
-        label=gettext_lazy("Last day"),
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        required=False,
-    )
+    first_day = forms.DateField(label=gettext_lazy("First day"), required=False, widget=DayInput)
+    last_day = forms.DateField(label=gettext_lazy("Last day"), required=False, widget=DayInput)
     kinds = forms.MultipleChoiceField(
         label=gettext_lazy("For which"), widget=forms.CheckboxSelectMultiple
     )

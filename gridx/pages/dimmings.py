@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.fragments import render_page_or_part
 from accounts.paging import page_of
+from accounts.widgets import DayInput
 from flexibility.api import may_be_named
 from flexibility.asking import digits, kilowatts, moment
 from flexibility.dimming.api import proof_csv
@@ -50,12 +51,8 @@ class PeriodForm(forms.Form):
     """The days (UTC) that are shown, both included, and the one system, where it is one."""
 
     system = forms.UUIDField(required=False, widget=forms.HiddenInput)
-    first = forms.DateField(
-        label=gettext_lazy("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
-    last = forms.DateField(
-        label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"})
-    )
+    first = forms.DateField(label=gettext_lazy("From"), required=False, widget=DayInput)
+    last = forms.DateField(label=gettext_lazy("To"), required=False, widget=DayInput)
 
     def clean(self) -> dict[str, Any]:
         found = super().clean()

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from accounts.widgets import DayInput
 from gridx import clock
 from gridx.pages.appliance import visible_appliance
 from gridx.pages.figures import visible_system
@@ -45,15 +46,11 @@ FORMATS = {
 USUAL = timedelta(days=30)
 
 
-def _day(label: Any) -> forms.DateField:
-    return forms.DateField(label=label, widget=forms.DateInput(attrs={"type": "date"}))
-
-
 class ExportForm(forms.Form):
     """Local days, both included; at which resolution, in which format."""
 
-    first = _day(gettext_lazy("From"))
-    last = _day(gettext_lazy("To"))
+    first = forms.DateField(label=gettext_lazy("From"), widget=DayInput)
+    last = forms.DateField(label=gettext_lazy("To"), widget=DayInput)
     resolution = forms.ChoiceField(
         label=gettext_lazy("Resolution"), choices=list(RESOLUTIONS.items())
     )

@@ -1,6 +1,7 @@
 """The pages of dimmings: what was asked, whether it was kept to, and the same as a file."""
 
 import csv
+import re
 from datetime import timedelta
 
 import pytest
@@ -151,3 +152,9 @@ def test_the_way_to_the_proof_leads_from_the_home_and_the_appliance(mara, driven
     assert f"{reverse('dimmings')}?system={driven.lindenweg.pk}" in mara.get(home).content.decode()
     car = mara.get(reverse("appliance", args=[driven.evcs.pk])).content.decode()
     assert reverse("dimming", args=[found.pk]) in car
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_days_that_are_shown_are_told_as_browsers_take_them(mara: Client, language: str):
+    html = mara.get(reverse("dimmings"), headers={"Accept-Language": language}).content.decode()
+    assert re.search(r'type="date" name="first" value="\d{4}-\d\d-\d\d"', html)
