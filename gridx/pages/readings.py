@@ -179,10 +179,17 @@ def _slot_line(
         readings_url(system, appliance, span.from_at),
         slot.import_mwh,
         slot.export_mwh,
-        slot.mean_w,
+        _mean_w(slot),
         slot.seen_s / SLOT_S,
         flags_in_words(slot.flags),
     )
+
+
+def _mean_w(slot: ApplianceSlot) -> float | None:
+    """What its energies come to, so that both say the same: powers that were read beside a counter
+    are only those of single instants. Theirs where no energy is known."""
+    mwh = sum_known([slot.import_mwh, None if slot.export_mwh is None else -slot.export_mwh])
+    return slot.mean_w if mwh is None else mwh / 1000 * 3600 / SLOT_S
 
 
 def _adds_up(evidence: Evidence) -> bool:

@@ -308,6 +308,15 @@ def test_an_appliance_tells_its_day(mara: Client, measured: Cast):
     assert f'href="{address}"' in page(mara, reverse("appliance", args=[measured.pv.pk]))
 
 
+def test_the_mean_power_of_a_slot_is_what_its_energies_come_to(mara: Client, measured: Cast):
+    # Powers that were read at single instants, beside a counter, come to something else.
+    ApplianceSlot.objects.filter(appliance_key=measured.pv.key).update(mean_w=-4_100.0)
+    address = reverse("appliance_energy", args=[measured.lindenweg.pk, measured.pv.pk])
+    html = page(mara, f"{address}?date=2026-06-14").replace("\N{NO-BREAK SPACE}", " ")
+    assert html.count("2.00 kW") == 96
+    assert "4.10 kW" not in html
+
+
 def test_history_stays_where_it_was_measured_and_names_nobody_elsewhere(
     mara: Client, measured: Cast
 ):
