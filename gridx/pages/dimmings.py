@@ -156,6 +156,27 @@ def dimming_file(request: HttpRequest, dimming_id: UUID) -> HttpResponseBase:
     return csv_file(request, lines, f"gridx-dimming-{begin:%Y-%m-%d-%H%M}.csv")
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """That a system is dimmed at this instant, and the way to how."""
+
+    words: str
+    url: str
+
+
+def running_in(system: System, *, now: datetime) -> Running | None:
+    """The dimming of a system that ends last of those that hold now."""
+    standing = Dimming.objects.filter(system=system, withdrawn_at=None, valid_at__lte=now)
+    found = standing.filter(invalid_at__gt=now).order_by("invalid_at").last()
+    if found is None:
+        return None
+    until = moment(found.invalid_at, now=now, zone=system.zone)
+    return Running(
+        _("The grid operator dims what can be controlled here, until %(when)s.") % {"when": until},
+        reverse("dimming", args=[found.pk]),
+    )
+
+
 def _visible(request: HttpRequest, dimming_id: UUID) -> Dimming:
     visible = Dimming.objects.visible_to(request.user)
     return get_object_or_404(visible.select_related("system__account", "emitter"), pk=dimming_id)

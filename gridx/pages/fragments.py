@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from accounts.access import Action, may
 from accounts.models import User
 from gridx.pages.appliances import cards_of
+from gridx.pages.dimmings import running_in
 from gridx.pages.flow import flow_of, gateway_of, is_home_of, seen_of
 from gridx.pages.shown import today_of
 from inventory.models import System
@@ -32,6 +33,7 @@ def live_context(
         "seen": seen_of(system, live, now=now),
         "flow": flow_of(live, is_home=is_home_of(system, user)),
         "appliances": cards_of(live),
+        "dimmed": running_in(system, now=now),
         "may_register": may(user, Action.MANAGE_INVENTORY),
         "now": now,
     }

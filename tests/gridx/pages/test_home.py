@@ -16,6 +16,8 @@ from django.urls import reverse
 
 from accounts.access import Role
 from accounts.models import User
+from flexibility.dimming.operations import dim_system, end_dimming
+from flexibility.emitters import DIMMING, emitter_of
 from gridx.pages.fragments import render_live
 from inventory.models import Appliance, Gateway, System
 from measurements.models import Flag, SystemDay, SystemSlot
@@ -368,14 +370,28 @@ def test_the_system_s_time_zone_is_said(mara: Client, measured: Cast):
     assert 'data-zone="Europe/Berlin"' in page(mara)
 
 
+def test_a_dimming_is_told_while_it_holds(mara: Client, driven: Cast, at_noon: datetime):
+    operator = emitter_of(driven.grid_operator, scopes={DIMMING})
+    until = at_noon + timedelta(hours=2)
+    found = dim_system(system=driven.lindenweg, emitter=operator, invalid_at=until, now=at_noon)
+    html = page(mara)
+    assert "The grid operator dims what can be controlled here, until 14:00." in html
+    assert f'href="{reverse("dimming", args=[found.pk])}">Why?' in html
+    later = {"user": driven.mara, "mark": "", "now": until}
+    assert "dims" in render_live(driven.lindenweg, **later | {"now": until - timedelta(seconds=1)})
+    assert "dims" not in render_live(driven.lindenweg, **later)
+    end_dimming(found=found, emitter=operator, now=at_noon + timedelta(minutes=1))
+    assert "dims" not in page(mara)
+
+
 @pytest.mark.parametrize(
-    ("resolution", "queries"), [("day", 9), ("week", 10), ("month", 10), ("year", 10)]
+    ("resolution", "queries"), [("day", 10), ("week", 11), ("month", 11), ("year", 11)]
 )
 def test_a_home_page_costs_few_queries(
     mara: Client, measured: Cast, resolution: str, queries: int, django_assert_num_queries
 ):
     # Session, user, account; system; mark, newest readings, figures, first and last,
-    # whether it was ever dimmed; and how many slots longer spans have.
+    # whether it is dimmed, and ever was; and how many slots longer spans have.
     with django_assert_num_queries(queries):
         page(mara, f"/?resolution={resolution}")
 
