@@ -34,7 +34,7 @@ from measurements.models import LatestReading
 SENT_WITHIN = timedelta(seconds=10)
 # What is due is done within seconds, as long as the scheduler and the workers run.
 DONE_WITHIN = timedelta(minutes=1)
-# A constraint that ends within this is about to end.
+# A constraint or limit that ends within this is about to end.
 ABOUT_TO_END = timedelta(hours=24)
 # So long may an appliance take to follow, and so far from its limit a meter may be.
 FOLLOWED_WITHIN = timedelta(minutes=1)
@@ -237,6 +237,14 @@ def ending_constraints(user: User, *, now: datetime) -> QuerySet:
     place = Window(RowNumber(), partition_by=together, order_by=["invalid_at", "pk"])
     shown = rows.select_related("appliance__system", "cluster__system", "pool", "emitter")
     return shown.annotate(place=place).filter(place=1).order_by("invalid_at", "pk")
+
+
+def ending_limits(user: User, *, now: datetime) -> QuerySet:
+    """Shared limits that people set and that are over soon, the soonest first."""
+    rows = _valid_limits(user, now).filter(
+        invalid_at__lte=now + ABOUT_TO_END, emitter_kind__in=_BY_PEOPLE, dimming=None
+    )
+    return _limits(rows).order_by("invalid_at", "pk")
 
 
 def _valid_limits(user: User, now: datetime) -> QuerySet[SharedLimit]:

@@ -305,6 +305,13 @@ def _ending(rows: Sequence[Constraint], user: User, now: datetime) -> Iterator[I
             yield Item(target.name, group_url(target), str(getattr(target, "system", "")), said)
 
 
+def _ending_limits(rows: Sequence[SharedLimit], _user: User, now: datetime) -> Iterator[Item]:
+    ends = moments([(row.invalid_at, row.system.zone) for row in rows], now=now)
+    for row, when in zip(rows, ends, strict=True):
+        said = _("ends %(when)s") % {"when": when}
+        yield Item(_limit_name(row), limit_url(row), row.system.name, said)
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """A kind of things that need somebody: which there are, and what is told of each."""
@@ -356,6 +363,11 @@ _KINDS_OF_MATTERS = {
         *("", "clock", gettext_lazy("Constraints about to end")),
         attention.ending_constraints,
         _ending,
+    ),
+    "limits-ending": _Kind(
+        *("", "clock", gettext_lazy("Limits about to end")),
+        attention.ending_limits,
+        _ending_limits,
     ),
 }
 

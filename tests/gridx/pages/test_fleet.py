@@ -282,6 +282,21 @@ def test_a_constraint_that_ends_within_a_day_is_told(fleet, quiet, limit, at_noo
     assert "Europe/" not in page(fleet)
 
 
+def test_a_limit_that_ends_within_a_day_is_told(fleet, quiet, garage, at_noon):
+    def set_until(end):
+        draft = LimitDraft(max_w=6_000, invalid_at=end)
+        set_limit(cluster=garage, draft=draft, by=emitter_of(quiet.fleet), now=at_noon)
+
+    set_until(at_noon + 48 * HOUR)
+    assert "Limits about to end" not in page(fleet)
+    set_until(at_noon + 3 * HOUR)
+    assert "Limits about to end" in page(fleet)
+    assert "ends 15:00" in page(fleet)
+    assert "at most 6 kW" in fleet.get("/fleet/limits-ending").content.decode().replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+
+
 def test_what_was_set_together_ends_as_one(fleet, quiet, at_noon):
     draft = Draft(max_w=4_000, invalid_at=at_noon + 3 * HOUR)
     begun = set_on_each(
