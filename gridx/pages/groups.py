@@ -45,6 +45,7 @@ from gridx.pages.again import Again, again_of, first_of_each, series_among
 from gridx.pages.appliance import uuid_or_none
 from gridx.pages.appliances import LOOKS
 from gridx.pages.deliveries import IN_TRANSIT, delivery_tag, is_asked
+from gridx.pages.dimmings import running_in
 from gridx.pages.limits import limit_emitters, limit_lines, limit_undo_of
 from gridx.pages.lines import Tag, edit_url, group_url, tag_of, title_of, undo_of, when_of, who_set
 from gridx.pages.timeline import priority_line
@@ -191,6 +192,7 @@ def now_context(
     asked = [one for one in found if is_asked(one)]
     return {
         "short": _short(found, is_cut, now),
+        "dimmed": running_in(group.system, now=now) if isinstance(group, Cluster) else None,
         "limits": (
             limit_lines(group, found, user=user, emitters=limiters, now=now)
             if isinstance(group, Cluster)

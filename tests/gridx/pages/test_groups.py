@@ -7,7 +7,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from flexibility.emitters import Emitter
+from flexibility.dimming.operations import dim_system
+from flexibility.emitters import DIMMING, Emitter, emitter_of
 from flexibility.models import Constraint
 from flexibility.resolver import EmitterKind
 from flexibility.sweeping import sweep
@@ -96,12 +97,23 @@ def test_the_part_alone_is_sent_to_htmx(client: Client, driven: Cast, garage: Cl
     assert response.content.decode().lstrip().startswith('<div class="content-stack" id="group"')
 
 
+def test_a_cluster_says_that_it_is_dimmed(client: Client, driven: Cast, garage: Cluster, at_noon):
+    client.force_login(driven.fleet)
+    assert "dims" not in read(client, flexibility(garage))
+    operator = emitter_of(driven.grid_operator, scopes={DIMMING})
+    until = at_noon + timedelta(hours=2)
+    found = dim_system(system=garage.system, emitter=operator, invalid_at=until, now=at_noon)
+    html = read(client, flexibility(garage))
+    assert "The grid operator dims what can be controlled here, until 14:00." in html
+    assert reverse("dimming", args=[found.pk]) in html
+
+
 def test_a_group_costs_a_fixed_number_of_queries(
     client: Client, driven: Cast, garage: Cluster, django_assert_max_num_queries
 ):
     client.force_login(driven.fleet)
     read(client, flexibility(garage))
-    with django_assert_max_num_queries(27):
+    with django_assert_max_num_queries(28):
         read(client, flexibility(garage))
 
 
