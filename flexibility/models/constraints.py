@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from uuid_utils.compat import uuid7
 
 from accounts.access import ScopedQuerySet
@@ -88,7 +89,7 @@ class Constraint(models.Model):
             (EmitterKind.DRIVER.value, _("the appliance itself")),
             (EmitterKind.FUSE.value, _("a fuse")),
             (EmitterKind.GRID_OPERATOR.value, _("the grid operator")),
-            (EmitterKind.OPERATOR.value, _("staff")),
+            (EmitterKind.OPERATOR.value, pgettext_lazy("by", "staff")),
             (EmitterKind.ACCOUNT_USER.value, _("the fleet manager")),
             (EmitterKind.CLUSTER_LIMIT.value, _("a shared limit")),
             (EmitterKind.LOCAL_USER.value, _("the resident")),

@@ -257,8 +257,10 @@ def test_german_sentences_are_german():
     limit = one("f", "account_user", max_w=11_500)
     with translation.override("de"):
         told = says(span(0, 6, limit, deciders={"max_w": "f"}, max_w=11_500), span(6, 48))
+        usual = priority_choices(EmitterKind.ACCOUNT_USER)[0][1]
     assert "11,5 kW" in told
     assert "Flotten" in told
+    assert usual == "Üblich: darunter steht der Bewohner, darüber das gridx-Team (3.000)"
 
 
 def test_a_second_clause_goes_on_in_the_same_sentence():
