@@ -64,6 +64,15 @@ def test_the_proof_says_what_was_asked_and_how_it_was_kept(mara, dimmed, driven)
     assert f"<dd>{driven.grid_operator.email}</dd>" in page
 
 
+def test_a_system_that_is_named_by_its_address_is_told_once(mara, dimmed, driven):
+    system = System.objects.filter(pk=driven.lindenweg.pk)
+    system.update(address_line1=driven.lindenweg.name, postal_code="50735", city="Köln")
+    assert f"<dd>{driven.lindenweg.name}, 50735 Köln</dd>" in text_of(mara, "dimming", dimmed.pk)
+    system.update(address_line1="Hinterhaus 3")
+    page = text_of(mara, "dimming", dimmed.pk)
+    assert f"<dd>{driven.lindenweg.name}, Hinterhaus 3, 50735 Köln</dd>" in page
+
+
 def test_the_list_tells_before_and_after_the_proof_is_made(mara, dimmed, now, monkeypatch):
     assert "proof follows" in text_of(mara, "dimmings")
     keep_proofs(now=now + 2 * HOUR)
