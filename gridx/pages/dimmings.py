@@ -26,6 +26,7 @@ from flexibility.asking import digits, kilowatts, moment
 from flexibility.dimming.api import proof_csv
 from flexibility.dimming.picture import Picture, draw
 from flexibility.dimming.proof import (
+    PROVED_AFTER,
     Part,
     Proved,
     Verdict,
@@ -226,7 +227,9 @@ def _state(found: Dimming, now: datetime) -> Tag:
         return Tag("warn", _("dimmed now"))
     proofs = list(found.proofs.all())
     if not proofs:
-        return Tag("", _("proof follows"), _("Late readings still count for an hour."))
+        final = moment(found.ended_at + PROVED_AFTER, now=now, zone=found.system.zone)
+        said = _("proof is final after %(when)s") % {"when": final}
+        return Tag("", said, _("Late readings still count for an hour."))
     return _said(min((as_kept(one).verdict for one in proofs), key=list(Verdict).index))
 
 

@@ -74,7 +74,8 @@ def test_a_system_that_is_named_by_its_address_is_told_once(mara, dimmed, driven
 
 
 def test_the_list_tells_before_and_after_the_proof_is_made(mara, dimmed, now, monkeypatch):
-    assert "proof follows" in text_of(mara, "dimmings")
+    assert "proof is final after 13:00" in text_of(mara, "dimmings")
+    assert "proof is final after 13:00" in text_of(mara, "dimming", dimmed.pk)
     keep_proofs(now=now + 2 * HOUR)
     assert "not kept to" in text_of(mara, "dimmings")
 
