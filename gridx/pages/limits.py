@@ -47,11 +47,19 @@ _WHYS: dict[str, Promise] = {
     Why.PAUSED: gettext_lazy("pauses: it is another's turn"),
     Why.RESTING: gettext_lazy("pauses a little longer"),
     Why.RAMPING: gettext_lazy("on its way up"),
-    Why.IDLE: gettext_lazy("asks for nothing"),
+    Why.IDLE: gettext_lazy("asks for nothing: may have what others leave"),
     Why.STALE: gettext_lazy("no news: counted with the most it could take"),
+}
+_NOTHING_LEFT = gettext_lazy("asks for nothing: others leave too little for it")
+# Why shares are less than what their members are counted with.
+_RESERVED: dict[str, Promise] = {
+    Why.RAMPING: gettext_lazy("for those on their way up, as soon as others have come down"),
+    Why.STALE: gettext_lazy("for the most that those without news could take"),
 }
 _HELD_BACK = {Why.STRATEGY, Why.MINIMUM, Why.RAMPING}
 _PAUSED = {Why.PAUSED, Why.RESTING}
+# What one member has of a limit: the least and the greatest power (W), and what decides the latter.
+_Has = tuple[float | None, float | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +198,11 @@ def tried_limit(limit: SharedLimit, members: Sequence[Appliance], *, now: dateti
     division, names = try_limit(limit, now=now), {str(one.pk): one.name for one in members}
     tallies = division.tallies.get(str(limit.pk), ())
     shares = [(one, division.shares.get((str(limit.pk), str(one.pk)))) for one in members]
+    told = [(*kept.span, kept.why_max) for _one, kept in shares if kept]
     return Tried(
         tone="success" if all(one.over_w == 0 for one in tallies) else "warning",
         title=limit_title(limit),
-        says=tuple(said for one in tallies for said in _tally(asdict(one), names)),
+        says=tuple(said for one in tallies for said in _tally(asdict(one), names, told)),
         shares=tuple(
             _share_line(one, kept.span.max_w, kept.why_max) for one, kept in shares if kept
         ),
@@ -278,8 +287,9 @@ def _tag(limit: SharedLimit, now: datetime) -> Tag:
 def _says(limit: SharedLimit, shares: Sequence[Constraint]) -> Iterable[str]:
     """How far it is given out, who is held back, and by whom it is exceeded."""
     names = {str(row.appliance_id): row.appliance.name for row in shares}
+    told = [(row.min_w, row.max_w, row.share.why_max) for row in shares]
     for tally in limit.tallies:
-        yield from _tally(tally, names)
+        yield from _tally(tally, names, told)
     held = [row.appliance.name for row in shares if row.share.why_max in _HELD_BACK]
     paused = [row.appliance.name for row in shares if row.share.why_max in _PAUSED]
     if held:
@@ -288,7 +298,9 @@ def _says(limit: SharedLimit, shares: Sequence[Constraint]) -> Iterable[str]:
         yield _("Pausing: %(names)s.") % {"names": words.listed(paused)}
 
 
-def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
+def _tally(
+    tally: Mapping[str, Any], names: Mapping[str, str], told: Sequence[_Has]
+) -> Iterable[str]:
     values = {"limit": kilowatts(abs(tally["limit_w"])), "phase": tally["phase"]}
     if tally["blind"]:
         yield _blind(tally["phase"])
@@ -302,6 +314,8 @@ def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
         else:
             yield _("%(given)s of %(limit)s are given out.") % values
     if tally["over_w"] == 0:
+        yield from _reserved(tally, told)
+        yield from _left(tally, told)
         return
     by = [
         _("%(name)s with %(power)s") % {"name": names[key], "power": kilowatts(round(watts, -1))}
@@ -323,6 +337,33 @@ def _tally(tally: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[str]:
         yield _("It is exceeded by %(over)s by what is used beside the members.") % values
 
 
+def _reserved(tally: Mapping[str, Any], told: Sequence[_Has]) -> Iterable[str]:
+    """What is given out, but stands in no share yet, and for whom."""
+    shares = [min_w if tally["side"] == Side.MIN else max_w for min_w, max_w, _why in told]
+    if tally["phase"] or None in shares:
+        return
+    reserved_w = round(abs(tally["allotted_w"]) - abs(sum(shares)), -1)
+    whys = {why for *_powers, why in told}
+    whom = [str(said) for why, said in _RESERVED.items() if why in whys]
+    if reserved_w > 0 and whom:
+        values = {"power": kilowatts(reserved_w), "whom": words.listed(whom)}
+        yield _("Of that, %(power)s are kept in reserve: %(whom)s.") % values
+
+
+def _left(tally: Mapping[str, Any], told: Sequence[_Has]) -> Iterable[str]:
+    """Why not all of a limit is given out, where that is because of what its members ask for."""
+    is_left = round(tally["limit_w"] - tally["allotted_w"], -1) > 0
+    if tally["phase"] or tally["side"] == Side.MIN or not is_left:
+        return
+    whys = {why for *_powers, why in told}
+    if Why.RAMPING in whys:
+        yield _("More follows: shares are on their way up.")
+    elif whys == {Why.IDLE}:
+        yield _("Nobody asks for more.")
+    elif whys and whys <= {Why.FULL, Why.SET_POINT, Why.IDLE}:
+        yield _("Whoever asks for power has all that it may.")
+
+
 def _blind(phase: int | None) -> str:
     if phase is None:
         return _(
@@ -339,11 +380,12 @@ def _share_line(
     appliance: Appliance, max_w: float | None, why: str, power_w: float | None = None
 ) -> ShareLine:
     tone = "bad" if why == Why.STALE else "warn" if why in _HELD_BACK | _PAUSED else ""
+    is_left_none = why == Why.IDLE and max_w == 0
     return ShareLine(
         appliance=appliance,
         most=_("no limit") if max_w is None else kilowatts(round(max_w, -1)),
         now="–" if power_w is None else str(power(power_w)),
-        why=Tag(tone, str(_WHYS.get(why, ""))),
+        why=Tag(tone, str(_NOTHING_LEFT if is_left_none else _WHYS.get(why, ""))),
     )
 
 

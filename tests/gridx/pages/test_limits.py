@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from flexibility.emitters import emitter_of
 from flexibility.limits.operations import LimitDraft, fuse_emitter_of, set_limit
-from flexibility.models import ResolvedBoundary
+from flexibility.models import Constraint, ResolvedBoundary, Share
 from flexibility.operations import Draft, set_constraints
 from flexibility.resolving import balance_systems
 from inventory.models import Appliance, Cluster
@@ -58,6 +58,45 @@ def test_a_limit_says_what_it_is_and_how_much_of_it_is_given_out(fleet, yard, bo
     assert "Held back: Car." in html
     assert "Garage</a>: 6 kW" in html
     assert "has its part" in html
+
+
+def test_what_is_given_out_but_in_no_share_yet_is_kept_for_somebody(fleet, yard, bound):
+    bound(yard, max_w=6_000)
+    Constraint.objects.filter(limit__isnull=False).update(max_w=4_200)
+    Share.objects.update(why_max="ramping")
+    html = page(fleet, yard)
+    assert "6 kW of 6 kW are given out." in html
+    assert (
+        "Of that, 1.8 kW are kept in reserve:"
+        " for those on their way up, as soon as others have come down."
+    ) in html
+    Share.objects.update(why_max="stale")
+    html = page(fleet, yard)
+    assert "1.8 kW are kept in reserve: for the most that those without news could take." in html
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("idle", "Nobody asks for more."),
+        ("full", "Whoever asks for power has all that it may."),
+        ("ramping", "More follows: shares are on their way up."),
+    ],
+)
+def test_a_limit_that_is_not_used_up_says_why(fleet, yard, bound, why, said):
+    bound(yard, max_w=200_000)
+    Share.objects.update(why_max=why)
+    html = page(fleet, yard)
+    assert "22 kW of 200 kW are given out." in html
+    assert said in html
+
+
+def test_who_asks_for_nothing_has_what_others_leave_be_it_nothing(fleet, yard, bound):
+    bound(yard, max_w=6_000)
+    Share.objects.update(why_max="idle")
+    assert "asks for nothing: may have what others leave" in page(fleet, yard)
+    Constraint.objects.filter(limit__isnull=False).update(max_w=0)
+    assert "asks for nothing: others leave too little for it" in page(fleet, yard)
 
 
 def test_a_limit_of_a_cluster_around_says_where_it_is_set(fleet, yard, bound):
