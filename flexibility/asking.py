@@ -93,6 +93,11 @@ def spans_words(
     return [f"{words[start]} – {words[end]}" for start, end in spans]
 
 
+def lasts(start: datetime, end: datetime) -> bool:
+    """Whether the words of a span tell its ends apart, which they do to the second."""
+    return start.replace(microsecond=0) != end.replace(microsecond=0)
+
+
 def moments(instants: Sequence[tuple[datetime, ZoneInfo]], *, now: datetime) -> list[str]:
     """Instants, each by the clock of its zone; which one that is is said where they differ."""
     is_said = len({zone.key for _at, zone in instants}) > 1

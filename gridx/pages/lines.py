@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from flexibility.api import may_be_named
-from flexibility.asking import ANY, Side, asked, moment, side_of, span_words
+from flexibility.asking import ANY, Side, asked, lasts, moment, side_of, span_words
 from flexibility.emitters import Emitter
 from flexibility.models import ChargingPolicy, Constraint, Series, SharedLimit
 from flexibility.operations import may_restore
@@ -247,7 +247,8 @@ def why_of(
     """What becomes of one constraint over the timeline, and why."""
     side, zone = side_of(found.kind), found.system.zone
     title, lines = "", []
-    for one in explain(spans, zones=repeat(zone)):
+    shown = [one for one in spans if lasts(one.from_at, one.until_at)]
+    for one in explain(shown, zones=repeat(zone)):
         for explained in one.constraints:
             if explained.row.pk != chosen:
                 continue
@@ -278,7 +279,7 @@ def _why_line(
 
 def _join(lines: list, span: Span, kind: OutcomeKind, reason: str) -> None:
     last = lines[-1] if lines else None
-    same = last and last[1] == span.from_at and last[2:4] == (kind, reason)
+    same = last and not lasts(last[1], span.from_at) and last[2:4] == (kind, reason)
     if same and last[4].boundary == span.boundary:
         lines[-1] = (last[0], span.until_at, kind, reason, span)
     else:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from flexibility import bars, words
-from flexibility.asking import Side, asked_briefly, digits, moment, side_of, spans_words
+from flexibility.asking import Side, asked_briefly, digits, lasts, moment, side_of, spans_words
 from flexibility.bars import Measured, Picture
 from flexibility.queries import Span, timeline_of
 from flexibility.resolving import HORIZON
@@ -180,6 +180,8 @@ def rows_of(
     """The table's rows of spans in order, each told by what was allowed and who decided it."""
     found: list[tuple[datetime, datetime, str, str]] = []
     for start, end, what, by in told:
+        if not lasts(start, end):
+            continue
         is_same = bool(found) and found[-1][2:] == (what, by)
         found.append((found.pop()[0] if is_same else start, end, what, by))
     words = spans_words([(start, end) for start, end, *_said in found], now=now, zone=zone)

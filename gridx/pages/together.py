@@ -13,7 +13,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility import bars, words
-from flexibility.asking import ANY, Side, asked_briefly, digits, kilowatts, moment, span_words
+from flexibility.asking import (
+    ANY,
+    Side,
+    asked_briefly,
+    digits,
+    kilowatts,
+    lasts,
+    moment,
+    span_words,
+)
 from flexibility.groups.timelines import GroupTimeline, group_timeline
 from flexibility.resolver import OutcomeKind
 from flexibility.resolving import HORIZON
@@ -129,7 +138,7 @@ def why_together(
 ) -> dict[str, Any]:
     """For whom one thing decides, over the timeline."""
     key, names = str(chosen), {str(one.pk): one for one in members}
-    tallies = found.tallies.get(key, ())
+    tallies = [one for one in found.tallies.get(key, ()) if lasts(one.from_at, one.until_at)]
     over = [one for one in tallies if one.until_at <= now]
     told = [*over[-MOST_OVER:], *tallies[len(over) :]]
     # On its own page, a limit is there as the share that each has.

@@ -358,6 +358,20 @@ def test_a_day_of_many_changes_is_told_as_finely_as_it_can_be_shown(
     assert spans[-2].boundary.max_w == 22_000
 
 
+def test_what_held_for_less_than_can_be_told_is_left_out(
+    fleet: Client, driven: Cast, limit, monkeypatch, at_noon: datetime
+):
+    row = limit(max_w=11_000)
+    kept = ResolvedBoundary.objects.get(appliance_key=driven.evcs.key, at=at_noon)
+    for milliseconds, max_w in ((600_200, 9_000), (600_700, 11_000)):
+        kept.at, kept.max_w = at_noon + timedelta(milliseconds=milliseconds), max_w
+        kept.save(force_insert=True)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + HOUR)
+    html = page(fleet, driven.evcs, f"?constraint={row.pk}")
+    assert "12:10:00 –" not in html
+    assert '<p class="strong">12:00 – 18:00</p>' in html
+
+
 def test_measured_power_lies_over_what_was_allowed(fleet: Client, driven: Cast, at_noon: datetime):
     assert "measured" not in part(fleet, driven.battery, "timeline")
     measure(driven, since=at_noon - 6 * HOUR, until=at_noon, now=at_noon)
