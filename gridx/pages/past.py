@@ -1,7 +1,7 @@
 """What held for an appliance at any past instant, as it was known then; and all changes of it."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +31,7 @@ from flexibility.sentences import allowed, reason_of
 from gridx import clock
 from gridx.pages.lines import Tag, outcome_tag, who_set
 from gridx.pages.sources import Source, shares_in, sources_of, title_of
-from gridx.pages.timeline import priority_line
+from gridx.pages.timeline import deciders_of, priority_line
 from inventory.export import Echo, cell, csv_file
 from inventory.models import Appliance
 
@@ -86,10 +86,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From when on what held, and the address of that instant."""
+    """From when on what held and who decided it, and the address of that instant."""
 
     when: str
     what: str
+    by: str
     url: str
 
 
@@ -117,10 +118,7 @@ def appliance_past(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
             "earlier": _url(kept.filter(at__lt=at).order_by("-at").first(), zone),
             "later": _url(kept.filter(at__gt=at).order_by("at").first(), zone),
             "page": page,
-            "changes": [
-                Change(_instant(row.at, zone), allowed(boundary_of(row), side), _url(row, zone))
-                for row in page.rows
-            ],
+            "changes": _changes(page.rows, side, zone),
             "file_url": reverse("appliance_past_file", args=[appliance.pk]),
         }
         status = 422 if form.is_bound and not form.is_valid() else 200
@@ -188,6 +186,20 @@ def _line(
         reason=reason_of(one, span, side, zone=zone),
         source=source,
     )
+
+
+def _changes(rows: Iterable[ResolvedBoundary], side: Side, zone: ZoneInfo) -> list[Change]:
+    """Of rows, the newest first, each from which on something else holds in words.
+
+    One is kept for whatever has changed, be it why a share is as it is.
+    """
+    found: list[Change] = []
+    for row in rows:
+        what, by = allowed(boundary_of(row), side), deciders_of(row)
+        if found and (found[-1].what, found[-1].by) == (what, by):
+            found.pop()
+        found.append(Change(_instant(row.at, zone), what, by, _url(row, zone)))
+    return found
 
 
 def _instant(at: datetime, zone: ZoneInfo) -> str:

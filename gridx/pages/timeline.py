@@ -127,7 +127,7 @@ def timeline_context(
         rows=tuple(
             rows_of(
                 (
-                    (one.from_at, one.until_at, foreseen(one, side, now=now), _deciders(one))
+                    (one.from_at, one.until_at, foreseen(one, side, now=now), deciders_of(one))
                     for one in spans
                 ),
                 now=now,
@@ -191,7 +191,8 @@ def rows_of(
     ]
 
 
-def _deciders(span: Span) -> str:
+def deciders_of(span: words.Holding) -> str:
+    """Who decides what holds: "the fleet manager and the resident"."""
     kinds = {one["id"]: one["emitter"] for one in span.inputs}
     named = [words.EMITTERS[kinds[one]] for one in span.deciders.values() if one in kinds]
     return words.listed(list(dict.fromkeys(map(str, named))))

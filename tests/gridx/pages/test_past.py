@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flexibility.emitters import Emitter, emitter_of
+from flexibility.models import ResolvedBoundary
 from flexibility.operations import withdraw_constraint
 from flexibility.resolver import EmitterKind
 from tests.cast import Cast
@@ -62,6 +63,18 @@ def test_one_goes_from_change_to_change(fleet, history):
     assert '<a class="button" rel="next" href="?at=2026-06-15T13%3A00%3A01">' in html
     assert 'rel="prev" href="?at=2026-06-15T12%3A00%3A01">' in html
     assert "15 June 2026, 13:00:00" in html
+
+
+def test_what_changes_nothing_in_words_is_no_change(fleet, history, at_noon):
+    [row] = ResolvedBoundary.objects.filter(appliance_key=history.evcs.key, at=at_noon)
+    for seconds in (1, 2, 4):
+        row.at = at_noon + seconds * HOUR / 3_600
+        row.save(force_insert=True)
+    changes = page(fleet, history).split("All changes")[1]
+    assert "15 June 2026, 12:00:00" in changes
+    assert "15 June 2026, 12:00:0" not in changes.replace("12:00:00", "")
+    assert changes.count(">4.14 kW to 7 kW, or off<") == 1
+    assert "the resident and the appliance itself" in changes
 
 
 def test_what_is_no_instant_is_said_and_now_is_shown(fleet, history):
