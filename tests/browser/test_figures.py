@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from gridx import clock
+from inventory.models import Appliance, Cluster
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import SystemDay
@@ -132,3 +133,23 @@ def test_the_pages_fit_a_phone(page: Page, uneven: Cast):
     ):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+
+
+def test_whose_a_figure_is_needs_no_scrolling_sideways_on_a_phone(page: Page, uneven: Cast):
+    page.set_viewport_size({"width": 390, "height": 844})
+    garage = Cluster.objects.create(system=uneven.lindenweg, name="Garage")
+    Appliance.objects.filter(pk=uneven.pv.pk).update(cluster=garage)
+    sign_in(page, uneven.admin.email)
+    noon = slot_start(clock.now() - timedelta(days=1)).strftime("%Y%m%dT%H%MZ")
+    system = f"/systems/{uneven.lindenweg.pk}"
+    for address in (
+        f"{system}/figures/pv/{noon}",
+        f"{system}/appliances/{uneven.pv.pk}/energy",
+        f"/pools/{uneven.pool.pk}/figures/pv",
+        f"/clusters/{garage.pk}/figures/pv?resolution=week",
+    ):
+        page.goto(address)
+        tables = page.locator(".table-wrap").all()
+        assert tables, address
+        for table in tables:
+            assert table.evaluate("one => one.scrollWidth <= one.clientWidth"), address
