@@ -241,6 +241,15 @@ def test_without_a_meter_a_cluster_uses_what_its_consumers_use(
     assert "No appliance of this cluster measures it." in html
 
 
+def test_the_kind_of_an_appliance_is_said_where_its_name_does_not_say_it(
+    admin: Client, measured: Cast, cellar: Cluster
+):
+    kind = '<span class="soft">Battery</span>'
+    for name, is_said in (("Battery", False), ("Battery in the cellar", False), ("Cell", True)):
+        Appliance.objects.filter(pk=measured.battery.pk).update(name=name)
+        assert (kind in figure(admin, cellar, "charge")) == is_said
+
+
 def test_a_longer_figure_of_a_cluster_leads_to_its_days(admin: Client, cellar: Cluster):
     html = figure(admin, cellar, "pv", f"resolution=week&{THE_14TH}")
     assert headline(html) == summed(html) == 48 * KWH
