@@ -42,10 +42,11 @@ class Shape:
     name_above: bool = False
 
 
-WIDE = Shape("wide", 1000, 168, 992, lane=27, bar=20, band=150, every_h=6, letter=6.5)
-MIDDLE = Shape("middle", 640, 150, 634, lane=25, bar=19, band=140, every_h=6, letter=6.5)
+# Left of the plot there is room for the longest names of lanes in German, and for "-1,000".
+WIDE = Shape("wide", 1000, 198, 992, lane=27, bar=20, band=150, every_h=6, letter=6.5)
+MIDDLE = Shape("middle", 640, 198, 632, lane=25, bar=19, band=140, every_h=6, letter=6.5)
 NARROW = Shape(
-    "narrow", 360, 30, 356, lane=42, bar=20, band=150, every_h=12, letter=6.9, name_above=True
+    "narrow", 360, 50, 352, lane=42, bar=20, band=150, every_h=12, letter=6.9, name_above=True
 )
 _TOP = 26
 _GAP = 20

@@ -39,6 +39,12 @@ def axis_y(tick: Tick) -> str:
 
 
 @register.simple_tag
+def unit_y(picture: Picture) -> str:
+    """The baseline of the powers' unit: above the highest of them."""
+    return f"{picture.powers[-1].at - 12:g}"
+
+
+@register.simple_tag
 def foot_y(picture: Picture, below: int) -> str:
     """A baseline below the plot."""
     return f"{picture.bottom + below:g}"

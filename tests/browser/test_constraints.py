@@ -43,7 +43,7 @@ def test_a_limit_is_tried_out_set_withdrawn_and_set_again(page: Page, charging: 
     page.get_by_label("At most", exact=True).press_sequentially("11")
     expect(preview).to_contain_text("It will be kept to.")
     expect(preview).to_contain_text(f"4.14{NBSP}kW to 11{NBSP}kW, or off in place of")
-    expect(preview.locator(".bars.middle .lane.new")).to_contain_text("new · 3,000")
+    expect(preview.locator(".bars.middle .name.new")).to_have_text("new · 3,000")
     page.get_by_text("1 h", exact=True).click()
     page.get_by_role("button", name="Set it").click()
 
@@ -67,6 +67,25 @@ def test_a_limit_is_tried_out_set_withdrawn_and_set_again(page: Page, charging: 
     page.get_by_role("button", name="Withdraw").click()
     expect(undo).to_be_visible()
     expect(undo).to_have_count(0, timeout=UNDONE_WITHIN_MS + 3_000)
+
+
+@pytest.mark.parametrize(("width", "shape"), [(1280, "wide"), (760, "middle"), (390, "narrow")])
+def test_no_text_of_a_timeline_sticks_out_of_it(page: Page, charging: Cast, width: int, shape: str):
+    page.set_viewport_size({"width": width, "height": 844})
+    sign_in(page, charging.fleet.email)
+    page.goto(f"/appliances/{charging.evcs.pk}")
+    bars = page.locator(f"#bars-{shape}")
+    expect(bars).to_be_visible()
+    longest = "gemeinsame Grenze · 100.000"
+    bars.locator(".name").first.evaluate("(one, text) => one.textContent = text", longest)
+    outside = """svg => {
+      const { left, right } = svg.getBoundingClientRect();
+      return [...svg.querySelectorAll("text")].filter((text) => {
+        const box = text.getBoundingClientRect();
+        return box.left < left - 1 || box.right > right + 1;
+      }).map((text) => text.textContent);
+    }"""
+    assert bars.evaluate(outside) == []
 
 
 def test_constraints_of_others_appear_by_themselves(

@@ -17,6 +17,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 NOON = datetime(2026, 6, 15, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SHAPES = [WIDE, MIDDLE, NARROW]
+CENTRE = (WIDE.left + WIDE.right) / 2
 
 
 def one(identity="a", *, emitter="account_user", priority=3_000, outcome="binding"):
@@ -59,8 +60,8 @@ def test_a_bar_is_cut_where_its_outcome_changes_and_nowhere_else():
     [lane] = found.lanes
     [bar] = lane.bars
     assert [piece.outcome for piece in bar.pieces] == ["binding", "discarded"]
-    assert [piece.width for piece in bar.pieces] == [412.0, 412.0]
-    assert (bar.pieces[0].x, bar.pieces[1].x) == (168, 580)
+    assert [piece.width for piece in bar.pieces] == [CENTRE - WIDE.left] * 2
+    assert (bar.pieces[0].x, bar.pieces[1].x) == (WIDE.left, CENTRE)
 
 
 @pytest.mark.parametrize("max_w", [5e-324, 1e-9, 0.5, -5e-324])
@@ -99,7 +100,7 @@ def test_new_ones_that_come_again_share_a_lane():
 
 def test_a_label_stands_in_its_bar_or_behind_it_or_nowhere():
     wide = picture(span(0, 1, one(), max_w=1)).lanes[0].bars[0]
-    assert (wide.label_x, wide.label_outcome) == (176, "binding")
+    assert (wide.label_x, wide.label_outcome) == (WIDE.left + 8, "binding")
     thin = picture(span(0, 1, one(), max_w=1), span(1, 40)).lanes[0].bars[0]
     assert thin.label_outcome == ""
     assert thin.label_x > thin.pieces[0].x + thin.pieces[0].width
@@ -134,7 +135,7 @@ def test_a_step_is_one_line_and_a_pause_lies_at_zero():
     )
     assert found.band.edges.count("M") == 2
     zero = next(tick.at for tick in found.powers if tick.is_strong)
-    assert found.band.pause == f"M168,{zero:g}H580"
+    assert found.band.pause == f"M{WIDE.left},{zero:g}H{CENTRE:g}"
 
 
 def test_what_produces_is_turned_around():
@@ -167,11 +168,12 @@ def test_a_day_of_25_hours_is_drawn_as_it_is():
     midnight = datetime(2026, 10, 24, 22, tzinfo=UTC)
     long = Span(midnight, midnight + 25 * HOUR, Boundary(max_w=1), {}, ())
     ticks = [tick.at for tick in picture(long).hours]
-    assert [round(b - a) for a, b in pairwise(ticks)] == [231, 198, 198, 198]
+    hour = (WIDE.right - WIDE.left) / 25
+    assert [round((b - a) / hour, 1) for a, b in pairwise(ticks)] == [7, 6, 6, 6]
 
 
 def test_the_cursor_stands_where_now_is_unless_all_of_it_is_ahead():
-    assert picture(span(-1, 1, max_w=1)).now_x == 580
+    assert picture(span(-1, 1, max_w=1)).now_x == CENTRE
     assert picture(span(0, 1, max_w=1)).now_x is None
 
 
