@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils.translation import gettext as _
 
 from accounts.access import Action, Role, may
@@ -30,7 +31,6 @@ _SYSTEM_PAGES = (
     "system_export",
     "appliance",
     "appliance_export",
-    "appliance_constrain",
     "appliance_past",
     "appliance_energy",
     "readings",
@@ -68,9 +68,9 @@ _INVENTORY_PAGES = (
     "cluster_edit",
     "cluster_flexibility",
     "cluster_energy",
+    "cluster_figure",
     "cluster_export",
     "cluster_fairness",
-    "cluster_constrain",
     "limit_new",
     "limit_edit",
     "cluster_policy",
@@ -81,8 +81,7 @@ _INVENTORY_PAGES = (
     "pool_export",
     "pool_flexibility",
     "pool_energy",
-    "pool_constrain",
-    "constraints_new",
+    "pool_figure",
     "constraints_withdraw",
     "constraint_delivery",
     "bulk_action",
@@ -97,7 +96,8 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     """Context processor: `nav` for who is signed in, and what the browser counts ages with."""
     if not getattr(request, "user", None) or not request.user.is_authenticated:
         return {}
-    name = request.resolver_match.url_name if request.resolver_match else None
+    match = getattr(request, "shown_under", request.resolver_match)
+    name = match.url_name if match else None
     items = _of_resident(request) if request.user.role == Role.RESIDENT else _of_manager(request)
     return {
         "nav": [
@@ -113,6 +113,11 @@ def show_in_navigation(request: HttpRequest, system: System) -> None:
     request.shown_system = system
 
 
+def show_under(request: HttpRequest, url: str) -> None:
+    """Say that what this page is about is shown at `url`: the same is marked as there."""
+    request.shown_under = resolve(urlsplit(url).path)
+
+
 def _of_resident(request: HttpRequest) -> list[NavItem]:
     home = NavItem(_("Home"), reverse("home"), "home", (*_SYSTEM_PAGES, *_DIMMING_PAGES))
     if getattr(request, "shown_system", None) is None:
@@ -126,7 +131,7 @@ def _of_resident(request: HttpRequest) -> list[NavItem]:
 
 def _of_manager(request: HttpRequest) -> list[NavItem]:
     items = [
-        NavItem(_("Overview"), reverse("fleet"), "gauge", ("fleet", *_DIMMING_PAGES)),
+        NavItem(_("Overview"), reverse("fleet"), "gauge", ("fleet", "matter", *_DIMMING_PAGES)),
         NavItem(_("Systems"), reverse("home"), "layout-grid", _SYSTEM_PAGES),
         NavItem(_("Inventory"), reverse("inventory"), "list-details", _INVENTORY_PAGES),
     ]

@@ -36,6 +36,7 @@ from gridx.pages.acting import home_of, is_editable, may_edit
 from gridx.pages.constraints import subjects
 from gridx.pages.constraints.previewing import try_out
 from gridx.pages.constraints.subjects import Subject
+from gridx.pages.navigation import show_under
 from inventory.models import Appliance
 
 # So many of those for which it cannot be set are named.
@@ -148,6 +149,7 @@ def _edit(
     changed: Constraint | Series | None = None,
 ) -> HttpResponse:
     """The form; with `preview` among what is sent, what it would do; else it is saved."""
+    show_under(request, subject.back_url)
     now = clock.now()
     emitter = next((one for one in emitters if one.kind == request.GET.get("as")), emitters[0])
     # Who was chosen from a list comes by POST too, without any of the form's fields.

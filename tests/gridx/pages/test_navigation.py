@@ -2,8 +2,10 @@ import re
 
 import pytest
 from django.test import Client
-from django.urls import resolve
+from django.urls import resolve, reverse
 
+from gridx.pages.lines import group_url
+from inventory.models import Appliance, Cluster
 from tests.cast import Cast
 
 
@@ -34,11 +36,28 @@ def test_everybody_is_led_where_their_work_is(
             assert client.get(way).status_code == 200, way
 
 
+def marked(html: str) -> list[str]:
+    return re.findall(r'<a href="([^"]*)" aria-current="page">\s*<svg', html)
+
+
 def test_the_page_where_one_is_is_marked(client: Client, cast: Cast):
     client.force_login(cast.admin)
-    html = client.get("/inventory").content.decode()
-    current = re.findall(r'<a href="([^"]*)" aria-current="page">\s*<svg', html)
-    assert current == ["/inventory"]
+    assert marked(client.get("/inventory").content.decode()) == ["/inventory"]
+
+
+def test_where_a_constraint_is_set_and_changed_the_same_is_marked_as_where_it_is_shown(
+    client: Client, driven: Cast, limit
+):
+    client.force_login(driven.fleet)
+    cluster = Cluster.objects.create(system=driven.lindenweg, name="Garage")
+    Appliance.objects.filter(pk=driven.evcs.pk).update(cluster=cluster)
+    for target, section in ((driven.evcs, "/"), (cluster, "/inventory")):
+        shown = group_url(cluster) if target == cluster else f"/appliances/{target.pk}"
+        new = shown.replace("/flexibility", "") + "/constraints/new"
+        change = reverse("constraint_edit", args=[limit(target=target, max_w=9_000).pk])
+        for answer in (*map(client.get, (shown, new, change)), client.post(change, {})):
+            assert marked(answer.content.decode()) == [section], answer.request["PATH_INFO"]
+        assert answer.status_code == 422
 
 
 def test_only_staff_are_led_to_the_admin(client: Client, cast: Cast):
