@@ -3,6 +3,7 @@
 from hashlib import blake2b
 
 from django import forms
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from flexibility.models import Constraint, Series, SharedLimit
@@ -37,9 +38,13 @@ class ChangeForm(forms.Form):
         if is_outdated:
             self.add_error(
                 None,
-                _(
-                    "Somebody changed it since this form was opened. Open it anew to see what "
-                    "holds now, or save again to put this in its place."
+                format_html(
+                    _(
+                        "Somebody changed it since this form was opened. {open_anew} to see what "
+                        "holds now, or save again to put this in its place."
+                    ),
+                    # Where there is no address, it is that of the page itself.
+                    open_anew=format_html('<a href="">{}</a>', _("Open it anew")),
                 ),
             )
         return is_outdated

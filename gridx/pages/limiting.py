@@ -124,6 +124,7 @@ def _edit(
         changed=changed,
     )
     is_preview, tried = "preview" in request.POST, None
+    is_part = is_preview and request.htmx and request.htmx.target == "preview"
     if members and form.is_bound and form.is_valid():
         try:
             if not is_preview and not form.refuse_outdated():
@@ -147,8 +148,8 @@ def _edit(
             if len(emitters) > 1
             else [],
             "zone": zone.key,
+            "is_part": is_part,
         }
-        is_part = is_preview and request.htmx and request.htmx.target == "preview"
         template = "pages/_limit_preview.html" if is_part else "pages/limit.html"
         status = 200 if is_preview or not form.is_bound else 422
         return render(request, template, context, status=status)

@@ -164,6 +164,7 @@ def _edit(
         changed=changed,
     )
     is_preview = "preview" in request.POST
+    is_part = is_preview and request.htmx and request.htmx.target == "preview"
     draft, rows = _draft(form, subject, emitter, now)
     obstacles = ()
     if draft is not None and not is_preview and not form.refuse_outdated():
@@ -205,8 +206,8 @@ def _edit(
             else [],
             "zone": subject.zone.key,
             "now": now,
+            "is_part": is_part,
         }
-        is_part = is_preview and request.htmx and request.htmx.target == "preview"
         template = "pages/_preview.html" if is_part else "pages/constraint.html"
         status = 200 if is_preview or not form.is_bound else 422
         return render(request, template, context, status=200 if is_part else status)

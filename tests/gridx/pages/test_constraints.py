@@ -170,7 +170,9 @@ def test_of_two_who_change_it_at_once_the_later_is_told_and_may_save_again(
     assert fleet.post(edit(row), {**kept, "greatest": "5", "as_of": one}).status_code == 302
     answer = fleet.post(edit(row), {**kept, "greatest": "8", "as_of": other})
     assert answer.status_code == 422
-    assert "Somebody changed it since this form was opened." in answer.content.decode()
+    html = answer.content.decode()
+    assert html.count("Somebody changed it since this form was opened.") == 1
+    assert '<a href="">Open it anew</a>' in html
     row.refresh_from_db()
     assert row.max_w == 5_000
     again = {**kept, "greatest": "8", "as_of": as_of(answer)}
