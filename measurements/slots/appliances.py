@@ -13,7 +13,8 @@ from measurements.carry import CARRY_SIZE, unpack_carry
 from measurements.energy import LATE_S, ApplianceSlots, Computation, Readings, appliance_slots
 from measurements.extraction import extract
 from measurements.models import Cause
-from measurements.slots.claims import Run
+from measurements.resolutions import SLOT_MS
+from measurements.slots.claims import Reason, Run
 from measurements.slots.inventory import load_nominals
 from measurements.slots.runs import (
     LONGEST_INTERVAL_MS,
@@ -26,9 +27,9 @@ from measurements.slots.runs import (
     widened,
 )
 
-# How many slots are marked at a time where a change of a counter's state is carried on: most end
-# as soon as the counter rises again.
-_MARKED_ONWARD, _MARKED_FURTHER = 24, 192
+# Where a change of a counter's state is carried on, so many slots are computed at once: most such
+# changes end as soon as the counter rises again. So many more are marked, if it goes on.
+_COMPUTED_ONWARD, _MARKED_ONWARD = 24, 192
 _CARRY_BYTES = 8 * CARRY_SIZE
 _NO_CARRY = np.full(_CARRY_BYTES // 8, np.nan, "<f8").tobytes()
 
@@ -78,13 +79,24 @@ def compute_appliances(
     `slots_at_once` slots of an appliance are computed at a time; raises TooManyReadings when
     those have more readings than asked for (None: any number).
     """
-    if not dirty:
-        return [], 0
-    runs = widened(dirty)
+    sizes = (slots_at_once, readings_at_most)
+    runs, ends, written = _compute(dirty, *sizes)
+    if onward := _onward(ends):
+        more, ends, rewritten = _compute(onward, *sizes)
+        _mark_onward(ends)
+        runs, written = [*runs, *more], written + rewritten
+    return runs, written
+
+
+def _compute(
+    wanted: Sequence[Run], slots_at_once: int, readings_at_most: int | None
+) -> tuple[list[Run], list[Run], int]:
+    """The same; also returns the runs behind which slots went on from another state until now."""
+    runs = widened(wanted)
     nominals = load_nominals({run.of for run in runs})
     pieces = pieces_of(runs, nominals, slots_at_once)
     if not pieces:  # all of them are final
-        return [], 0
+        return [], [], 0
     contexts = contexts_of(pieces)
     computed: list[_Computed] = []
     with connection.cursor() as cursor:
@@ -96,9 +108,9 @@ def compute_appliances(
                     readings, run.from_ms, run.until_ms, nominal=nominals[run.of], carry=carry
                 )
                 computed.append(_Computed(run, slots))
-        _mark_what_follows(cursor, computed)
+        ends = _ends_that_differ(cursor, computed)
         written = _write(cursor, computed)
-    return [each.run for each in computed], written
+    return [each.run for each in computed], ends, written
 
 
 def computation_of(run: Run) -> Computation:
@@ -216,46 +228,64 @@ SELECT (SELECT carry FROM measurements_applianceslot AS slot
     AND start < until_at ORDER BY start DESC LIMIT 1)
 FROM {_ENDS} AS run ORDER BY number
 """  # noqa: S608 - put together from this module's own names
-_MARK_FOLLOWING = f"""
+_NEXT = f"""
+SELECT (SELECT (extract(epoch FROM min(start)) * 1000)::bigint
+    FROM measurements_applianceslot AS slot
+    WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
+    AND start >= until_at)
+FROM {_ENDS} AS run ORDER BY number
+"""  # noqa: S608 - put together from this module's own names
+_MARK_ONWARD = f"""
 INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
 SELECT system_key, appliance_key, following.start, marked_at, {int(Cause.FOLLOWING)}
-FROM {unnested("system_key", "appliance_key", "slots", instants=("until_at", "marked_at"))} AS run
+FROM {unnested("system_key", "appliance_key", instants=("until_at", "marked_at"))} AS run
 CROSS JOIN LATERAL (
     SELECT start FROM measurements_applianceslot AS slot
     WHERE slot.system_key = run.system_key AND slot.appliance_key = run.appliance_key
-    AND start >= until_at ORDER BY start LIMIT run.slots
+    AND start >= until_at ORDER BY start LIMIT {_MARKED_ONWARD}
 ) AS following
 """  # noqa: S608 - put together from this module's own names
 
 
-def _mark_what_follows(cursor, computed: Sequence[_Computed]) -> None:
-    """Where later slots went on from another state than the one computed now, mark them.
-
-    As of the instant of the marks that this follows from.
-    """
+def _ends_that_differ(cursor, computed: Sequence[_Computed]) -> list[Run]:
+    """The runs behind which later slots went on from another state than the one computed now."""
     ends = _ends(computed)
-    cursor.execute(_FOLLOWED, _keys_and_ends(ends))
+    cursor.execute(_FOLLOWED, _keys_and_ends([end.run for end in ends]))
     differ = []
     for end, (carry,) in zip(ends, cursor.fetchall(), strict=True):
         before = unpack_carry(None if carry is None else bytes(carry))
         if not _same(before, end.slots.carry[-1]):
-            differ.append(end)
-    if differ:
-        systems, appliances, ends_ms = _keys_and_ends(differ)
-        reasons = [end.run.reason for end in differ]
-        slots = [
-            _MARKED_FURTHER if reason.causes & Cause.FOLLOWING else _MARKED_ONWARD
-            for reason in reasons
-        ]
-        marked_ms = [reason.last_ms for reason in reasons]
-        cursor.execute(_MARK_FOLLOWING, [systems, appliances, slots, ends_ms, marked_ms])
+            differ.append(end.run)
+    return differ
 
 
-def _keys_and_ends(ends: Sequence[_Computed]) -> list[list[int]]:
+def _onward(ends: Sequence[Run]) -> list[Run]:
+    """The next slots behind these runs, as of the instant of the marks that they follow from."""
+    if not ends:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT, _keys_and_ends(ends))
+        nexts = [next_ms for (next_ms,) in cursor.fetchall()]
+    found = []
+    for end, next_ms in zip(ends, nexts, strict=True):
+        if next_ms is not None:
+            reason = Reason(int(Cause.FOLLOWING), end.reason.last_ms, end.reason.last_ms)
+            found.append(Run(*end.of, next_ms, next_ms + _COMPUTED_ONWARD * SLOT_MS, reason))
+    return found
+
+
+def _mark_onward(ends: Sequence[Run]) -> None:
+    if ends:
+        marked_ms = [end.reason.last_ms for end in ends]
+        with connection.cursor() as cursor:
+            cursor.execute(_MARK_ONWARD, [*_keys_and_ends(ends), marked_ms])
+
+
+def _keys_and_ends(ends: Sequence[Run]) -> list[list[int]]:
     return [
-        [end.run.system_key for end in ends],
-        [end.run.appliance_key for end in ends],
-        [end.run.until_ms for end in ends],
+        [end.system_key for end in ends],
+        [end.appliance_key for end in ends],
+        [end.until_ms for end in ends],
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from inventory.kinds import ApplianceKind
 from measurements.models import Cause, DayChange, DirtySlot, ImportedDay, SystemDay
 from measurements.resolutions import to_ms
-from measurements.slots import compute, compute_dirty, compute_until_clean, mark_history
+from measurements.slots import appliances, compute, compute_dirty, compute_until_clean, mark_history
 from measurements.slots.receipts import forget_imported_days
 from tests.measurements.arrivals import BEGIN, Device, make_site, store
 
@@ -125,6 +125,7 @@ def test_an_import_leaves_none_in_however_many_parts_it_is_stored_and_computed(s
 
 def test_what_follows_from_an_import_is_of_it(site, monkeypatch):
     monkeypatch.setattr(compute, "SLOTS_AT_MOST", 2)
+    monkeypatch.setattr(appliances, "_COMPUTED_ONWARD", 2)
     midnight_s = (to_ms(MIDNIGHT) - to_ms(BEGIN)) // 1000
     later = TWO_DAYS_LATER + 24 * HOUR
     store(site, counter(midnight_s, midnight_s + 7200), history=True, now=later)

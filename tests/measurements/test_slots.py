@@ -119,6 +119,7 @@ def make_rounds_small(patched):
     patched.setattr(systems, "_ROWS_AT_ONCE", 10)
     patched.setattr(systems, "_ONWARD_MS", 2 * SLOT_MS)
     patched.setattr(batteries, "_SLOTS_AT_ONCE", 2)
+    patched.setattr(appliances, "_COMPUTED_ONWARD", 2)
 
 
 @in_the_database(8)
