@@ -7,6 +7,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
+from gridx.garbage import settle
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gridx.settings")
 
 pages = get_asgi_application()
@@ -23,3 +25,4 @@ application = ProtocolTypeRouter(
         ),
     }
 )
+settle()

@@ -4,6 +4,9 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_process_init
+
+from gridx.garbage import settle
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gridx.settings")
 
@@ -72,3 +75,8 @@ app.conf.beat_schedule = {
         "options": {"expires": 3600.0},
     },
 }
+
+
+@worker_process_init.connect
+def _settle(**_said) -> None:
+    settle()
