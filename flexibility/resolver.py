@@ -388,7 +388,7 @@ def _narrow_power(
             at_most = own_high if own_high < high else high
             fits = at_least <= at_most or (has_hole and holds_zero)
             if not fits and rule.constraint.bends:
-                range_low = range_high = _nearest_to((own_low, own_high), low, high, has_hole)
+                range_low, range_high = _bent((own_low, own_high), low, high, has_hole)
                 fits = True
         if not fits:
             if point is not None:
@@ -471,13 +471,16 @@ def _nearest(asked: float, low: float, high: float, has_hole: bool) -> float:
     return nearest
 
 
-def _nearest_to(own: tuple[float, float], low: float, high: float, has_hole: bool) -> float:
-    """The value of {0} ∪ [low, high] nearest to a range beside it; of two the one nearer 0."""
+def _bent(own: tuple[float, float], low: float, high: float, has_hole: bool) -> tuple[float, float]:
+    """The value of {0} ∪ [low, high] nearest to a range beside it, of two the one nearer 0, as a
+    range. Where only the 0 is left, there is nothing to decide."""
     own_low, own_high = own
     if low > high:
-        return 0
+        return -inf, inf
     nearest, apart = (low, low - own_high) if own_high < low else (high, own_low - high)
-    return 0 if has_hole and max(own_low, -own_high) <= apart else nearest
+    if has_hole and max(own_low, -own_high) <= apart:
+        nearest = 0
+    return nearest, nearest
 
 
 def _found(rules: list[_Rule], outcomes: list[Outcome | None], deciders: tuple) -> _Found:

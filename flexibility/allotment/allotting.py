@@ -208,10 +208,7 @@ def _turn_of(
     """
     last = member.last
     paused_since, running_since = (last.paused_since, last.running_since) if last else (None, None)
-    low_w, high_w = member.min_w or 0.0, member.max_w or 0.0
-    is_held = (member.draws and member.max_w == 0 and low_w >= 0) or (
-        member.feeds and member.min_w == 0 and high_w <= 0 and member.max_w is not None
-    )
+    is_held = member.min_w == member.max_w == 0 and (member.draws or member.feeds)
     if is_paused or is_held:
         return paused_since or now, None
     if not member.can_pause or (member.set_point_w is not None):

@@ -820,6 +820,17 @@ def mirrored(case):
     return nodes, [member(one) for one in members], pace
 
 
+@pytest.mark.parametrize(
+    ("range_w", "waits"),
+    [((0, 0), True), ((0, None), False), ((None, 0), False), ((0, 9000), False)],
+)
+def test_who_may_do_nothing_at_all_waits_but_not_who_may_do_the_other(range_w, waits):
+    low, high = range_w
+    one = Member("a", "yard", min_w=low, max_w=high)
+    limit = yard(min_w=-20_000, max_w=20_000)
+    assert (allotted(limit, one).shares["a"].paused_since is not None) is waits
+
+
 @given(case=cases())
 def test_drawing_and_feeding_in_are_alike(case):
     nodes, members, pace = case

@@ -142,6 +142,16 @@ def test_a_range_that_bends_leaves_the_least_that_a_stronger_one_asks_for():
     assert resolve([runs, point, share], at=NOON).outcomes["share"].power.kind == "discarded"
 
 
+def test_where_only_a_pause_is_left_what_bends_decides_nothing():
+    feeds = driver(max_w=-2_000, pausable=True)
+    order = fleet("order", 9, min_w=-1_000, max_w=0)
+    share = fleet("share", 3, max_w=-500, bends=True)
+    found, bent = resolve([feeds, order], at=NOON), resolve([feeds, order, share], at=NOON)
+    assert (bent.boundary, bent.deciders) == (found.boundary, found.deciders)
+    assert (bent.boundary.min_w, bent.boundary.max_w) == (0, 0)
+    assert bent.outcomes["share"].power.kind == "redundant"
+
+
 def test_a_share_decides_nothing_that_another_asks_for_as_well():
     share = fleet("share", 9, min_w=0, max_w=4_200, bends=True)
     dimming = fleet("dimming", 5, max_w=4_200)
@@ -388,6 +398,7 @@ def test_the_weakest_never_changes_what_becomes_discarded_of_the_stronger(
 @settings(max_examples=300)
 def test_removing_what_decides_nothing_changes_nothing(given_, at):
     found = resolve(given_, at=at)
+    ordered = in_order(given_)
     named = {
         name
         for both in found.outcomes.values()
@@ -403,7 +414,10 @@ def test_removing_what_decides_nothing_changes_nothing(given_, at):
             part.kind is OutcomeKind.BINDING for part in both
         ):
             continue
-        if one.id in named and any(part.kind is OutcomeKind.REDUNDANT for part in both):
+        # Others conflict with it, or may have bent to it.
+        weaker = ordered[ordered.index(one) + 1 :]
+        matters = one.id in named or any(other.closest or other.bends for other in weaker)
+        if matters and any(part.kind is OutcomeKind.REDUNDANT for part in both):
             continue
         without = resolve([other for other in given_ if other is not one], at=at)
         assert without.boundary == found.boundary

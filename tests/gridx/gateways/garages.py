@@ -28,6 +28,8 @@ SERIALS = [f"GARAGE-{number}" for number in range(len(STATIONS))]
 CUT, SEVERED = SERIALS[:2]
 # Where charging policies are, and sun for them.
 SUNNY = SERIALS[1::4]
+# Where the sun adds to a dimming, from the beginning on: by chance alone a short day has few.
+DIMMED = SUNNY[-1]
 PROCESSES = {"cut": [CUT], "severed": [SEVERED], "others": SERIALS[2:]}
 
 SEED = """
@@ -158,17 +160,22 @@ def choose_policy(now):
         departure = dict(energy_wh=chance.randint(2_000, 30_000), departs_at=departs_at)
     set_policy(target=station, draft=PolicyDraft(mode=mode, **departure), emitter=by, now=now)
 
-def dim(now):
+def dim(system, mode, now, **span):
+    system.dimming_mode = mode
+    system.save(update_fields=["dimming_mode"])
     by = Emitter(EmitterKind.GRID_OPERATOR, grid_operator)
+    return dim_system(system=system, emitter=by, now=now, **span)
+
+def dim_or_end(now):
     dimmed = list(Dimming.objects.filter(withdrawn_at=None, invalid_at__gt=now))
-    if len(dimmed) > 2:
-        end_dimming(found=chance.choice(dimmed), emitter=by, now=now)
+    endable = [one for one in dimmed if one != first]
+    if len(endable) > 2:
+        by = Emitter(EmitterKind.GRID_OPERATOR, grid_operator)
+        end_dimming(found=chance.choice(endable), emitter=by, now=now)
         return
     free = System.objects.exclude(pk__in=[one.system_id for one in dimmed]).order_by("name")
-    system = chance.choice(list(free))
-    system.dimming_mode = chance.choice([DimmingMode.EMS, DimmingMode.EMS, DimmingMode.DIRECT])
-    system.save(update_fields=["dimming_mode"])
-    dim_system(system=system, emitter=by, now=now, **span(now))
+    mode = chance.choice([DimmingMode.EMS, DimmingMode.EMS, DimmingMode.DIRECT])
+    dim(chance.choice(list(free)), mode, now, **span(now))
 
 def withdraw(now):
     limits = list(SharedLimit.objects.valid(now).exclude(emitter_kind="fuse").filter(
@@ -184,10 +191,12 @@ def withdraw(now):
     elif own:
         withdraw_constraint(constraint=chance.choice(own), by=by, now=now)
 
-done = 0
+done, now = 0, clock.now()
+dimmed = System.objects.get(name={dimmed!r})
+first = dim(dimmed, DimmingMode.EMS, now, invalid_at=now + timedelta(hours=2))
 while not stop.exists():
     usual = [limit_cluster, constrain_station, constrain_station, withdraw]
-    act = chance.choice([*(6 * usual), choose_policy, choose_policy, dim])
+    act = chance.choice([*(6 * usual), choose_policy, choose_policy, dim_or_end])
     act(clock.now())
     done += 1
     time.sleep(0.15)

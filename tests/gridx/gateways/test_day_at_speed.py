@@ -13,6 +13,7 @@ import pytest
 
 from tests.gridx.gateways.day_checker import Day, Limit, Outage, Wish
 from tests.gridx.gateways.garages import (
+    DIMMED,
     GROUP,
     LEAST_W,
     MANAGE,
@@ -61,7 +62,7 @@ def test_a_day_of_a_hundred_stations_breaks_no_limit(garages: Garages):
     seed = int(os.environ.get("GRIDX_TEST_DAY_SEED", "1"))
     chance = random.Random(seed)
     stop, log = garages.folder / "stop", garages.folder / "manager.log"
-    code = MANAGE.format(stop=str(stop), seed=seed, sunny=SUNNY)
+    code = MANAGE.format(stop=str(stop), seed=seed, sunny=SUNNY, dimmed=DIMMED)
     run = ("manage.py", "shell", "--no-imports", "-c", code)
     manager = garages.installation.start(*run, log=log)
     end = START + timedelta(hours=HOURS)
