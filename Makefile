@@ -25,8 +25,9 @@ $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 demo: $(VENV)/.run  ## Install, start, fill and serve a believable world (PORT=8000)
 	@$(RUN) manage.py demo --port $(PORT)
 
-# Those start servers of their own or drive a browser, and time tells whether they pass: one by one.
-ALONE := tests/browser tests/gridx/gateways tests/gridx/services
+# Those drive a browser or have gateways and their link at work, and time tells whether they pass:
+# one by one.
+ALONE := tests/browser tests/gridx/gateways
 
 test: $(VENV)/.dev chromium  ## Run every test, browser tests included
 	$(RUN) -m pytest -n 2 $(ALONE:%=--ignore=%)
