@@ -117,8 +117,10 @@ def _database(url: str) -> dict:
         "CONN_HEALTH_CHECKS": True,
         "CONN_MAX_AGE": 0 if DATABASE_POOL else 60,
         "OPTIONS": {
-            # Allows prepared statements; `measurements.numbers` has some, Django's cursors none.
+            # Allows prepared statements, whose plans are kept; `measurements.numbers` has some,
+            # Django's cursors none.
             "prepare_threshold": 0,
+            "options": "-c plan_cache_mode=force_generic_plan",
             # For ASGI servers, where every request runs in a thread of its own; nothing that forks.
             **({"pool": _POOL | {"max_size": DATABASE_POOL}} if DATABASE_POOL else {}),
         },

@@ -30,8 +30,8 @@ listen_addresses = '{host}'
 port = {port}
 unix_socket_directories = ''
 max_connections = 200
-shared_buffers = 256MB
-effective_cache_size = 1GB
+shared_buffers = {buffers_mb}MB
+effective_cache_size = {cache_mb}MB
 work_mem = 16MB
 maintenance_work_mem = 128MB
 max_locks_per_transaction = 256
@@ -233,13 +233,24 @@ def _prepare(home: Home, programs: Path, kept: Kept) -> None:
         _run_sql(home, programs, home.data, f"ALTER ROLE gridx PASSWORD '{kept.secrets.postgres}'")
         write_private(stamp, digest)
     access = home.directory / "pg_hba.conf"
+    buffers_mb = _buffers_mb()
     settings = CONFIGURATION.format(
-        host=HOST, port=kept.ports.postgres, access=str(access).replace("'", "''")
+        host=HOST,
+        port=kept.ports.postgres,
+        access=str(access).replace("'", "''"),
+        buffers_mb=buffers_mb,
+        cache_mb=2 * buffers_mb,
     )
     for file, content in ((home.directory / "postgresql.conf", settings), (access, ACCESS)):
         file.write_text(content)
         # For PostgreSQL's user; nobody else gets into the directory.
         file.chmod(0o644)
+
+
+def _buffers_mb() -> int:
+    """A quarter of the memory, as PostgreSQL advises, up to 4 GB; it is taken as it is needed."""
+    memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    return min(max(memory_mb // 4, 128), 4096)
 
 
 def _initialise(home: Home, programs: Path, password: str) -> None:

@@ -106,6 +106,10 @@ def _fill_tables(systems: int, days: int, until: datetime) -> None:
         ApplianceDay: ("1 day", f"{DAYS} days"),
         SystemMonth: ("1 month", f"{MONTHS} months"),
     }
+    of_each = (
+        f", LATERAL generate_series(1, CASE WHEN system_key IS NULL THEN 0 ELSE {len(KINDS)} END)"
+        " AS number"
+    )
     with connection.cursor() as cursor:
         for table in _TABLES:
             name = table._meta.db_table
@@ -116,15 +120,15 @@ def _fill_tables(systems: int, days: int, until: datetime) -> None:
             cursor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {name}_pkey")
             step, back = spans[table]
             # Days and months are those of the zone's clock, slots and hours those of UTC. One
-            # instant after the other, as they are computed, so a page holds a row of each system.
+            # instant after the other and of it system by system, as they are computed: a page holds
+            # some systems' rows of an instant.
             cursor.execute(
                 f"{_insert(table, keys)} FROM (SELECT moment AT TIME ZONE %(zone)s AS start"
                 " FROM generate_series(%(until)s::timestamptz AT TIME ZONE %(zone)s"
                 " - %(back)s::interval, %(until)s::timestamptz AT TIME ZONE %(zone)s"
                 " - %(step)s::interval, %(step)s) AS moment) AS span,"
                 " LATERAL generate_series(1, CASE WHEN start IS NULL THEN 0 ELSE %(systems)s END)"
-                " AS system_key"
-                + (f", generate_series(1, {len(KINDS)}) AS number" if of_appliance else ""),
+                " AS system_key" + (of_each if of_appliance else ""),
                 {
                     "zone": "UTC" if step in ("15 min", "1 hour") else ZONE,
                     "until": until,

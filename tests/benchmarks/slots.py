@@ -17,6 +17,7 @@ from time import perf_counter
 import numpy as np
 from django.db import connection, transaction
 
+from gridx.garbage import settle
 from inventory.models import System
 from measurements.batches import Batch
 from measurements.ingest import store_readings
@@ -110,6 +111,7 @@ GROUP BY 1, 2, 3
 
 def measure(*, scale: float) -> dict:
     """Seconds for `30 * scale` days at one reading a minute, and milliseconds for a late batch."""
+    settle()  # as workers do
     days = max(1, round(DAYS * scale))
     make_inventory()
     count = round(days * _BATCHES_A_DAY)

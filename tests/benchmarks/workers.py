@@ -13,6 +13,8 @@ from time import sleep
 import django
 from django.db import connection
 
+from gridx.garbage import settle
+
 
 @contextmanager
 def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
@@ -30,6 +32,7 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 def _begin(database: str) -> None:
     django.setup()
+    settle()  # as Celery's do
     connection.settings_dict["NAME"] = database
 
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from gridx.checks import SETTINGS
+from gridx.garbage import settle
 from gridx.gateways.running import run_link
 
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args, **options) -> None:
+        settle()
         asyncio.run(_run())
 
 

@@ -5,6 +5,7 @@ from threading import Event
 
 from django.core.management.base import BaseCommand
 
+from gridx.garbage import settle
 from gridx.scheduler import run_scheduler
 
 
@@ -16,6 +17,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args, **options) -> None:
+        settle()
         stop = Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_signal: stop.set())
