@@ -2,7 +2,7 @@
 
 import gc
 
-_YOUNG, _MIDDLE, _OLD = 700, 10, 100
+_YOUNG, _MIDDLE, _OLD = gc.get_threshold()
 
 
 def settle() -> None:
@@ -13,4 +13,4 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+    gc.set_threshold(_YOUNG, _MIDDLE, 10 * _OLD)

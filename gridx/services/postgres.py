@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 # Where PostgreSQL lives if it can't live in the data directory, see `find_home`.
 OUTSIDE = Path("/var/lib/gridx")
+# What a container may take, in bytes or "max".
+CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 CONFIGURATION = """\
 hba_file = '{access}'
@@ -249,8 +251,10 @@ def _prepare(home: Home, programs: Path, kept: Kept) -> None:
 
 def _buffers_mb() -> int:
     """A quarter of the memory, as PostgreSQL advises, up to 4 GB; it is taken as it is needed."""
-    memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
-    return min(max(memory_mb // 4, 128), 4096)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if CONTAINER_MEMORY.exists() and (limit := CONTAINER_MEMORY.read_text().strip()) != "max":
+        memory = min(memory, int(limit))
+    return min(max(memory // 4 // 2**20, 128), 4096)
 
 
 def _initialise(home: Home, programs: Path, password: str) -> None:

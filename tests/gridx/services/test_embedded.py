@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from gridx.services import addresses, running
+from gridx.services import addresses, postgres, running
 from gridx.services.addresses import keep
 from gridx.services.postgres import check_postgres
 from gridx.services.processes import UnableToStart
@@ -78,6 +78,16 @@ def test_the_database_is_what_the_project_needs(data_directory):
         connection.execute("CREATE EXTENSION ltree")
         connection.execute("CREATE DATABASE test_gridx")
         connection.execute("DROP DATABASE test_gridx")
+
+
+def test_in_a_container_the_database_takes_a_quarter_of_what_that_may(
+    data_directory, tmp_path, monkeypatch
+):
+    limit = tmp_path / "memory.max"
+    limit.write_text(f"{2**30}\n")
+    monkeypatch.setattr(postgres, "CONTAINER_MEMORY", limit)
+    with running() as at, closing(psycopg.connect(at.database_url)) as connection:
+        assert connection.execute("SHOW shared_buffers").fetchone()[0] == "256MB"
 
 
 def test_nobody_signs_in_to_the_database_or_the_cache_without_the_password(data_directory):
