@@ -68,7 +68,7 @@ class CombinedMeasurements(RawScope):
     def get(self, request: Request, gateway_id, appliance_id) -> HttpResponseBase:
         """The readings of an appliance as those of `…/measurements/appliance`, each with what
         energy management had decided for it then."""
-        return json_array(_combined(*self.asked()))
+        return json_array(request, _combined(*self.asked()))
 
 
 def _combined(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:

@@ -124,10 +124,18 @@ def streamed(
     request: HttpRequest, parts: Iterator[bytes | str], name: str, *, content_type: str
 ) -> StreamingHttpResponse:
     """A file to keep under this name, sent while it is made."""
+    answer = streaming(request, parts, content_type=content_type)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
+
+
+def streaming(
+    request: HttpRequest, parts: Iterator[bytes | str], *, content_type: str
+) -> StreamingHttpResponse:
+    """An answer that is sent while it is made, whatever the server."""
+    is_asgi = isinstance(request, ASGIRequest)
     return StreamingHttpResponse(
-        _one_by_one(parts) if isinstance(request, ASGIRequest) else parts,
-        content_type=content_type,
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        _one_by_one(parts) if is_asgi else parts, content_type=content_type
     )
 
 

@@ -19,7 +19,7 @@ from inventory.api import flag
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.clusters import appliances_within, live_of_cluster, past_of_cluster
-from measurements.coverage import device_shares, seen_shares
+from measurements.coverage import device_shares, seconds_to_see
 from measurements.figures import SUMMED
 from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
@@ -28,7 +28,6 @@ from measurements.numbers import fetch_one
 from measurements.pools import live_of_pool, past_of_pool
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
-from measurements.tables import measured_shares
 from measurements.wire import (
     COLUMNS,
     LISTED,
@@ -117,8 +116,8 @@ class SystemHistorical(SystemView):
         wire = history_to_wire(past, resolution, batteries=batteries)
         if with_quality:
             now = clock.now()
-            shares = measured_shares(system, past, resolution, now=now)
-            add_quality(wire, past, shares, _shares_of_devices(past, now), now=now)
+            to_see_s = seconds_to_see(past.spans, systems=[system.key], now=now)
+            add_quality(wire, past, to_see_s, _shares_of_devices(past, now))
         return _answer(wire)
 
 
@@ -153,8 +152,8 @@ class ClusterHistorical(ClusterView):
         if with_quality:
             now, keys = clock.now(), {one.key for one in appliances_within(cluster)}
             systems = [cluster.system.key]
-            shares = seen_shares(past, systems=systems, appliances=keys, now=now)
-            add_quality(wire, past, shares, _shares_of_devices(past, now), now=now)
+            to_see_s = seconds_to_see(past.spans, systems=systems, appliances=keys, now=now)
+            add_quality(wire, past, to_see_s, _shares_of_devices(past, now))
         return _answer(wire)
 
 
@@ -197,8 +196,8 @@ class PoolHistorical(PoolView):
         )
         if with_quality:
             now, systems = clock.now(), pool.systems.values_list("key", flat=True)
-            shares = seen_shares(found.past, systems=systems, now=now)
-            add_quality(wire, found.past, shares, now=now)
+            to_see_s = seconds_to_see(found.past.spans, systems=systems, now=now)
+            add_quality(wire, found.past, to_see_s)
         return _answer(wire)
 
 

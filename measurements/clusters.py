@@ -115,12 +115,12 @@ def history_of_cluster(
 def history_told(past: Past, *, cluster: Cluster, resolution: Resolution, now: datetime) -> History:
     """The same of a past of the cluster that was read."""
     to_see_s = seconds_to_see(
-        past,
+        past.spans,
         systems=[cluster.system.key],
         appliances={one.key for one in appliances_within(cluster)},
         now=judged_at(resolution, now),
     )
-    return history_of(past, {**past.further, "to_see_s": to_see_s})
+    return history_of(past, {**past.further, "to_see_s": to_see_s[past.known]})
 
 
 def appliances_within(cluster: Cluster) -> Iterable[Appliance]:

@@ -1,6 +1,6 @@
 """How much there was to be seen of single appliances, clusters and pools, and how much was."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -11,35 +11,39 @@ from measurements.history import DevicePast, Past
 from measurements.resolutions import Resolution, Span, slot_start, to_ms
 from measurements.slots.members import load_membership
 
+_EVER_BEFORE_MS = 0
 
-def seen_shares(
-    past: Past,
-    *,
-    systems: Collection[int],
-    appliances: Collection[int] | None = None,
-    now: datetime,
-) -> list[float | None]:
-    """Of each span known, which share was seen until now; None where nothing was to be seen.
 
-    Of all appliances that take part in the balances of these systems (keys), or of those alone.
-    """
-    whole = seconds_to_see(past, systems=systems, appliances=appliances, now=now).tolist()
+def seen_shares(past: Past, to_see_s: Ints) -> list[float | None]:
+    """Of each span known, which share was seen of the seconds that were to be seen; None where
+    nothing was."""
     return [
         min(seen_s / whole_s, 1.0) if whole_s else None
-        for seen_s, whole_s in zip(past.figures.seen_s.tolist(), whole, strict=True)
+        for seen_s, whole_s in zip(
+            past.figures.seen_s.tolist(), to_see_s[past.known].tolist(), strict=True
+        )
     ]
 
 
 def seconds_to_see(
-    past: Past,
+    spans: Sequence[Span],
     *,
     systems: Collection[int],
     appliances: Collection[int] | None = None,
     now: datetime,
 ) -> Ints:
-    """Of each span known, for how long these were to be seen until now, all together."""
-    known = [past.spans[index] for index in past.known.tolist()]
-    return _expected_s(known, systems, appliances, now)
+    """Of each span, for how long these were to be seen until now, all together.
+
+    Of all appliances that take part in the balances of these systems (keys), or of those alone.
+    """
+    begin_ms = np.array([to_ms(span.from_at) for span in spans], np.int64)
+    end_ms = np.array([to_ms(min(span.until_at, now)) for span in spans], np.int64)
+    to_see_ms = np.zeros(len(spans), np.int64)
+    for _system, key, from_ms, until_ms in _stays(systems):
+        if appliances is None or key in appliances:
+            stayed = np.minimum(end_ms, until_ms) - np.maximum(begin_ms, from_ms)
+            to_see_ms += np.maximum(stayed, 0)
+    return to_see_ms // 1000
 
 
 def judged_at(resolution: Resolution, now: datetime) -> datetime:
@@ -54,14 +58,11 @@ def seconds_of_each(
     """By system and appliance (keys), for how long each was to be seen in a span until now: all
     that take part in the balances of these systems."""
     begin_ms, end_ms = to_ms(span.from_at), to_ms(min(span.until_at, now))
-    return {
-        system: {
-            key: max(min(end_ms, stay.until_ms) - max(begin_ms, stay.from_ms), 0) // 1000
-            for key, stay in stays.items()
-            if stay.member.role is not Role.NONE
-        }
-        for system, stays in load_membership(systems).stays.items()
-    }
+    found: dict[int, dict[int, int]] = {}
+    for system, key, from_ms, until_ms in _stays(systems):
+        stayed = min(end_ms, until_ms) - max(begin_ms, from_ms)
+        found.setdefault(system, {})[key] = max(stayed, 0) // 1000
+    return found
 
 
 def device_shares(
@@ -76,20 +77,15 @@ def device_shares(
     ]
 
 
-def _expected_s(
-    spans: Sequence[Span],
-    systems: Collection[int],
-    appliances: Collection[int] | None,
-    now: datetime,
-) -> Ints:
-    """For how long they belonged to their systems, all together, in each span until now."""
-    begin_ms = np.array([to_ms(span.from_at) for span in spans], np.int64)
-    end_ms = np.array([to_ms(min(span.until_at, now)) for span in spans], np.int64)
-    expected_ms = np.zeros(len(spans), np.int64)
-    for stays in load_membership(systems).stays.values():
+def _stays(systems: Collection[int]) -> Iterator[tuple[int, int, int, int]]:
+    """(system, appliance, from ms, until ms) of all that take part in these systems' balances.
+
+    Who was there when a system was first measured is taken to have been so before: a day that was
+    measured from noon on was seen by half, and a year with only this day by hardly anything.
+    """
+    for system, stays in load_membership(systems).stays.items():
+        first_ms = min(stay.from_ms for stay in stays.values())
         for key, stay in stays.items():
-            is_meant = appliances is None or key in appliances
-            if is_meant and stay.member.role is not Role.NONE:
-                stayed = np.minimum(end_ms, stay.until_ms) - np.maximum(begin_ms, stay.from_ms)
-                expected_ms += np.maximum(stayed, 0)
-    return expected_ms // 1000
+            if stay.member.role is not Role.NONE:
+                from_ms = _EVER_BEFORE_MS if stay.from_ms == first_ms else stay.from_ms
+                yield system, key, from_ms, stay.until_ms

@@ -134,13 +134,14 @@ def history_of_pool(
         resolution=resolution,
         columns=(*SUMMED, "seen_s", "expected_s", "flags", *_DERIVED),
     )
+    past = found.past
     to_see_s = seconds_to_see(
-        found.past,
+        past.spans,
         systems=pool.systems.values_list("key", flat=True),
         now=judged_at(resolution, now),
     )
-    further = {**found.past.further, "to_see_s": to_see_s, "systems_seen": found.seen}
-    history = history_of(found.past, further)
+    further = {**past.further, "to_see_s": to_see_s[past.known], "systems_seen": found.seen}
+    history = history_of(past, further)
     counts = {"systems_seen": found.seen_in_all, "systems": found.systems}
     return replace(history, total=history.total and {**history.total, **counts})
 

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 
 from accounts.wire import ErrorSerializer
 from inventory.api import ApplianceScope
+from inventory.export import streaming
 from inventory.models import Appliance
 from measurements.intervals import RAW_LIMIT, check_raw_length, parse_interval
 from measurements.queries import stored_readings
@@ -56,7 +57,7 @@ class ApplianceMeasurements(RawScope):
     )
     def get(self, request: Request, gateway_id, appliance_id) -> HttpResponseBase:
         """The readings of an appliance, as its gateway read it: whole thousandths of the units."""
-        return json_array(raw_readings(*self.asked()))
+        return json_array(request, raw_readings(*self.asked()))
 
 
 def raw_readings(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:
@@ -66,9 +67,9 @@ def raw_readings(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:
         yield raw_to_wire(appliance.kind, appliance.capacity_wh, raw)
 
 
-def json_array(items: Iterable[dict[str, Any]]) -> StreamingHttpResponse:
+def json_array(request: Request, items: Iterable[dict[str, Any]]) -> StreamingHttpResponse:
     """A JSON array of however many items, some at a time."""
-    return StreamingHttpResponse(_parts(items), content_type="application/json")
+    return streaming(request._request, _parts(items), content_type="application/json")
 
 
 def _parts(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:

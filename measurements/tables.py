@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
-from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -19,15 +18,14 @@ from django.db.models import QuerySet
 from inventory.kinds import Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.amounts import Floats, Ints, floats_to_list
-from measurements.charts import seen_share
 from measurements.clusters import appliances_within, past_of_cluster
-from measurements.coverage import device_shares, seen_shares
+from measurements.coverage import device_shares, seconds_to_see, seen_shares
 from measurements.evidence import appliances_of
 from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
-from measurements.history import Past, past_of_appliance, past_of_system
+from measurements.history import past_of_appliance, past_of_system
 from measurements.models import Flag, Reading
 from measurements.pools import past_of_pool
-from measurements.queries import count_slots, stored_readings
+from measurements.queries import stored_readings
 from measurements.raw_wire import COLUMNS as RAW_COLUMNS
 from measurements.raw_wire import power_w_of
 from measurements.resolutions import Resolution, Span, each_period
@@ -167,31 +165,14 @@ def _in_wh(name: str) -> str:
     return name.replace("_mwh", "_wh")
 
 
-def measured_shares(
-    system: System, past: Past, resolution: Resolution, *, now: datetime
-) -> list[float | None]:
-    """Of each span known, which share was seen until now; None where nothing was to be seen."""
-    known = [past.spans[index] for index in past.known.tolist()]
-    counts = [{}] * len(known)
-    if resolution is not Resolution.QUARTER:
-        counts = count_slots(system, known, now=now)
-    seen, expected = past.figures.seen_s.tolist(), past.figures.expected_s.tolist()
-    return [
-        seen_share(span, SimpleNamespace(seen_s=seen_s, expected_s=expected_s, **count), now=now)
-        if expected_s
-        else None
-        for span, seen_s, expected_s, count in zip(known, seen, expected, counts, strict=True)
-    ]
-
-
 # What there is to read ---------------------------------------------------------------------------
 
 
 def _of_system(system: System, now: datetime):
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         past = past_of_system(system=system, **_asked(spans, resolution))
-        shares = measured_shares(system, past, resolution, now=now)
-        told = _figures(past.figures) | {"measured_share": shares}
+        to_see_s = seconds_to_see(spans, systems=[system.key], now=now)
+        told = _figures(past.figures) | {"measured_share": seen_shares(past, to_see_s)}
         return _spread(told, past.known, len(spans))
 
     return read, _columns(COLUMNS, *_RATES, "measured_share", *_COUNTED, "flags")
@@ -203,8 +184,8 @@ def _of_cluster(cluster: Cluster, now: datetime):
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         past = past_of_cluster(cluster=cluster, **_asked(spans, resolution))
         systems = [cluster.system.key]
-        shares = seen_shares(past, systems=systems, appliances=keys, now=now)
-        told = _figures(past.figures) | {"measured_share": shares}
+        to_see_s = seconds_to_see(spans, systems=systems, appliances=keys, now=now)
+        told = _figures(past.figures) | {"measured_share": seen_shares(past, to_see_s)}
         return _spread(told, past.known, len(spans))
 
     energies = [name for name in COLUMNS if name not in _CARRIED]
@@ -218,10 +199,11 @@ def _of_pool(pool: SystemPool, now: datetime):
 
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         found = past_of_pool(pool=pool, columns=columns, **_asked(spans, resolution))
+        to_see_s = seconds_to_see(spans, systems=systems, now=now)
         told = _figures(found.past.figures) | {
             "systems_seen": found.seen.tolist(),
             "systems": [found.systems] * len(found.seen),
-            "measured_share": seen_shares(found.past, systems=systems, now=now),
+            "measured_share": seen_shares(found.past, to_see_s),
         }
         return _spread(told, found.past.known, len(spans))
 

@@ -144,25 +144,22 @@ def pool_history_to_wire(
 def add_quality(
     wire: dict[str, Any],
     past: Past,
-    shares: Sequence[float | None],
+    to_see_s: Ints,
     device_shares: Sequence[Sequence[float | None]] = (),
-    *,
-    now: datetime,
 ) -> None:
     """Tell of each point of history, and of all, how much of the time was seen, and its flags; the
     same of the items of its lists.
 
-    `shares` are those of the spans known, until `now` (0–1); None where nothing was to be seen.
-    `device_shares` are the same for each of the past's devices.
+    `to_see_s` are the seconds that were to be seen in each span, known or not, of all appliances
+    together. `device_shares` are the shares seen of each of the past's devices (0–1), in the spans
+    that it is known of; None where nothing was to be seen.
     """
-    flags = past.figures.flags.tolist()
-    seen_s = 0.0
-    for index, share, bits in zip(past.known.tolist(), shares, flags, strict=True):
-        wire["data"][index]["quality"] = _quality(share, bits)
-        seen_s += (share or 0.0) * _elapsed_s(past.spans[index], now)
+    flags, seen_s = past.figures.flags.tolist(), past.figures.seen_s.tolist()
+    whole_s = to_see_s.tolist()
+    for index, seen, bits in zip(past.known.tolist(), seen_s, flags, strict=True):
+        wire["data"][index]["quality"] = _quality(_share(seen, whole_s[index]), bits)
     if flags:
-        whole_s = sum(_elapsed_s(span, now) for span in past.spans)
-        share = seen_s / whole_s if whole_s else None
+        share = _share(sum(seen_s), sum(whole_s))
         wire["total"]["quality"] = _quality(share, int(past.total.flags[0]))
     items = _items(wire)
     for device, of_device in zip(past.devices, device_shares, strict=True):
@@ -183,8 +180,8 @@ def _items(wire: dict[str, Any]) -> dict[tuple[int, str], dict[str, Any]]:
     }
 
 
-def _elapsed_s(span: Span, now: datetime) -> float:
-    return max((min(span.until_at, now) - span.from_at).total_seconds(), 0.0)
+def _share(seen_s: int, whole_s: int) -> float | None:
+    return min(seen_s / whole_s, 1.0) if whole_s else None
 
 
 def _quality(share: float | None, bits: int) -> dict[str, Any]:

@@ -264,8 +264,8 @@ def test_clusters_and_pools_say_how_much_of_a_day_was_measured(staff, site, subj
                 resolution="1d",
             )
         )
-        # Six hours of the 23 since the first reading are missing.
-        assert float(first["measured_share"]) == pytest.approx(17 / 23), group
+        # The hour before the first reading is missing, and six later.
+        assert float(first["measured_share"]) == pytest.approx(17 / 24), group
         assert second["measured_share"] == "1.0"
 
 

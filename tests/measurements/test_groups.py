@@ -477,4 +477,31 @@ def test_a_flag_of_one_appliance_holds_for_its_part_of_the_cluster_alone():
                 # A third of one was seen, and the two others whole: 7 of 9 parts.
                 assert figures["estimated_s"] * 7 == figures["seen_s"] * 2
                 assert figures["recovered_s"] == 0
-                assert figures["to_see_s"] == figures["expected_s"]
+                elapsed = min(period.until, UNTIL) - period.start
+                assert figures["to_see_s"] == 3 * elapsed.total_seconds()
+
+
+# How much was seen -------------------------------------------------------------------------------
+
+
+def test_the_same_share_was_seen_at_every_resolution_of_whatever_holds_the_same(cast):
+    client = APIClient()
+    client.force_authenticate(cast.staff)
+    # From half past five on the 27th on.
+    system = measured_site("Asia/Kolkata", 1).system
+    cluster = Cluster.objects.create(system=system, name="All")
+    Appliance.objects.filter(system=system).update(cluster=cluster)
+    pool = pool_of(system, zone="Asia/Kolkata")
+    day = "2026-03-27T00:00:00+05:30/2026-03-28T00:00:00+05:30"
+    month = "2026-03-01T00:00:00+05:30/2026-04-01T00:00:00+05:30"
+    for kind, one in (("systems", system), ("clusters", cluster), ("systempools", pool)):
+        for interval, resolution, seen_h, whole_h in (
+            (day, "15m", 18.5, 24),
+            (day, "1h", 18.5, 24),
+            (day, "1d", 18.5, 24),
+            (month, "1d", 114.5, 31 * 24),
+            (month, "1M", 114.5, 31 * 24),
+        ):
+            query = {"interval": interval, "resolution": resolution, "quality": "true"}
+            total = client.get(f"/api/{kind}/{one.pk}/historical", query).json()["total"]
+            assert total["quality"]["coverage"] == round(seen_h / whole_h, 4), (kind, resolution)

@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import orjson
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.test import AsyncClient
 from rest_framework.test import APIClient
 
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import store_readings
-from tests.cast import Cast
+from tests.cast import Cast, make_cast
 
 NOON = datetime(2026, 6, 15, 10, tzinfo=UTC)
 HOUR = "2026-06-15T12:00:00+02:00/2026-06-15T13:00:00+02:00"
@@ -187,3 +190,18 @@ def test_a_day_of_seconds_is_streamed_in_little_memory(cast, mara):
     assert count == seconds
     assert size > 5_000_000
     assert peak < 4_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+async def test_an_asgi_server_sends_the_readings_in_parts():
+    cast = await sync_to_async(make_cast)()
+    for number in range(3):
+        await sync_to_async(store)(cast.pv, NOON + number * timedelta(minutes=1), power_w=-1.0)
+    client = AsyncClient()
+    await client.aforce_login(cast.mara)
+    answer = await client.get(address(cast.pv), {"interval": HOUR})
+    assert answer.is_async
+    assert len(orjson.loads(b"".join([part async for part in answer.streaming_content]))) == 3
+    # The thread that read has a connection of its own, which would outlive the test.
+    await sync_to_async(connections.close_all)()
