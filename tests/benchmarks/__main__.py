@@ -3,7 +3,6 @@
 import argparse
 import ast
 import json
-import pkgutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -11,30 +10,15 @@ from pathlib import Path
 from tests import benchmarks
 from tests.benchmarks.ground import benchmark_ground
 
-# What the benchmarks share.
-_COMMON = {
-    "__main__",
-    "broker",
-    "filled",
-    "fleet",
-    "ground",
-    "memory",
-    "senders",
-    "site",
-    "timing",
-    "workers",
-    "workload",
-}
-
 
 def summaries() -> dict[str, str]:
     """The benchmarks that there are, each with the first line of what it says of itself."""
     (folder,) = map(Path, benchmarks.__path__)
-    names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]))
+    trees = {file.stem: ast.parse(file.read_text()) for file in sorted(folder.glob("*.py"))}
     return {
-        name: ast.get_docstring(ast.parse((folder / f"{name}.py").read_text())).splitlines()[0]
-        for name in names
-        if name not in _COMMON
+        name: ast.get_docstring(tree).splitlines()[0]
+        for name, tree in trees.items()
+        if any(isinstance(one, ast.FunctionDef) and one.name == "measure" for one in tree.body)
     }
 
 
