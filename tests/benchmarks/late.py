@@ -119,7 +119,7 @@ def _late_batch(gateways: Senders, since: datetime) -> float:
     before = _rows(since)
     time.sleep(random.uniform(0, _CLOCK_S))
     gateways.begin()
-    begun = gateways.wait().begun
+    begun = gateways.wait()
     last = since + timedelta(minutes=MINUTES - 1)
     with connection.cursor() as cursor:
         while not _is_done(cursor, last):

@@ -70,7 +70,7 @@ class Place:
     def send(self) -> float:
         """Seconds from the first prepared message sent to the last one consumed."""
         self.gateways.begin()
-        begun = self.gateways.wait().begun
+        begun = self.gateways.wait()
         return wait_until_consumed(self.at, within_s=_WITHIN_S) - begun
 
     def prepare(self, messages: int) -> None:

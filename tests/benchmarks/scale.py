@@ -196,12 +196,12 @@ def _ingest(given: Iterator[Batch], now: datetime) -> dict:
             if (stored := store_readings(batch=batch, now=now).stored) != len(batch):
                 raise RuntimeError(f"{stored} readings were stored of {len(batch)}")
 
-    return _beside_bare(run, lambda: readings)
+    return _beside_bare(run, readings)
 
 
 def _slots(now: datetime) -> dict:
     readings = Reading.objects.count() - SYSTEMS_A_BATCH * len(LOCAL_IDS) * MINUTES_A_BATCH
-    return _beside_bare(lambda: compute_until_clean(now=now), lambda: readings)
+    return _beside_bare(lambda: compute_until_clean(now=now), readings)
 
 
 def _link(fleet: list[SignIn], messages: int) -> dict:
@@ -212,12 +212,12 @@ def _link(fleet: list[SignIn], messages: int) -> dict:
         return _middle([_cost(1 / rate, bare) for rate in rates])
 
 
-def _beside_bare(run: Callable[[], object], readings: Callable[[], int]) -> dict:
+def _beside_bare(run: Callable[[], object], readings: int) -> dict:
     bare_before = bare_readings_per_s(_BARE_BATCHES)
     begun = perf_counter()
     run()
     took_s = perf_counter() - begun
-    return _cost(took_s / readings(), (bare_before + bare_readings_per_s(_BARE_BATCHES)) / 2)
+    return _cost(took_s / readings, (bare_before + bare_readings_per_s(_BARE_BATCHES)) / 2)
 
 
 def _cost(seconds_a_reading: float, bare_a_second: float) -> dict:

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from selectors import EVENT_READ, DefaultSelector
 from typing import NamedTuple
@@ -35,16 +34,6 @@ class SignIn(NamedTuple):
     secret: str
 
 
-@dataclass(frozen=True)
-class Sent:
-    """From the first message sent to the last acknowledged, by `time.monotonic`."""
-
-    begun: float
-    ended: float
-    messages: int
-    most_bytes: int
-
-
 class Senders:
     """The process; it does one thing at a time, and what it sends is new each time."""
 
@@ -59,8 +48,8 @@ class Senders:
         """Send what is prepared, as fast as it is acknowledged or so many messages a second."""
         self._pipe.send(("send", a_second))
 
-    def wait(self) -> Sent:
-        """Until all that was begun is acknowledged."""
+    def wait(self) -> float:
+        """Until all that was begun is acknowledged; when (monotonic) its first message was sent."""
         return _answer(self._pipe)
 
     def _ask(self, *what: object) -> object:
@@ -220,20 +209,16 @@ class _Gateway:
         return count
 
 
-def _send(gateways: list[_Gateway], a_second: float | None) -> Sent:
-    """Send all that is prepared."""
-    packets = [packet for gateway in gateways for packet in gateway.prepared]
+def _send(gateways: list[_Gateway], a_second: float | None) -> float:
+    """Send all that is prepared; when (monotonic) the first was sent."""
+    messages = unsent = unanswered = sum(len(gateway.prepared) for gateway in gateways)
     begun = time.monotonic()
-    unsent = unanswered = len(packets)
-    most_bytes = max(map(len, packets))
-    del packets
     turn = 0
     with DefaultSelector() as selector:
         for gateway in gateways:
             selector.register(gateway.socket, EVENT_READ, gateway)
             if a_second is None:
                 unsent -= gateway.send(_WINDOW)
-        messages = unanswered
         while unanswered:
             if a_second is not None:
                 due = min(int((time.monotonic() - begun) * a_second) + 1, messages)
@@ -248,7 +233,7 @@ def _send(gateways: list[_Gateway], a_second: float | None) -> Sent:
                 unanswered -= key.data.take_answers()
                 if a_second is None:
                     unsent -= key.data.send(_WINDOW)
-    return Sent(begun, time.monotonic(), messages, most_bytes)
+    return begun
 
 
 def _packet(kind: int, body: bytes) -> bytes:

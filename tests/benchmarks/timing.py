@@ -4,11 +4,13 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter, process_time
 
+_REPEATS = 25
 
-def timed(run: Callable[[], object], *, repeats: int = 25) -> dict[str, float]:
+
+def timed(run: Callable[[], object]) -> dict[str, float]:
     """Milliseconds of one run, and how many of them the processor worked on it: the medians."""
     took, worked = [], []
-    for _ in range(repeats):
+    for _ in range(_REPEATS):
         begun, at_work = perf_counter(), process_time()
         run()
         took.append((perf_counter() - begun) * 1000)
