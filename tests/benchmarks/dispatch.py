@@ -5,8 +5,6 @@ readings; link and gateways run in processes of their own.
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +14,6 @@ from pathlib import Path
 from time import perf_counter
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F
 
 from accounts.access import Role
@@ -31,7 +28,8 @@ from gridx.gateways.simulator.entries import GatewayEntry, write_entries
 from inventory.kinds import ApplianceKind
 from inventory.models import Gateway, System, SystemPool
 from inventory.operations import register_gateway
-from tests.benchmarks.ground import ROOT, server_settings
+from tests.benchmarks.ground import server_settings
+from tests.benchmarks.site import LINK, processes
 
 SYSTEMS = 1000
 BAR_S, ACKNOWLEDGED_BAR_S = 5, 10
@@ -112,34 +110,13 @@ def _wait(condition) -> None:
 @contextmanager
 def _running(entries: list[GatewayEntry]) -> Iterator[None]:
     """A link on the benchmark's database, and the gateways."""
-    at = connection.settings_dict
-    address = f"{at['USER']}:{at['PASSWORD']}@{at['HOST']}:{at['PORT']}/{at['NAME']}"
-    environ = {**os.environ, "DATABASE_URL": f"postgresql://{address}"}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "gateways.json"
         write_entries(file, entries)
-        broker = settings.ADDRESSES.mqtt_url
-        commands = [
-            ["run_link"],
-            ["simulate_gateways", "--gateways", str(file), "--broker", broker, *_EVERY_MINUTE],
-        ]
-        started = []
-        try:
-            for command in commands:
-                started.append(
-                    subprocess.Popen(
-                        [sys.executable, str(ROOT / "manage.py"), *command],
-                        env=environ,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
-                )
+        simulator = ["manage.py", "simulate_gateways", "--gateways", str(file)]
+        simulator += ["--broker", settings.ADDRESSES.mqtt_url, *_EVERY_MINUTE]
+        with processes({"link": LINK, "gateways": simulator}):
             yield
-        finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                process.wait(60)
 
 
 def _bare(count: int) -> float:

@@ -15,26 +15,13 @@ from gridx import clock
 from inventory.models import Appliance
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.preview import fill
-from tests.benchmarks.site import SCHEDULER, processes, visitor, website
+from tests.benchmarks.site import SCHEDULER, note_changes, processes, visitor, website
 
 EXPIRIES = 40
 BAR_MS = 1_500
 # Their instants lie anywhere within a second, as seen from the scheduler's regular sweeps.
 _APART = timedelta(milliseconds=1_730)
 _BEFORE = timedelta(seconds=15)
-
-_NOTE = """() => {
-  window.seen = [];
-  let before = "";
-  const note = () => {
-    const says = document.querySelector("#flexibility .lead")?.textContent ?? "";
-    if (says !== before) window.seen.push([Date.now(), says]);
-    before = says;
-  };
-  note();
-  new MutationObserver(note).observe(document.body,
-    {subtree: true, childList: true, characterData: true});
-}"""
 
 
 def measure(*, scale: float) -> dict:
@@ -54,7 +41,7 @@ def measure(*, scale: float) -> dict:
         set_constraints(target=appliance, drafts=drafts, emitter=emitter_of(user), now=clock.now())
         with visitor(url, user) as page:
             page.goto(f"/appliances/{appliance.pk}")
-            page.evaluate(_NOTE)
+            note_changes(page, "#flexibility .lead")
             page.wait_for_timeout(1000 * ((ends[-1] - datetime.now(UTC)).total_seconds() + 3))
             seen = page.evaluate("window.seen")
     took_ms = [

@@ -22,7 +22,16 @@ from tests.benchmarks.broker import SYNCS, broker, environ_of
 from tests.benchmarks.fleet import make_fleet
 from tests.benchmarks.ground import server_settings, syncs_per_s
 from tests.benchmarks.senders import LOCAL_IDS, MINUTE_MS, SignIn, one_sender, senders
-from tests.benchmarks.site import BEAT, LINK, SCHEDULER, WORKER, processes, visitor, website
+from tests.benchmarks.site import (
+    BEAT,
+    LINK,
+    SCHEDULER,
+    WORKER,
+    note_changes,
+    processes,
+    visitor,
+    website,
+)
 
 GATEWAYS = 200
 EVERY_S = 10.0
@@ -33,19 +42,6 @@ SYNC = "always"
 APART_S = 1.73
 _SETTLING_S = 5.0
 _BACK = timedelta(days=2)
-
-_NOTE = """(id) => {
-  window.seen = [];
-  let before = "";
-  const note = () => {
-    const says = document.querySelector(`#appliance-${id} .now`)?.textContent ?? "";
-    if (says !== before) window.seen.push([Date.now(), says]);
-    before = says;
-  };
-  note();
-  new MutationObserver(note).observe(document.body,
-    {subtree: true, childList: true, characterData: true});
-}"""
 
 
 def measure(*, scale: float) -> dict:
@@ -95,7 +91,7 @@ def _watch(
         gateway.publish(power_w=1_000.0)
         page.goto(f"/systems/{appliance.system_id}")
         page.wait_for_selector(f"#appliance-{appliance.pk}")
-        page.evaluate(_NOTE, str(appliance.pk))
+        note_changes(page, f"#appliance-{appliance.pk} .now")
         page.wait_for_timeout(1000 * _SETTLING_S)
         for number in range(values):
             watts = 1_010 + 10 * number

@@ -28,6 +28,19 @@ WORKER += ["--without-gossip", "--without-mingle"]
 # It remembers nothing: it would put a file of its own in place of whatever it is given.
 BEAT = ["-m", "celery", "--app", "gridx", "beat", "--scheduler", "celery.beat:Scheduler"]
 
+_NOTE = """(selector) => {
+  window.seen = [];
+  let before = "";
+  const note = () => {
+    const says = document.querySelector(selector)?.textContent ?? "";
+    if (says !== before) window.seen.push([Date.now(), says]);
+    before = says;
+  };
+  note();
+  new MutationObserver(note).observe(document.body,
+    {subtree: true, childList: true, characterData: true});
+}"""
+
 
 @contextmanager
 def processes(
@@ -75,6 +88,11 @@ def visitor(url: str, user: User) -> Iterator[Page]:
         context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": url}])
         yield context.new_page()
         browser.close()
+
+
+def note_changes(page: Page, selector: str) -> None:
+    """From now on its `window.seen` tells what stands there, and when (ms) it came to do so."""
+    page.evaluate(_NOTE, selector)
 
 
 def _process(
