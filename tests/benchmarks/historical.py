@@ -17,7 +17,6 @@ from time import perf_counter
 
 import orjson
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import include, path
 from rest_framework.response import Response
@@ -33,15 +32,12 @@ from measurements.resolutions import Resolution
 from measurements.wire import COLUMNS, pool_history_to_wire
 from tests.benchmarks.filled import DAYS, KINDS, MONTHS, POOLED, fill
 from tests.benchmarks.ground import server_settings
+from tests.benchmarks.preview import trivial
 
 REQUESTS = 300
 SIZES = {"100_systems_2_years": (100, 730), "1000_systems_60_days": (1000, 60)}
 UNTIL = datetime(2026, 10, 31, 23, tzinfo=UTC)  # midnight in Berlin
 EMAIL, PASSWORD = "reader@benchmark.example", "correct horse battery"
-
-
-def trivial(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(b"{}", content_type="application/json")
 
 
 class TrivialOfApi(APIView):
