@@ -7,7 +7,6 @@ when its sentence changes.
 
 import os
 from datetime import UTC, datetime, timedelta
-from statistics import median, quantiles
 
 from flexibility.emitters import emitter_of
 from flexibility.operations import Draft, set_constraints
@@ -16,6 +15,7 @@ from inventory.models import Appliance
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.preview import fill
 from tests.benchmarks.site import SCHEDULER, note_changes, processes, visitor, website
+from tests.benchmarks.timing import percentiles
 
 EXPIRIES = 40
 BAR_MS = 1_500
@@ -48,12 +48,13 @@ def measure(*, scale: float) -> dict:
         _first_without(f"{power_w / 1000:g}", seen) - end.timestamp() * 1000
         for power_w, end in zip(powers_w, ends, strict=True)
     ]
+    p50, p95 = percentiles(took_ms)
     return {
         "workload": {"appliances": Appliance.objects.count(), "constraints_of_it": 61 + count},
         "expiries": count,
         "bar_ms": BAR_MS,
-        "p50_ms": round(median(took_ms)),
-        "p95_ms": round(quantiles(took_ms, n=20)[-1]),
+        "p50_ms": round(p50),
+        "p95_ms": round(p95),
         "most_ms": round(max(took_ms)),
         "load": round(os.getloadavg()[0], 1),
         "settings": server_settings(),

@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from statistics import median, quantiles
 from time import perf_counter
 
 import orjson
@@ -33,6 +32,7 @@ from measurements.wire import COLUMNS, pool_history_to_wire
 from tests.benchmarks.filled import DAYS, KINDS, MONTHS, POOLED, fill
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.preview import trivial
+from tests.benchmarks.timing import percentiles
 
 REQUESTS = 300
 SIZES = {"100_systems_2_years": (100, 730), "1000_systems_60_days": (1000, 60)}
@@ -162,12 +162,12 @@ def stamp(at: datetime) -> str:
 
 
 def _percentiles(times: list[float], all_times: dict[str, list[float]]) -> dict[str, float]:
-    p50, p95 = median(times), quantiles(times, n=20)[-1]
+    p50, p95 = percentiles(times)
     figures = {"p50_ms": round(p50, 2), "p95_ms": round(p95, 2)}
     for view in ("trivial", "trivial_of_api"):
-        than = all_times[view]
-        figures[f"p50_to_{view}"] = round(p50 / median(than), 1)
-        figures[f"p95_to_{view}"] = round(p95 / quantiles(than, n=20)[-1], 1)
+        than_p50, than_p95 = percentiles(all_times[view])
+        figures[f"p50_to_{view}"] = round(p50 / than_p50, 1)
+        figures[f"p95_to_{view}"] = round(p95 / than_p95, 1)
     return figures
 
 

@@ -11,7 +11,6 @@ import os
 import random
 import time
 from datetime import datetime, timedelta
-from statistics import median, quantiles
 
 from django.db import connection, transaction
 from django.db.models import Model
@@ -27,6 +26,7 @@ from tests.benchmarks.fleet import make_fleet
 from tests.benchmarks.ground import server_settings, syncs_per_s
 from tests.benchmarks.senders import LOCAL_IDS, MINUTE_MS, Senders, SignIn, senders
 from tests.benchmarks.site import BEAT, LINK, WORKER, processes
+from tests.benchmarks.timing import percentiles
 
 SYSTEMS, MINUTES = 20, 50
 READINGS = SYSTEMS * len(LOCAL_IDS) * MINUTES
@@ -105,10 +105,11 @@ def _latencies(sync: str, fleet: list[SignIn], start_ms: int) -> dict:
             since = from_ms(start_ms + number * MINUTES * MINUTE_MS)
             took_ms.append(1000 * _late_batch(gateways, since))
     del took_ms[:WARMING_UP]
+    p50, p95 = percentiles(took_ms)
     return {
         "trials": TRIALS,
-        "p50_ms": round(median(took_ms)),
-        "p95_ms": round(quantiles(took_ms, n=20, method="inclusive")[-1]),
+        "p50_ms": round(p50),
+        "p95_ms": round(p95),
         "all_ms": sorted(map(round, took_ms)),
     }
 

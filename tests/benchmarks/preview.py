@@ -6,7 +6,6 @@ resolving, pictures and template count; the network and the web server do not. E
 """
 
 from datetime import timedelta
-from statistics import median, quantiles
 from time import perf_counter
 
 from django.contrib.auth.decorators import login_required
@@ -24,6 +23,7 @@ from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from tests.benchmarks.ground import server_settings
+from tests.benchmarks.timing import percentiles
 
 SYSTEMS, APPLIANCES, EACH = 100, 5, 20
 REQUESTS = 300
@@ -95,7 +95,8 @@ def _size(response: HttpResponse) -> int:
 
 
 def _percentiles(times: list[float]) -> dict[str, float]:
-    return {"p50_ms": round(median(times), 2), "p95_ms": round(quantiles(times, n=20)[-1], 2)}
+    p50, p95 = percentiles(times)
+    return {"p50_ms": round(p50, 2), "p95_ms": round(p95, 2)}
 
 
 def fill() -> User:
