@@ -28,16 +28,11 @@ def open_since(carry: Floats | None, *, imported: bool = True, exported: bool = 
     return min(known, default=None)
 
 
-def pack_carry(carry: Floats) -> bytes | None:
-    """A carry as bytes for storing, None when no counter was ever read."""
-    if np.isnan(carry).all():
-        return None
-    ordinary = np.isnan(carry[_ORDINARY:]).all()
-    return carry[: _ORDINARY if ordinary else CARRY_SIZE].astype("<f8").tobytes()
-
-
 def unpack_carry(packed: bytes | None) -> Floats | None:
-    """The inverse of `pack_carry`. Raises ValueError for anything else."""
+    """A carry out of what is stored of it: its numbers, or the first half where the others are NaN.
+
+    None when no counter was ever read. Raises ValueError for bytes of any other length.
+    """
     if packed is None:
         return None
     if len(packed) not in (8 * _ORDINARY, 8 * CARRY_SIZE):

@@ -39,7 +39,7 @@ class ApplianceFigures(models.Model):
 class ApplianceSlot(ApplianceFigures):
     """A quarter of an hour of one appliance.
 
-    `carry` is what later slots need to know of the counters (`measurements.energy.pack_carry`).
+    `carry` is what later slots need to know of the counters (`measurements.carry`).
     """
 
     pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from inventory.kinds import ROLES
-from measurements.amounts import Amounts
-from measurements.carry import pack_carry
+from measurements.amounts import Amounts, Floats
+from measurements.carry import CARRY_SIZE
 from measurements.energy import ApplianceSlots, Nominal, Readings, appliance_slots
 from measurements.figures import COLUMNS, Figures, Part, sum_figures, system_figures
 from measurements.resolutions import SLOT_MS, from_ms, slot_start_ms, to_ms
@@ -61,6 +61,15 @@ def appliance_rows(slots: ApplianceSlots) -> dict[datetime, dict]:
             | {"carry": pack_carry(slots.carry[index])}
         )
     return rows
+
+
+def pack_carry(carry: Floats) -> bytes | None:
+    """A carry as the table of slots has it, None when no counter was ever read."""
+    if np.isnan(carry).all():
+        return None
+    half = CARRY_SIZE // 2
+    ordinary = np.isnan(carry[half:]).all()
+    return carry[: half if ordinary else CARRY_SIZE].astype("<f8").tobytes()
 
 
 def system_slots(

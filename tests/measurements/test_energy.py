@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from measurements.carry import CARRY_SIZE, open_since, pack_carry, unpack_carry
+from measurements.carry import CARRY_SIZE, open_since, unpack_carry
 from measurements.energy import (
     ESTIMATED,
     IMPLAUSIBLE,
@@ -14,6 +14,7 @@ from measurements.energy import (
     appliance_slots,
 )
 from measurements.resolutions import SLOT_MS, slot_end_ms, slot_start_ms
+from tests.measurements.by_hand import pack_carry
 
 T0 = 1_780_000_200_000  # a slot's start
 MIN = 60_000

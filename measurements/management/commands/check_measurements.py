@@ -121,7 +121,7 @@ def _what(difference: Difference) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "nothing"
-    # What counters carry on to later slots, see `measurements.energy.pack_carry`.
+    # What counters carry on to later slots, see `measurements.carry`.
     return f"{len(value)} bytes" if isinstance(value, bytes | memoryview) else str(value)
 
 
