@@ -1,4 +1,4 @@
-"""The figures of a system: made of its appliances' slots, summed over time and over systems.
+"""The figures of a system: made of its appliances' slots, and summed over time.
 
 Energies are integers in mWh. Coarser figures are sums of slots and of nothing else; rates come
 from the sums. Column names are those of the tables, `COLUMNS` in their order.
@@ -230,20 +230,17 @@ def sum_figures(figures: Figures, starts: Ints) -> Figures:
     absent in all stays absent), flags are joined, `LAST` and `LAST_FLOATS` are the last ones
     present. `starts` begins with 0 and rises strictly; rows are in the order of time.
     """
-    return _reduced(figures, starts, lambda amount: _last(amount, starts), last_floats)
-
-
-def sum_of_systems(figures: Figures, starts: Ints) -> Figures:
-    """Figures of many systems together: group k is the rows from `starts[k]` up to the next.
-
-    The rows of a group are of one span, one a system, each system once. Like `sum_figures`, but
-    what batteries hold adds up too, and there is no common state of charge and no counter.
-    """
-    return _reduced(
-        figures,
-        starts,
-        lambda amount: _sums([amount], starts)[0],
-        lambda column, starts: np.full(len(starts), np.nan),
+    summed = [name for name in figures.amounts if name not in LAST]
+    amounts = dict(zip(summed, _sums([figures.amounts[n] for n in summed], starts), strict=True))
+    return Figures(
+        amounts={
+            name: amounts[name] if name in amounts else _last(amount, starts)
+            for name, amount in figures.amounts.items()
+        },
+        **{name: last_floats(getattr(figures, name), starts) for name in LAST_FLOATS},
+        seen_s=np.add.reduceat(figures.seen_s, starts),
+        expected_s=np.add.reduceat(figures.expected_s, starts),
+        flags=np.bitwise_or.reduceat(figures.flags, starts),
     )
 
 
@@ -314,21 +311,6 @@ _OR_0 = (
 def _rates(part: Floats, whole: Floats) -> Floats:
     ratio = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
     return np.clip(ratio, 0.0, 1.0)
-
-
-def _reduced(figures: Figures, starts: Ints, held, gauges) -> Figures:
-    summed = [name for name in figures.amounts if name not in LAST]
-    amounts = dict(zip(summed, _sums([figures.amounts[n] for n in summed], starts), strict=True))
-    return Figures(
-        amounts={
-            name: amounts[name] if name in amounts else held(amount)
-            for name, amount in figures.amounts.items()
-        },
-        **{name: gauges(getattr(figures, name), starts) for name in LAST_FLOATS},
-        seen_s=np.add.reduceat(figures.seen_s, starts),
-        expected_s=np.add.reduceat(figures.expected_s, starts),
-        flags=np.bitwise_or.reduceat(figures.flags, starts),
-    )
 
 
 def _sums(amounts: Sequence[Amounts], starts: Ints) -> list[Amounts]:

@@ -17,7 +17,6 @@ from measurements.figures import (
     rate_columns,
     rates_of,
     sum_figures,
-    sum_of_systems,
     system_figures,
 )
 from measurements.resolutions import SLOT, Resolution, periods
@@ -143,21 +142,6 @@ def test_sums_keep_absent_apart_from_zero_and_take_the_last_of_levels():
     assert sums["stored_mwh"] == [5, 5]
     assert sums["flags"] == [5, 0]
     assert sums["seen_s"] == [5400, 1800]
-
-
-def test_systems_add_up_with_what_their_batteries_hold():
-    system = system_figures(
-        [
-            part(Role.GRID, [10, 20], [0, 0], imported_wh=[1, 2]),
-            part(Role.BATTERY, [0, 0], [0, 0], stored_wh=[1.0, 2.0], soc=[0.1, 0.2]),
-        ],
-        2,
-    )
-    together = sum_of_systems(system, np.array([0])).columns()
-    assert together["import_mwh"] == [30]
-    assert together["stored_mwh"] == [3000]
-    assert together["soc"] == [None]
-    assert together["imported_wh"] == [None]
 
 
 RATED = (
