@@ -167,13 +167,12 @@ def _pieces(
             continue
         starts = np.unique(np.concatenate([columns[0] for columns in sums.values()]))
         by_role = {role: _spread(columns, starts) for role, columns in sums.items()}
-        lasting_s = _lasting_s(table, starts, cluster)
         figures = system_figures(
             [_part(role, columns) for role, columns in by_role.items()],
             len(starts),
             before=before,
-            lasting_s=lasting_s,
         )
+        lasting_s = _lasting_s(table, starts, cluster)
         counted = sum(role is not Role.NONE for role in map(Role, parts["roles"]))
         figures = replace(figures, expected_s=lasting_s * counted)
         before = figures.held_at(-1)

@@ -133,18 +133,13 @@ class Figures:
         return cls.of_floats({name: np.array(columns[name], np.float64) for name in COLUMNS})
 
 
-def system_figures(
-    parts: Sequence[Part],
-    length: int,
-    *,
-    before: Held = None,
-    lasting_s: Ints | int = SLOT_S,
-) -> Figures:
+def system_figures(parts: Sequence[Part], length: int, *, before: Held = None) -> Figures:
     """The figures of `length` consecutive slots of a system from its appliances' slots.
 
     The parts belong to the system throughout: where one comes or goes, other figures begin.
     `before` is what its batteries held before the first slot, None where there is none. Where
-    nothing depends on what else flowed in the slot, rows may be coarser and last `lasting_s`.
+    nothing depends on what else flowed in the slot, rows may be coarser; `expected_s` is that of
+    slots all the same.
     """
     balance = balance_of([(p.role, p.import_mwh, p.export_mwh) for p in parts], length)
     amounts = {f"{name}_mwh": amount for name, amount in split(balance).items()}
@@ -160,7 +155,7 @@ def system_figures(
         imported_wh=_sum_of_all([part.imported_wh for part in grid], length),
         exported_wh=_sum_of_all([part.exported_wh for part in grid], length),
         seen_s=sum((part.seen_s for part in in_balance), np.zeros(length, np.int64)),
-        expected_s=np.full(length, lasting_s, np.int64) * len(in_balance),
+        expected_s=np.full(length, SLOT_S * len(in_balance), np.int64),
         flags=flags,
     )
 
