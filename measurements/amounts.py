@@ -74,11 +74,6 @@ class Amounts:
         return [v if p else None for v, p in zip(values, self.present.tolist(), strict=True)]
 
 
-def floats_of_list(values: Sequence[float | None]) -> Floats:
-    """Floats with NaN for None."""
-    return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
 def floats_to_list(values: Floats) -> list[float | None]:
     """Floats with None for NaN."""
     absent = np.isnan(values)

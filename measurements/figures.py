@@ -127,11 +127,6 @@ class Figures:
             *(columns.get(name, zero).astype(np.int64) for name in _COUNTED),
         )
 
-    @classmethod
-    def of_columns(cls, columns: Mapping[str, Sequence]) -> "Figures":
-        """The inverse of `columns`."""
-        return cls.of_floats({name: np.array(columns[name], np.float64) for name in COLUMNS})
-
 
 def system_figures(parts: Sequence[Part], length: int, *, before: Held = None) -> Figures:
     """The figures of `length` consecutive slots of a system from its appliances' slots.

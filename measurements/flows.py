@@ -263,20 +263,15 @@ def _portion(part: int, share: int, whole: int) -> int:
     return part * share // whole if whole else 0
 
 
-def live_figures(powers: Sequence[tuple[Role, float | None]]) -> dict[str, float | None]:
-    """Totals and flows of one instant in W, by the names of `TOTALS` and `FLOWS` with `_w`.
-
-    `powers` are those of a system's appliances, each with its role: positive into the appliance,
-    None where there is no fresh reading.
-    """
-    (figures,) = live_figures_of_many([powers])
-    return figures
-
-
 def live_figures_of_many(
     systems: Sequence[Sequence[tuple[Role, float | None]]],
 ) -> list[dict[str, float | None]]:
-    """The same of many systems, in order: those of the same make are split at once."""
+    """Totals and flows of one instant in W, by the names of `TOTALS` and `FLOWS` with `_w`.
+
+    Of many systems, in order: those of the same make are split at once. Each is given as the powers
+    of its appliances, each with its role: positive into the appliance, None where there is no fresh
+    reading.
+    """
     makes: dict[tuple[Role, ...], list[int]] = {}
     for number, powers in enumerate(systems):
         makes.setdefault(tuple(role for role, _power in powers), []).append(number)

@@ -1,5 +1,6 @@
 """What a system's tables should hold, made of all its readings by the pure functions alone."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -120,12 +121,17 @@ def _part(device: Device, slots: ApplianceSlots, span: slice) -> Part:
     )
 
 
+def figures_of(columns: Mapping[str, Sequence[float | None]]) -> Figures:
+    """Figures of columns with None where absent: the inverse of `Figures.columns`."""
+    return Figures.of_floats({name: np.array(columns[name], np.float64) for name in COLUMNS})
+
+
 def sums_of(rows: dict[datetime, dict], zone: ZoneInfo, form: str) -> list[dict]:
     """The sums of slots by their local day or month (`form` of the date), in order."""
     ordered = sorted(rows.items())
     if not ordered:
         return []
-    figures = Figures.of_columns({name: [row[name] for _at, row in ordered] for name in COLUMNS})
+    figures = figures_of({name: [row[name] for _at, row in ordered] for name in COLUMNS})
     labels = [at.astimezone(zone).strftime(form) for at, _row in ordered]
     starts = [0, *(n for n in range(1, len(labels)) if labels[n] != labels[n - 1])]
     return sum_figures(figures, np.array(starts)).rows()

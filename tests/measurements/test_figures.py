@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.kinds import Role
-from measurements.amounts import Amounts, floats_of_list, floats_to_list
+from measurements.amounts import Amounts, floats_to_list
 from measurements.figures import (
     COLUMNS,
     LAST,
     SUMMED,
-    Figures,
     Part,
     rate_columns,
     rates_of,
@@ -20,6 +19,7 @@ from measurements.figures import (
     system_figures,
 )
 from measurements.resolutions import SLOT, Resolution, periods
+from tests.measurements.by_hand import figures_of
 
 
 def part(role, taken=None, given=None, *, length=1, **more):
@@ -28,7 +28,7 @@ def part(role, taken=None, given=None, *, length=1, **more):
     length = len(columns[0]) if columns else length
     empty = [None] * length
     floats = {
-        name: floats_of_list(more.pop(name, empty))
+        name: np.array(more.pop(name, empty), np.float64)
         for name in ("soc", "stored_wh", "imported_wh", "exported_wh")
     }
     ints = {
@@ -49,7 +49,7 @@ def test_columns_come_back_as_they_went():
     figures = system_figures(
         [part(Role.GRID, [100, None], [0, 5], imported_wh=[7.5, None]), part(Role.PV, [0, 0])], 2
     )
-    assert Figures.of_columns(figures.columns()).rows() == figures.rows()
+    assert figures_of(figures.columns()).rows() == figures.rows()
 
 
 def test_seen_and_expected_seconds_are_those_of_all_parts_of_the_balance():

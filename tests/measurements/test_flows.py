@@ -11,7 +11,7 @@ from measurements.flows import (
     TOTALS,
     balance_of,
     carry_battery,
-    live_figures,
+    live_figures_of_many,
     split,
 )
 
@@ -182,7 +182,9 @@ def test_an_appliance_without_a_role_takes_no_part():
 
 
 def test_live_powers_are_split_by_the_same_function():
-    live = live_figures([(GRID, -59.0), (PV, -1512.0), (BATTERY, 853.0), (Role.HEATER, None)])
+    (live,) = live_figures_of_many(
+        [[(GRID, -59.0), (PV, -1512.0), (BATTERY, 853.0), (Role.HEATER, None)]]
+    )
     assert live["household_w"] == live["pv_to_load_w"] == 600
     assert (live["pv_to_grid_w"], live["export_w"], live["charge_w"]) == (59, 59, 853)
     assert live["heater_w"] is None

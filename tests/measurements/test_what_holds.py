@@ -93,7 +93,7 @@ class Home:
         self.appliances = [by_hand.slots_of(device, begin=begin) for device in devices]
         rows = sorted(by_hand.system_slots(devices, self.appliances, begin=begin).items())
         self.starts = [at for at, _row in rows]
-        self.slots = Figures.of_columns(
+        self.slots = by_hand.figures_of(
             {name: [row[name] for _at, row in rows] for name in COLUMNS}
         )
         self._zone = zone
@@ -201,7 +201,7 @@ def test_the_rates_of_a_period_are_those_of_the_slots_in_which_a_meter_was_read(
                 continue
             of_metered = home.slots.columns()
             chosen = [n for n in range(first, end) if metered[n]]
-            alone = Figures.of_columns(
+            alone = by_hand.figures_of(
                 {name: [column[n] for n in chosen] for name, column in of_metered.items()}
             )
             assert rates == list(rates_of(sum_figures(alone, np.array([0])).rows()[0]).values())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inventory.kinds import ROLES, ApplianceKind
 from measurements.figures import Figures, rates_of
-from measurements.flows import live_figures
+from measurements.flows import live_figures_of_many
 from measurements.history import DEVICE_COLUMNS
 from measurements.live_wire import live_to_wire
 from measurements.resolutions import Resolution, Span
@@ -63,7 +63,7 @@ def now(kind: ApplianceKind, power_w: float | None, capacity_wh=None, **read) ->
 
 
 def live(*devices: Now, at: datetime | None = AT) -> dict:
-    figures = live_figures([(ROLES[d.appliance.kind], d.power_w) for d in devices])
+    (figures,) = live_figures_of_many([[(ROLES[d.appliance.kind], d.power_w) for d in devices]])
     return live_to_wire(Live(at, figures | rates_of(figures, "_w"), list(devices)))
 
 
