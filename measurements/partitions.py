@@ -64,10 +64,10 @@ def partition_name(week: int) -> str:
     return f"{TABLE}_{year}w{number:02}"
 
 
-def prepare_weeks(*, at_ms: np.ndarray, now: datetime) -> tuple[str, ...]:
+def prepare_weeks(*, at_ms: np.ndarray, now: datetime) -> None:
     """Have a partition for each of these instants until the caller's transaction ends.
 
-    Returns the names of those that it had to make. Needs a transaction.
+    Needs a transaction.
     """
     weeks = np.unique(week_of_ms(at_ms)).tolist()
     droppable = [week for week in weeks if _past_retention(week, now + _GRACE)]
@@ -77,7 +77,7 @@ def prepare_weeks(*, at_ms: np.ndarray, now: datetime) -> tuple[str, ...]:
                 "SELECT pg_advisory_xact_lock_shared(%s, week) FROM unnest(%s::int[]) AS week",
                 [_HOLDING, droppable],
             )
-    return make_weeks(weeks=weeks)
+    make_weeks(weeks=weeks)
 
 
 def make_weeks(*, weeks: Iterable[int]) -> tuple[str, ...]:

@@ -70,10 +70,6 @@ class Table:
     count_rows: Callable[[int], int]
 
 
-# What there is of a span, column by column; each as long as there are spans.
-_Read = Callable[[Sequence[Span]], Mapping[str, list]]
-
-
 def history_table(subject: Subject, span: Span, resolution: Resolution, *, now: datetime) -> Table:
     """What flowed, span by span, in the subject's time zone."""
     read, columns = _HISTORIES[type(subject)](subject, now)

@@ -9,8 +9,8 @@ from accounts.wire import WireSerializer
 from measurements.wire_names import FLAGS
 
 
-def _number(help_text: str = "", *, required: bool = False) -> serializers.FloatField:
-    return serializers.FloatField(required=required, help_text=help_text)
+def _number(help_text: str = "") -> serializers.FloatField:
+    return serializers.FloatField(required=False, help_text=help_text)
 
 
 def _rate(help_text: str = "0–1") -> serializers.FloatField:

@@ -1,6 +1,6 @@
 """One round of computing: claim, compute, carry to hours, days and months."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -71,14 +71,11 @@ def compute_dirty(*, now: datetime, system_key: int | None = None) -> Computed:
     return _compute(now, system_key, *smallest)
 
 
-def compute_until_clean(
-    *, now: datetime, progress: Callable[[Computed], None] = lambda done: None
-) -> int:
+def compute_until_clean(*, now: datetime) -> int:
     """Compute until the queue is empty, or others do the rest; returns how many slots were done."""
     total = 0
     while (done := compute_dirty(now=now)).claimed:
         total += done.claimed
-        progress(done)
     return total
 
 

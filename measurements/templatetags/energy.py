@@ -26,9 +26,9 @@ def energy(mwh: int | None) -> Quantity | str:
 
 
 @register.filter
-def kwh(mwh: int | None, decimals: int = 2) -> str:
+def kwh(mwh: int | None) -> str:
     """mWh as a number of kWh; a dash where there is no statement."""
-    return "–" if mwh is None else formats.kilowatt_hours(mwh, decimals)
+    return "–" if mwh is None else formats.kilowatt_hours(mwh)
 
 
 @register.filter
