@@ -57,6 +57,11 @@ ROLES: dict[ApplianceKind, Role] = {
 }
 
 
+def role_of(kind: str) -> Role:
+    """The part that appliances of a kind play; of its name, as the database gives it, too."""
+    return ROLES[ApplianceKind(kind)]
+
+
 class DimmingMode(StrEnum):
     """How a system is dimmed by its grid operator (§ 14a EnWG)."""
 

@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 from django.db.models import Model
 
-from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.kinds import Role, role_of
 from inventory.models import Appliance, Cluster
 from measurements.amounts import Amounts, Floats, Ints
 from measurements.coverage import judged_at, seconds_to_see
@@ -78,7 +78,7 @@ def past_of_cluster(
         return empty_past(spans)
     coarse = appliance_table(resolution, spans)
     # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
-    is_metered = any(_role(one) in (Role.GRID, Role.HOUSE) for one in members)
+    is_metered = any(role_of(one.kind) in (Role.GRID, Role.HOUSE) for one in members)
     pieces = list(_pieces(cluster, members, spans, ApplianceSlot if is_metered else coarse))
     if not pieces:
         return empty_past(spans)
@@ -197,8 +197,8 @@ def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
 
 def _parts_of(members: Sequence[Measured]) -> dict[str, list]:
     """Of those that were read: which part each plays, of how many, and how much it can hold."""
-    roles = [_role(one) for one in members]
-    batteries = [one for one in members if _role(one) is Role.BATTERY]
+    roles = [role_of(one.kind) for one in members]
+    batteries = [one for one in members if role_of(one.kind) is Role.BATTERY]
     # By their capacities, where all of them are known.
     is_known = all(one.capacity_wh is not None for one in batteries)
     return {
@@ -294,10 +294,6 @@ def _late_and_bridged(
             bridged += np.nan_to_num(columns["bridging"] * lasting_s)
             bridged -= np.nan_to_num(columns["bridging_seen_s"])
     return {"recovered_s": late.astype(np.int64), "estimated_s": bridged.astype(np.int64)}
-
-
-def _role(appliance: Measured) -> Role:
-    return ROLES[ApplianceKind(appliance.kind)]
 
 
 # Its appliances one by one -----------------------------------------------------------------------

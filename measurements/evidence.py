@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.kinds import ROLES, Role, role_of
 from inventory.models import Appliance, System
 from measurements.derivation import PartOf
 from measurements.energy import LATE_S
@@ -78,7 +78,7 @@ def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[
         found.setdefault(key, {})[start] = SlotOf(*slot)
     appliances = Appliance.objects.filter(key__in=found).order_by("created_at", "key")
     return [
-        Measured(one, ROLES[ApplianceKind(one.kind)], _while_there(one, found[one.key]))
+        Measured(one, role_of(one.kind), _while_there(one, found[one.key]))
         for one in appliances.select_related("system")
     ]
 

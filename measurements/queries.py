@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import QuerySet
 
-from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.kinds import ApplianceKind, role_of
 from inventory.models import Appliance, System
 from inventory.silence import stale_after
 from measurements.amounts import Ints
@@ -156,7 +156,7 @@ def appliance_now(
 def last_flows(appliances: Sequence[ApplianceNow]) -> dict[str, float | None]:
     """The flows of the newest readings, stale ones included, by the names of `flows` with `_w`."""
     (figures,) = live_figures_of_many(
-        [[(_role(one), one.reading and one.reading.power_w) for one in appliances]]
+        [[(role_of(one.appliance.kind), one.reading and one.reading.power_w) for one in appliances]]
     )
     return figures
 
@@ -168,7 +168,9 @@ def live_of_appliances(appliances: Sequence[ApplianceNow]) -> Live:
 
 
 def _lives(systems: Sequence[Sequence[ApplianceNow]]) -> list[Live]:
-    powers = [[(_role(one), one.power_w) for one in appliances] for appliances in systems]
+    powers = [
+        [(role_of(one.appliance.kind), one.power_w) for one in appliances] for appliances in systems
+    ]
     return [
         Live(
             max((one.reading.at for one in appliances if one.reading is not None), default=None),
@@ -177,10 +179,6 @@ def _lives(systems: Sequence[Sequence[ApplianceNow]]) -> list[Live]:
         )
         for appliances, figures in zip(systems, live_figures_of_many(powers), strict=True)
     ]
-
-
-def _role(one: ApplianceNow) -> Role:
-    return ROLES[ApplianceKind(one.appliance.kind)]
 
 
 def history_of_system(

@@ -35,7 +35,7 @@ from gridx.pages.figures import Line, lines_of_parts
 from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
-from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.kinds import ROLES, Role, role_of
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.amounts import Floats, sum_known
 from measurements.clusters import appliances_within, history_told, past_of_cluster
@@ -229,15 +229,15 @@ def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
         device_columns=(*DEVICE_ENERGIES, *DEVICE_QUALITY),
     )
     history = history_told(past, cluster=cluster, resolution=period.parts, now=now)
-    appliances = [one for one in appliances_within(cluster) if _role(one) is not Role.NONE]
+    appliances = [one for one in appliances_within(cluster) if role_of(one.kind) is not Role.NONE]
     pasts = {one.appliance.key: one for one in past.devices}
     to_see_s = seconds_of_each(period.span, systems=[cluster.system.key], now=slot_start(now))
     of_system = to_see_s.get(cluster.system.key, {})
-    sides = _sides(name, {_role(one) for one in appliances})
+    sides = _sides(name, {role_of(one.kind) for one in appliances})
     members = [
         _member(cluster, one, pasts.get(one.key), sides, period, of_system.get(one.key, 0))
         for one in appliances
-        if not sides or _role(one) in sides
+        if not sides or role_of(one.kind) in sides
     ]
     lines = [] if period.zoom is Zoom.DAY else lines_of_parts(cluster, name, history, period, now)
     if sides and name not in MEASURED:
@@ -249,10 +249,6 @@ def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
         words = formula_words(name, formula) if terms else ""
         return Found(history, members, False, [rule_sentence(formula)], words, terms, lines)
     return Found(history, members, True, sentences, lines=lines)
-
-
-def _role(appliance: Appliance) -> Role:
-    return ROLES[ApplianceKind(appliance.kind)]
 
 
 def _sides(name: str, roles: set[Role]) -> dict[Role, str]:
@@ -274,7 +270,7 @@ def _member(
     period: Shown,
     whole_s: int,
 ) -> Member:
-    names = [sides[_role(appliance)]] if sides else DEVICE_ENERGIES
+    names = [sides[role_of(appliance.kind)]] if sides else DEVICE_ENERGIES
     is_day = period.zoom is Zoom.DAY
     return Member(
         appliance.name,
@@ -311,7 +307,7 @@ def _formula(
     """The rule of a figure, and its terms where it is a sum of them over any time."""
     figures = {one: history.total and history.total[f"{one}_mwh"] for one in (*NAMES, "residual")}
     parts = [
-        PartOf(_role(one), *(_sum(pasts[one.key].columns[side]) for side in DEVICE_ENERGIES))
+        PartOf(role_of(one.kind), *(_sum(pasts[one.key].columns[side]) for side in DEVICE_ENERGIES))
         for one in appliances
         if one.key in pasts
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from inventory.kinds import ROLES, ApplianceKind, Role
+from inventory.kinds import Role, role_of
 from inventory.models import Appliance, System
 from measurements.energy import Nominal
 from measurements.models import DeclaredInterval
@@ -65,7 +65,7 @@ def load_members(appliance_keys: Collection[int]) -> dict[int, Member]:
     rows = Appliance.objects.filter(key__in=appliance_keys).values_list(
         "key", "kind", "capacity_wh", "system__key", "removed_at"
     )
-    return {key: Member(ROLES[ApplianceKind(kind)], *rest) for key, kind, *rest in rows}
+    return {key: Member(role_of(kind), *rest) for key, kind, *rest in rows}
 
 
 def load_zones(system_keys: Collection[int]) -> dict[int, ZoneInfo]:
