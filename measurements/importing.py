@@ -21,10 +21,11 @@ from measurements.batches import Batch
 from measurements.cadence import Cadence
 from measurements.ingest import declare_interval, judge_history, store_readings
 from measurements.layouts import Layout, UnableToMap
-from measurements.models import DeclaredInterval, SystemClaim
+from measurements.models import DeclaredInterval
 from measurements.plausibility import REASONS, load_plausible_powers
 from measurements.recordings import Piece, UnableToRead, open_recording
 from measurements.resolutions import from_ms
+from measurements.slots.claims import make_claimable
 from measurements.transcripts import Transcriber
 
 # So many refused lines are told one by one; beyond that they are only counted.
@@ -99,7 +100,7 @@ def import_file(
     """
     # Before the long transaction: gateways that store meanwhile would wait for its end to learn
     # whether the row exists.
-    SystemClaim.objects.get_or_create(system_key=system.key)
+    make_claimable(system.key)
     try:
         with open_recording(path) as recording, transaction.atomic():
             created = _create_appliances(system, layout, now)

@@ -35,8 +35,9 @@ from measurements.imports.kept import layout_of_json, layout_to_json, report_to_
 from measurements.imports.preview import Preview, ending_of, read_preview
 from measurements.imports.progress import forget_progress, tell_progress
 from measurements.layouts import Layout
-from measurements.models import RecordingImport, SystemClaim
+from measurements.models import RecordingImport
 from measurements.recordings import UnableToRead
+from measurements.slots.claims import make_claimable
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def _work(job_id: UUID, message: OutboxMessage, now: datetime) -> None:
     rows = RecordingImport.objects.select_related("system__account", "by__account")
     job = rows.get(pk=job_id)
     # Before the long transaction, for the reason that `import_file` has.
-    SystemClaim.objects.get_or_create(system_key=job.system.key)
+    make_claimable(job.system.key)
     try:
         with transaction.atomic(), translation.override(job.language or None):
             _go_on(job, 0, 1)

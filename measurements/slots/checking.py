@@ -27,6 +27,7 @@ from measurements.models import (
     SystemSlot,
 )
 from measurements.resolutions import Resolution, Span, next_period, period_start, periods
+from measurements.slots.claims import make_claimable
 from measurements.slots.compute import Computed, compute_dirty
 from measurements.slots.rebuilding import mark_history
 from measurements.slots.receipts import Changes, changes_of, figures_of_days
@@ -85,7 +86,7 @@ def compare(*, system: System, day: Span, now: datetime, repair: bool = False) -
     """
     for _attempt in range(_ATTEMPTS):
         with transaction.atomic():
-            SystemClaim.objects.get_or_create(system_key=system.key)
+            make_claimable(system.key)
             SystemClaim.objects.select_for_update().get(system_key=system.key)
             for _done in _rounds(system, now):
                 pass

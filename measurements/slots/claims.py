@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from django.db import connection
 from django.db.models import Sum
 
-from measurements.models import Cause, DirtySlot
+from measurements.models import Cause, DirtySlot, SystemClaim
 from measurements.resolutions import SLOT_MS
 
 # Slots to compute that are no further apart than this many are computed as one run.
@@ -65,6 +65,11 @@ class Claim:
         for run in self.runs:
             found[run.system_key] = found.get(run.system_key, Reason()) | run.reason
         return found
+
+
+def make_claimable(system_key: int) -> None:
+    """Have the row by which a system is claimed: without it, nobody computes what is marked."""
+    SystemClaim.objects.bulk_create([SystemClaim(system_key=system_key)], ignore_conflicts=True)
 
 
 def claim_slots(

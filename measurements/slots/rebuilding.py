@@ -7,6 +7,7 @@ from django.db import connection, transaction
 from inventory.models import System
 from measurements.models import Cause
 from measurements.resolutions import SLOT_S
+from measurements.slots.claims import make_claimable
 
 # So much is marked in one transaction; those who store meanwhile do not wait for it.
 _MARKED_AT_ONCE = timedelta(days=7)
@@ -32,7 +33,6 @@ WITH marked AS (
 )
 SELECT COALESCE(sum(slots), 0) FROM marked
 """  # noqa: S608 - numbers of our own
-_CLAIMABLE = "INSERT INTO measurements_systemclaim VALUES (%s) ON CONFLICT DO NOTHING"
 
 
 def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: datetime) -> int:
@@ -48,6 +48,6 @@ def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: 
             cursor.execute(_MARK, span)
             (slots,) = cursor.fetchone()
             marked += slots
-            cursor.execute(_CLAIMABLE, [system.key])
+            make_claimable(system.key)
         from_at = part_end
     return marked
