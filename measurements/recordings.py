@@ -182,13 +182,9 @@ class ParquetRecording:
     """A Parquet file; its rows are counted from 1."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise UnableToRead(
-                _("Reading Parquet needs the package pyarrow: pip install pyarrow")
-            ) from error
+        import pyarrow
+        import pyarrow.parquet
+
         self._errors = (pyarrow.ArrowException, OSError)
         packed = path.stat().st_size
         try:

@@ -7,9 +7,11 @@ from io import StringIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pyarrow
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Count, Max, Min, Sum
+from pyarrow import parquet
 
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
@@ -403,8 +405,6 @@ def test_another_resolution_is_declared_from_the_instant_on_at_which_it_begins(
 
 
 def test_parquet_is_read_with_its_own_types(load, cast):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     sink = pyarrow.BufferOutputStream()
     table = pyarrow.table(
         {
