@@ -20,7 +20,7 @@ from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.clusters import appliances_within, live_of_cluster, past_of_cluster
 from measurements.coverage import device_shares, seconds_to_see
-from measurements.figures import SUMMED
+from measurements.figures import QUALITY, SUMMED
 from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.live_wire import live_to_wire, pool_live_to_wire
@@ -31,7 +31,6 @@ from measurements.resolutions import Resolution
 from measurements.wire import (
     COLUMNS,
     LISTED,
-    QUALITY,
     add_quality,
     history_to_wire,
     pool_history_to_wire,

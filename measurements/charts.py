@@ -22,13 +22,13 @@ from math import ceil, floor, log10
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from measurements.energy import ESTIMATED, IMPLAUSIBLE, RECOVERED, RESET
 from measurements.resolutions import SLOT, Span, slot_start
 
 Number = Callable[[float, int], str]
 """Writes a number with so many decimals, in the reader's language."""
 
 MWH_PER_KWH = 1_000_000
-ESTIMATED, RECOVERED, RESET, IMPLAUSIBLE = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from measurements.staging import EPOCH_2000_MS
+
 _HEADER_SIZE = 19
 _TRAILER = b"\xff\xff"
 _LENGTH = struct.Struct(">i")
-_EPOCH_2000_MS = 946_684_800_000
 
 # By the type's number (pg_type.oid): how one value is written.
 _INT2, _INT4, _INT8, _FLOAT4, _FLOAT8, _TIMESTAMPTZ = 21, 23, 20, 700, 701, 1184
@@ -68,5 +69,5 @@ def _array(data: memoryview) -> np.ndarray:
         raise ValueError(f"Not a plain array of numbers: type {oid}, {dimensions} dimensions")
     values = np.frombuffer(data, _ELEMENTS[oid], length, _ARRAY_HEADER.size)["value"]
     if oid == _TIMESTAMPTZ:
-        return values.astype(np.int64) // 1000 + _EPOCH_2000_MS
+        return values.astype(np.int64) // 1000 + EPOCH_2000_MS
     return values.astype(np.float64 if oid in (_FLOAT4, _FLOAT8) else np.int64)

@@ -17,9 +17,10 @@ from measurements.resolutions import SLOT_S
 SUMMED = tuple(f"{name}_mwh" for name in (*TOTALS, *FLOWS, "grid_via_battery"))
 LAST = ("stored_mwh", "stored_from_grid_mwh")
 LAST_FLOATS = ("soc", "imported_wh", "exported_wh")
-COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, "seen_s", "expected_s", "flags")
+# How much was seen of how much, and what there is to know of it.
+QUALITY = ("seen_s", "expected_s", "flags")
+COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, *QUALITY)
 _AMOUNTS = (*SUMMED, *LAST)
-_COUNTED = ("seen_s", "expected_s", "flags")
 
 # What batteries hold: mWh, and how much of it came from the grid. None where there is none.
 Held = tuple[int, int] | None
@@ -77,7 +78,7 @@ class Figures:
         amounts = self.amounts
         columns: dict[str, list] = {n: amounts[n].to_list() for n in _AMOUNTS if n in amounts}
         columns |= {name: floats_to_list(getattr(self, name)) for name in LAST_FLOATS}
-        return columns | {n: getattr(self, n).tolist() for n in ("seen_s", "expected_s", "flags")}
+        return columns | {n: getattr(self, n).tolist() for n in QUALITY}
 
     def rows(self) -> list[dict[str, int | float | None]]:
         """One mapping a span, by the names of `COLUMNS`."""
@@ -93,7 +94,7 @@ class Figures:
             {n: Amounts.joined([part.amounts[n] for part in parts]) for n in parts[0].amounts},
             *(
                 np.concatenate([getattr(part, name) for part in parts])
-                for name in (*LAST_FLOATS, "seen_s", "expected_s", "flags")
+                for name in (*LAST_FLOATS, *QUALITY)
             ),
         )
 
@@ -124,7 +125,7 @@ class Figures:
         return cls(
             amounts,
             *(columns.get(name, absent) for name in LAST_FLOATS),
-            *(columns.get(name, zero).astype(np.int64) for name in _COUNTED),
+            *(columns.get(name, zero).astype(np.int64) for name in QUALITY),
         )
 
 

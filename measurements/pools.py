@@ -16,7 +16,7 @@ from django.db.models import Model
 from inventory.models import System, SystemPool
 from measurements.amounts import Ints, sum_known
 from measurements.coverage import judged_at, seconds_to_see
-from measurements.figures import SUMMED, Figures, rates_of
+from measurements.figures import QUALITY, SUMMED, Figures, rates_of
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import START, Past, empty_past, of_whole_hours, past_of, system_table
 from measurements.models import Flag, SystemDay, SystemHour, SystemMonth, SystemSlot
@@ -132,7 +132,7 @@ def history_of_pool(
         from_at=from_at,
         until_at=until_at,
         resolution=resolution,
-        columns=(*SUMMED, "seen_s", "expected_s", "flags", *_DERIVED),
+        columns=(*SUMMED, *QUALITY, *_DERIVED),
     )
     past = found.past
     to_see_s = seconds_to_see(

@@ -9,26 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from inventory.kinds import ApplianceKind, Plug
+from measurements import batches
 from measurements.wire_names import PLUG_STATES, WS_PER_WH
 
 # What is read of one appliance at one instant, by the names of `measurements.models.Reading`.
 Raw = Mapping[str, Any]
-COLUMNS = (
-    "at",
-    "power_w",
-    "imported_wh",
-    "exported_wh",
-    "soc",
-    "energy_wh",
-    "temperature_c",
-    "current_l1_a",
-    "current_l2_a",
-    "current_l3_a",
-    "plug_state",
-    "interval_s",
-    "import_energy_wh",
-    "export_energy_wh",
-)
+COLUMNS = ("at", *batches.COLUMNS)
 
 
 def raw_to_wire(kind: str, capacity_wh: float | None, raw: Raw) -> dict[str, Any]:

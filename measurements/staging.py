@@ -14,7 +14,7 @@ import numpy as np
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = b"\xff\xff"
 # Binary timestamps count microseconds from 2000-01-01.
-_EPOCH_2000_MS = 946_684_800_000
+EPOCH_2000_MS = 946_684_800_000
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class StagingTable:
 
 def _encoded(column: ColumnType, values: np.ndarray) -> np.ndarray:
     if column in (INSTANT, MAYBE_INSTANT):
-        return (values - _EPOCH_2000_MS) * 1000
+        return (values - EPOCH_2000_MS) * 1000
     if column in (INTEGER, SMALL) and values.dtype.kind == "f":
         return np.where(np.isnan(values), -1, values)
     return values

@@ -21,7 +21,7 @@ from measurements.amounts import Floats, Ints, floats_to_list
 from measurements.clusters import appliances_within, past_of_cluster
 from measurements.coverage import device_shares, seconds_to_see, seen_shares
 from measurements.evidence import appliances_of
-from measurements.figures import COLUMNS, SUMMED, Figures, rate_columns
+from measurements.figures import COLUMNS, QUALITY, SUMMED, Figures, rate_columns
 from measurements.history import past_of_appliance, past_of_system
 from measurements.models import Flag, Reading
 from measurements.pools import past_of_pool
@@ -153,7 +153,7 @@ def _column(name: str) -> Column:
 
 
 def _columns(energies: Sequence[str], *others: str) -> list[Column]:
-    names = [_in_wh(name) for name in energies if name not in ("seen_s", "expected_s", "flags")]
+    names = [_in_wh(name) for name in energies if name not in QUALITY]
     return [_column(name) for name in (*names, *others)]
 
 
@@ -190,7 +190,7 @@ def _of_cluster(cluster: Cluster, now: datetime):
 
 
 def _of_pool(pool: SystemPool, now: datetime):
-    columns = (*SUMMED, "seen_s", "expected_s", "flags")
+    columns = (*SUMMED, *QUALITY)
     systems = pool.systems.values_list("key", flat=True)
 
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:

@@ -73,8 +73,6 @@ COLUMNS = (
     "imported_wh",
     "exported_wh",
 )
-# Those that say how much of them was seen, and what there is to know of them.
-QUALITY = ("seen_s", "expected_s", "flags")
 # The lists of the appliances whose history is told one by one.
 _LISTS = {
     ApplianceKind.BATTERY: "batteries",
