@@ -184,16 +184,33 @@ def interval_values(
     return values
 
 
+@dataclass(slots=True)
+class _Trail:
+    """How the instants of an appliance's lines went on so far: the last one, local and in seconds
+    since the epoch, and whether they rise (1) or fall (-1); None before the second, 0 where they
+    are in no order."""
+
+    local: datetime
+    at_s: float
+    direction: int | None = None
+
+    def go_on(self, local: datetime, at_s: float) -> None:
+        if at_s != self.at_s:
+            direction = 1 if at_s > self.at_s else -1
+            self.direction = direction if self.direction in (None, direction) else 0
+        self.local, self.at_s = local, at_s
+
+
 class Instants:
     """Reads a recording's instants, in the order of its lines.
 
-    Local times that happen twice, when the clock is set back, are taken as the first of the two
-    until the same one comes again for the same appliance; that is the second.
+    Of a local time that happens twice, when the clock is set back, that one is meant which goes on
+    as the lines of the same appliance did so far, be they the oldest or the newest first.
     """
 
     def __init__(self, zone: ZoneInfo | None) -> None:
         self._zone = zone
-        self._seen: set[tuple[str, datetime]] = set()
+        self._trails: dict[str, _Trail] = {}
 
     def read(self, cell: str | datetime, whose: str) -> int:
         """Milliseconds since the epoch. Raises ValueError, with the reason for people."""
@@ -204,25 +221,49 @@ class Instants:
                 raise ValueError(_("“%s” is no ISO 8601 instant") % cell) from None
         else:
             at = cell
-        if at.tzinfo is None:
-            at = self._placed(at, whose)
-        return round(at.timestamp() * 1000)
+        at_s = self._placed(at, whose) if at.tzinfo is None else at.timestamp()
+        return round(at_s * 1000)
 
-    def _placed(self, local: datetime, whose: str) -> datetime:
+    def _placed(self, local: datetime, whose: str) -> float:
         if self._zone is None:
             raise ValueError(
                 _("“%s” has no offset, and no time zone was given") % local.isoformat()
             )
         first = local.replace(tzinfo=self._zone)
         second = first.replace(fold=1)
+        trail = self._trails.get(whose)
         if first.utcoffset() == second.utcoffset():
-            return first
-        if first.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) != local:
+            at_s = first.timestamp()
+        elif first.astimezone(UTC).astimezone(self._zone).replace(tzinfo=None) != local:
             raise ValueError(
                 _("“%(local)s” does not exist in %(zone)s: the clock was set forward")
                 % {"local": local.isoformat(), "zone": self._zone.key}
             )
-        if (whose, local) in self._seen:
-            return second
-        self._seen.add((whose, local))
-        return first
+        elif (meant := _meant(local, first.timestamp(), second.timestamp(), trail)) is None:
+            raise ValueError(
+                _(
+                    "“%(local)s” happens twice in %(zone)s, and the lines before it do not tell"
+                    " which of the two is meant: give instants with their offset"
+                )
+                % {"local": local.isoformat(), "zone": self._zone.key}
+            )
+        else:
+            at_s = meant
+        if trail is None:
+            self._trails[whose] = _Trail(local, at_s)
+        else:
+            trail.go_on(local, at_s)
+        return at_s
+
+
+def _meant(local: datetime, first_s: float, second_s: float, trail: _Trail | None) -> float | None:
+    """Which of two instants of the same local time goes on with a trail; None where neither does,
+    or it tells nothing."""
+    if trail is None or trail.direction == 0:
+        return None
+    if local == trail.local:  # another quantity of the same instant
+        return trail.at_s
+    direction = trail.direction or (1 if trail.at_s < first_s else -1)
+    nearer, farther = (first_s, second_s) if direction == 1 else (second_s, first_s)
+    onward = [at_s for at_s in (nearer, farther) if (at_s - trail.at_s) * direction > 0]
+    return onward[0] if onward else None
