@@ -54,7 +54,7 @@ class DayCheckQuerySet(models.QuerySet):
 class DayCheck(models.Model):
     """The last comparison of a local day of a system with the readings that it was made of.
 
-    `slots` of appliances were computed anew; `differing` rows were other than stored. `changes` as
+    `slots` of appliances were compared; `differing` rows were other than stored. `changes` as
     in `DayChange`: what was stored, and what follows. `repaired_at`: when what follows took the
     place of what was stored, for the last time.
     """

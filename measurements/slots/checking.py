@@ -15,18 +15,28 @@ from django.db import transaction
 from django.db.models import Model
 
 from inventory.models import System
+from measurements.finality import final_spans
 from measurements.models import (
     ApplianceDay,
     ApplianceHour,
     ApplianceSlot,
     Cause,
+    DirtySlot,
     SystemClaim,
     SystemDay,
     SystemHour,
     SystemMonth,
     SystemSlot,
 )
-from measurements.resolutions import Resolution, Span, next_period, period_start, periods
+from measurements.resolutions import (
+    SLOT_MS,
+    Resolution,
+    Span,
+    next_period,
+    period_start,
+    periods,
+    to_ms,
+)
 from measurements.slots.claims import make_claimable
 from measurements.slots.compute import Computed, compute_dirty
 from measurements.slots.rebuilding import mark_history
@@ -67,10 +77,10 @@ class Difference:
 class Comparison:
     """What was found of a day.
 
-    `slots` of appliances were computed anew; `differences` are rows of the day (slots, hours, and
-    the day itself) that were other than what follows from the readings, and that of its month
-    where it is not the sum of what is stored. `changes`: the day's figures as stored,
-    and as they follow, where they differ.
+    `slots` of appliances were compared with their readings; `differences` are rows of the day
+    (slots, hours, and the day itself) that were other than what follows from the readings, and
+    that of its month where it is not the sum of what is stored. `changes`: the day's figures as
+    stored, and as they follow, where they differ.
     """
 
     slots: int
@@ -106,7 +116,8 @@ def _compare(system: System, day: Span, now: datetime) -> Comparison | None:
     of_day, month = (system.key, day.from_at), _month_of(system, day)
     has_changed = False
     with _undone():
-        slots = mark_history(system=system, from_at=day.from_at, until_at=day.until_at, now=now)
+        mark_history(system=system, from_at=day.from_at, until_at=day.until_at, now=now)
+        slots = _slots_to_compare(system)
         for done in _rounds(system, now):
             if done.causes & _ARRIVED:
                 return None
@@ -120,6 +131,24 @@ def _compare(system: System, day: Span, now: datetime) -> Comparison | None:
         figures = figures_of_days([(system.key, day)], now=now)
         changes = changes_of(figures.get(of_day, {}), figures_follow.get(of_day, {}))
     return Comparison(slots, differences, changes)
+
+
+def _slots_to_compare(system: System) -> int:
+    """How many of the slots that are marked still have the readings that they were made of."""
+    marks = [
+        (key, to_ms(start), to_ms(start) + slots * SLOT_MS)
+        for key, start, slots in DirtySlot.objects.filter(system_key=system.key).values_list(
+            "appliance_key", "start", "slots"
+        )
+    ]
+    spans = final_spans([(system.key, key, from_ms) for key, from_ms, _until_ms in marks])
+    marked_ms = sum(until_ms - from_ms for _key, from_ms, until_ms in marks)
+    final_ms = sum(
+        max(min(until_ms, end_ms) - max(from_ms, begin_ms), 0)
+        for (_key, from_ms, until_ms), final in zip(marks, spans, strict=True)
+        for begin_ms, end_ms in final
+    )
+    return (marked_ms - final_ms) // SLOT_MS
 
 
 def _differences_of_month(system: System, month: Span) -> list[Difference]:

@@ -27,6 +27,7 @@ from measurements.models import (
     SystemMonth,
     SystemSlot,
 )
+from measurements.partitions import maintain_partitions
 from measurements.resolutions import Resolution, Span, next_period, period_start
 from measurements.slots import checking, compute_dirty
 from tests.measurements.arrivals import (
@@ -278,6 +279,11 @@ def test_the_command_tells_each_day_that_differs_and_mends_it_when_asked(site):
     assert f"system {START.isoformat(timespec='minutes')}: consumption_mwh" in told
     assert f"{right + 1_500_000} stored, {right} from the readings" in told
     assert row.get().consumption_mwh == right
+
+
+def test_the_command_says_that_there_was_nothing_to_compare_with(site, settings):
+    maintain_partitions(now=NOW + settings.RAW_RETENTION + timedelta(days=30))
+    assert command(site) == "Days without readings to compare with: 1.\n"
 
 
 def test_the_command_says_row_by_row_what_differs_and_where_but_not_without_end(site):

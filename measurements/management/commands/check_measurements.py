@@ -48,7 +48,7 @@ class Command(BaseCommand):
         days = periods(from_at, until_at, Resolution.DAY, system.zone)
         if not days:
             raise CommandError("No day between these instants is over.")
-        differing, teller = 0, _Teller(self.stderr, system)
+        compared, differing, teller = 0, 0, _Teller(self.stderr, system)
         with tqdm(days, unit="day", disable=options["verbosity"] == 0, desc=system.name) as bar:
             for day in bar:
                 try:
@@ -63,8 +63,12 @@ class Command(BaseCommand):
                     raise CommandError(
                         f"Readings of {day.from_at.isoformat()} kept arriving: try again."
                     ) from error
+                compared += bool(check.slots or check.differing)
                 differing += bool(check.differing)
-        self._conclude(len(days), differing, is_repaired=options["repair"])
+        if rest := len(days) - compared:
+            self.stdout.write(f"Days without readings to compare with: {rest}.")
+        if compared:
+            self._conclude(compared, differing, is_repaired=options["repair"])
 
     def _conclude(self, days: int, differing: int, *, is_repaired: bool) -> None:
         if differing and not is_repaired:
