@@ -23,10 +23,10 @@ _FIRST_YEAR, _LAST_YEAR = 1990, 2100
 # What is read by `datetime.fromisoformat`, which takes any character between date, time and offset.
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?"
 )
 # `+02:00` that was not escaped in a query arrives as ` 02:00`.
-_LOST_PLUS = re.compile(r"(?<=\d) (?=\d{2}:?\d{2}$)")
+_LOST_PLUS = re.compile(r"(?<=\d) (?=\d{2}(:?\d{2})?$)")
 
 
 def parse_interval(text: str) -> Span:
