@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -93,7 +93,7 @@ class CsvRecording:
         self._characters = 0
         self.size = size
         lines = self._lines()
-        with _readable(0):
+        with _readable(lambda: 0):
             first = next(lines, "")
             delimiter = max(_DELIMITERS, key=first.count)
             names = next(csv.reader([first], delimiter=delimiter), [])
@@ -140,7 +140,7 @@ class CsvRecording:
     ) -> bool:
         """Read some lines; says whether there may be more."""
         enough = self._characters + CHARACTERS_AT_ONCE
-        with _readable(1 + self._reader.line_num):
+        with _readable(lambda: 1 + self._reader.line_num):
             for seen, row in enumerate(self._reader, start=1):
                 line = 1 + self._reader.line_num
                 if len(row) == len(self.columns):
@@ -252,18 +252,20 @@ def _check_unpacked(unpacked: int, packed: int) -> None:
 
 
 @contextmanager
-def _readable(line: int) -> Iterator[None]:
+def _readable(last_line: Callable[[], int]) -> Iterator[None]:
+    """Raise UnableToRead for what cannot be read, after the last line that could (0: none)."""
     try:
         yield
     except _DAMAGED as error:
-        if not line:
+        if not (line := last_line()):
             raise UnableToRead(
                 _("The file cannot be unpacked: it is damaged, or is not what its name ends in.")
             ) from error
         raise UnableToRead(_("The file is damaged after line %s.") % line) from error
     except csv.Error as error:
         raise UnableToRead(
-            _("After line %(line)s the file is no CSV: %(error)s") % {"line": line, "error": error}
+            _("After line %(line)s the file is no CSV: %(error)s")
+            % {"line": last_line(), "error": error}
         ) from error
 
 

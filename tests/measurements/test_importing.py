@@ -2,9 +2,11 @@
 
 import gzip
 import lzma
+import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pyarrow
@@ -353,6 +355,15 @@ def test_damaged_and_absent_files_are_refused_and_leave_nothing(load, tmp_path, 
     with pytest.raises(UnableToImport, match="cannot be read"):
         import_file(path=tmp_path / "none.csv", system=cast.lindenweg, layout=Layout(), now=now)
     assert not Reading.objects.exists()
+
+
+def test_of_a_damaged_file_it_is_told_how_far_it_can_be_read(load):
+    chance = Random(1)
+    lines = [f"2020-05-01T10:00:00Z,{chance.random()}" for _line in range(30_000)]
+    whole = gzip.compress("\n".join(["at,p", *lines]).encode())
+    with pytest.raises(UnableToImport, match="damaged after line") as refused:
+        load(whole[: len(whole) // 2], mappings=["p=battery:power_w"], name="half.csv.gz")
+    assert 13_000 < int(re.search(r"line (\d+)", str(refused.value))[1]) < 17_000
 
 
 def test_appliances_are_made_once_and_with_the_interval_of_the_file(load, cast):
