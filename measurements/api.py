@@ -58,7 +58,8 @@ RESOLUTION = OpenApiParameter(
     "resolution",
     enum=[str(resolution) for resolution in Resolution],
     default=str(Resolution.HOUR),
-    description="15m and 1h give powers in W, coarser ones energies in Wh.",
+    description="15m and 1h give powers in W, coarser ones energies in Wh. "
+    "At 1M and 1y single appliances of a system are not listed.",
 )
 QUALITY_WANTED = OpenApiParameter(
     "quality",

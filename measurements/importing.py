@@ -110,6 +110,8 @@ def import_file(
                 run.take(piece)
                 if progress is not None:
                     progress(recording.position(), recording.size)
+            if not run.report.lines:
+                raise UnableToRead(_("The file has no lines but the one that names the columns."))
             run.finish(created)
             return run.report
     except OSError as error:

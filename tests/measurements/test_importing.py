@@ -328,6 +328,7 @@ def test_local_times_follow_the_zone_through_both_changes_of_the_clock(load):
     [
         ("", {}, "“at” is missing"),
         ("at,power_w\n", {}, "“appliance” is missing"),
+        ("at,appliance,power_w\n", {}, "The file has no lines but"),
         ("at,appliance,watts\n", {}, "None of the file's columns is a quantity"),
         ("at,at,appliance,power_w\n", {}, "“at” stands twice"),
         ("at,x\n", {"mappings": ["y=battery:power_w"]}, "“y” is missing"),
