@@ -261,6 +261,8 @@ async def test_a_broken_schedule_is_refused_and_the_last_good_one_stays(server, 
     running = Running(server, Store())
     now = running.clock.now()
     async with running:
+        # Once it listens: the broker may lose what is retained while somebody subscribes.
+        await cloud.wait_for(SERIAL, Channel.HELLO)
         segment = Segment(start=now, end=now + 900_000, set_point_w=500)
         await cloud.send(SERIAL, Channel.SCHEDULE, schedule(1, segment))
         await cloud.wait_for(SERIAL, Channel.ACK)
