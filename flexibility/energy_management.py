@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from accounts.wire import WireSerializer
 from flexibility.models import ResolvedBoundary
+from gridx import clock
 from inventory.models import Appliance
 from measurements.raw_api import (
     RAW_INTERVAL,
@@ -24,7 +25,7 @@ from measurements.resolutions import Span
 
 
 class EnergyManagementSerializer(WireSerializer):
-    """Empty where nothing was decided; without a set point where none was asked for."""
+    """Empty where nothing was decided, or not yet; without a set point where none was asked for."""
 
     measured_at = serializers.DateTimeField(required=False, help_text="since when it holds")
     active_power_setpoint = serializers.IntegerField(
@@ -41,8 +42,10 @@ class EnergyManagement(RawScope):
         responses={200: EnergyManagementSerializer, **RAW_REFUSALS},
     )
     def get(self, request: Request, gateway_id, appliance_id) -> Response:
-        """What held for an appliance at the end of the interval."""
+        """What held for an appliance at the end of the interval; nothing of what is to come."""
         appliance, span = self.asked()
+        if span.from_at > clock.now():
+            return Response({})
         last = _boundaries(appliance).filter(at__lt=span.until_at).order_by("-at").first()
         return Response(_to_wire(appliance, last))
 

@@ -7,6 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from flexibility.models import ResolvedBoundary
+from gridx import clock
 from inventory.models import Appliance
 from tests.measurements.test_raw_api import HOUR, NOON, store
 
@@ -27,10 +28,12 @@ def decide(appliance: Appliance, at: datetime, set_point_w: float | None) -> Non
     )
 
 
-def ask(client: APIClient, appliance: Appliance, what: str = "") -> list | dict:
+def ask(
+    client: APIClient, appliance: Appliance, what: str = "", interval: str = HOUR
+) -> list | dict:
     answer = client.get(
         f"/api/gateways/{appliance.gateway_id}/appliances/{appliance.pk}/measurements{what}",
-        {"interval": HOUR},
+        {"interval": interval},
     )
     assert answer.status_code == 200, answer.content
     return orjson.loads(answer.getvalue())
@@ -46,6 +49,13 @@ def test_energy_management_tells_what_held_at_the_end(cast, mara):
     decide(cast.evcs, NOON + timedelta(minutes=10), None)
     decide(cast.evcs, NOON + timedelta(hours=2), 11_000.0)
     assert ask(mara, cast.evcs, "/energymanagement") == {"measuredAt": "2026-06-15T10:10:00Z"}
+
+
+def test_nothing_is_told_of_an_interval_that_lies_ahead(cast, mara):
+    decide(cast.evcs, NOON - timedelta(hours=3), 4200.0)
+    ahead = clock.now() + timedelta(minutes=5)
+    interval = f"{ahead.isoformat()}/{(ahead + timedelta(hours=1)).isoformat()}"
+    assert ask(mara, cast.evcs, "/energymanagement", interval) == {}
 
 
 def test_the_set_point_of_a_battery_has_the_sign_of_its_readings(cast, mara):
