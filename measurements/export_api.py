@@ -1,11 +1,9 @@
 """History and readings as files: `GET …/export?interval=…&resolution=…&format=…`."""
 
-from datetime import datetime
 from typing import Any
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.text import slugify
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -14,18 +12,12 @@ from rest_framework.views import APIView
 
 from accounts.wire import ErrorSerializer
 from gridx import clock
-from inventory.export import streamed
 from inventory.models import Appliance
 from measurements.api import ClusterView, PoolView, SystemView
-from measurements.files import CONTENT_TYPES, XLSX_ROWS, Format, encoded, fits
+from measurements.files import CONTENT_TYPES, XLSX_ROWS, Format, file_of, fits
 from measurements.intervals import parse_interval
 from measurements.resolutions import Resolution, Span
-from measurements.tables import Subject, Table, history_table, readings_table
-
-# Single readings, beside the resolutions.
-RAW = "raw"
-# At what everything can be exported; the finest first.
-RESOLUTIONS = (RAW, *map(str, Resolution))
+from measurements.tables import RESOLUTIONS, Subject, table_of
 
 _INTERVAL = OpenApiParameter(
     "interval",
@@ -123,31 +115,3 @@ def _asked(request: Request) -> tuple[Span, str, Format]:
     if problems:
         raise ValidationError(problems)
     return span, found["resolution"], Format(found["format"])
-
-
-# For the API and the pages alike ------------------------------------------------------------------
-
-
-def table_of(subject: Subject, span: Span, resolution: str, *, now: datetime) -> Table:
-    """What was measured of it, at one of `RESOLUTIONS`."""
-    if resolution == RAW:
-        return readings_table(subject, span)
-    return history_table(subject, span, Resolution(resolution), now=now)
-
-
-def file_of(
-    request: HttpRequest,
-    subject: Subject,
-    table: Table,
-    span: Span,
-    resolution: str,
-    wanted: Format,
-) -> StreamingHttpResponse:
-    """The table as a file to keep, sent while it is read."""
-    day = f"{span.from_at.astimezone(subject.zone):%Y-%m-%d}"
-    # Names of files may not tell "1m" from "1M".
-    told = {Resolution.MONTH: "month", Resolution.QUARTER: "15min"}.get(resolution, resolution)
-    name = "-".join(filter(None, ["gridx", slugify(subject.name), day, told]))
-    return streamed(
-        request, encoded(table, wanted), f"{name}.{wanted}", content_type=CONTENT_TYPES[wanted]
-    )

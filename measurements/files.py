@@ -13,10 +13,13 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.text import slugify
 from xlsxwriter import Workbook
 
-from inventory.export import cell
-from measurements.tables import Kind, Piece, Table
+from inventory.export import cell, streamed
+from measurements.resolutions import Resolution, Span
+from measurements.tables import Kind, Piece, Subject, Table
 
 # What a sheet can hold, without the row of the names.
 XLSX_ROWS = 1_048_575
@@ -43,6 +46,24 @@ CONTENT_TYPES = {
 def fits(table: Table, wanted: Format) -> bool:
     """Whether the format can hold so many rows."""
     return wanted is not Format.XLSX or table.count_rows(XLSX_ROWS) <= XLSX_ROWS
+
+
+def file_of(
+    request: HttpRequest,
+    subject: Subject,
+    table: Table,
+    span: Span,
+    resolution: str,
+    wanted: Format,
+) -> StreamingHttpResponse:
+    """The table as a file to keep, sent while it is read."""
+    day = f"{span.from_at.astimezone(subject.zone):%Y-%m-%d}"
+    # Names of files may not tell "1m" from "1M".
+    told = {Resolution.MONTH: "month", Resolution.QUARTER: "15min"}.get(resolution, resolution)
+    name = "-".join(filter(None, ["gridx", slugify(subject.name), day, told]))
+    return streamed(
+        request, encoded(table, wanted), f"{name}.{wanted}", content_type=CONTENT_TYPES[wanted]
+    )
 
 
 def encoded(table: Table, wanted: Format) -> Iterator[bytes]:
@@ -130,20 +151,23 @@ def _xlsx(table: Table) -> Iterator[bytes]:
     """One sheet; instants of UTC as dates that can be computed with, local ones as texts.
 
     A zip archive tells its contents at its end, and its sheet is compressed as a whole: it is
-    written to a file on disk, and sent from there. Nothing is sent before the last row is read.
+    written to a file on disk, and sent from there. Until the last row is read the parts are empty:
+    between them, who sends them can stop where nobody waits any more.
     """
     with TemporaryDirectory(prefix="gridx-export-") as folder:
         path = Path(folder) / "table.xlsx"
-        # Rows go to disk as the next one begins.
-        options = {"constant_memory": True, "tmpdir": folder}
-        with Workbook(str(path), options) as book:
-            _write_sheet(book, table)
+        # Rows go to disk as the next one begins. Left unclosed, a book is not packed.
+        book = Workbook(str(path), {"constant_memory": True, "tmpdir": folder})
+        for _rows in _write_sheet(book, table):
+            yield b""
+        book.close()
         with path.open("rb") as file:
             while part := file.read(_PART):
                 yield part
 
 
-def _write_sheet(book: Workbook, table: Table) -> None:
+def _write_sheet(book: Workbook, table: Table) -> Iterator[int]:
+    """Write it piece by piece; tells how many rows are written."""
     sheet = book.add_worksheet("gridx")
     heading = book.add_format({"bold": True})
     instant = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
@@ -170,3 +194,4 @@ def _write_sheet(book: Workbook, table: Table) -> None:
             for number, value in enumerate(values):
                 if value is not None:
                     write[number](at, number, value)
+        yield at

@@ -31,6 +31,10 @@ from measurements.raw_wire import power_w_of
 from measurements.resolutions import Resolution, Span, each_period
 
 Subject = System | Cluster | SystemPool | Appliance
+# Single readings, beside the resolutions.
+RAW = "raw"
+# At what there are tables of everything; the finest first.
+RESOLUTIONS = (RAW, *map(str, Resolution))
 # One list for each column, all of the same length; None is what is not known.
 Piece = Sequence[list]
 
@@ -68,6 +72,13 @@ class Table:
     columns: Sequence[Column]
     pieces: Iterator[Piece]
     count_rows: Callable[[int], int]
+
+
+def table_of(subject: Subject, span: Span, resolution: str, *, now: datetime) -> Table:
+    """What was measured of it, at one of `RESOLUTIONS`."""
+    if resolution == RAW:
+        return readings_table(subject, span)
+    return history_table(subject, span, Resolution(resolution), now=now)
 
 
 def history_table(subject: Subject, span: Span, resolution: Resolution, *, now: datetime) -> Table:

@@ -22,11 +22,10 @@ from gridx.pages.figures import visible_system
 from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.shown import EARLIEST, local_day
 from inventory.models import Appliance
-from measurements.export_api import RAW, file_of, table_of
-from measurements.files import XLSX_ROWS, Format, fits
+from measurements.files import XLSX_ROWS, Format, file_of, fits
 from measurements.formats import number
 from measurements.resolutions import Resolution, Span
-from measurements.tables import Subject
+from measurements.tables import RAW, Subject, table_of
 
 RESOLUTIONS = {
     RAW: gettext_lazy("single readings"),

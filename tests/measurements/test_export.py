@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tempfile
 import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,7 @@ from measurements.models import Flag, Reading, SystemDay, SystemHour, SystemSlot
 from measurements.raw_wire import COLUMNS
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from measurements.tables import history_table, readings_table
+from measurements.tables import Column, Kind, Table, history_table, readings_table
 from tests.cast import make_cast
 from tests.measurements.arrivals import Device, Site, make_site
 
@@ -530,6 +531,23 @@ async def test_an_asgi_server_sends_the_file_in_parts(wanted):
         assert len(rows_of_csv(content)) == 182 * 96
     # The thread that read has a connection of its own, which would outlive the test.
     await sync_to_async(connections.close_all)()
+
+
+def test_a_sheet_that_nobody_waits_for_any_more_is_not_written_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    read = []
+
+    def pieces():
+        for piece in range(1_000):
+            read.append(piece)
+            yield [[float(piece)] * 10]
+
+    table = Table([Column("power_w", Kind.NUMBER)], pieces(), lambda most: 10_000)
+    parts = encoded(table, Format.XLSX)
+    assert [next(parts), next(parts)] == [b"", b""]
+    assert [*tmp_path.iterdir()]
+    parts.close()
+    assert (read, [*tmp_path.iterdir()]) == ([0, 1], [])
 
 
 # Memory ------------------------------------------------------------------------------------------
