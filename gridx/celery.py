@@ -71,8 +71,8 @@ app.conf.beat_schedule = {
     },
     "maintain partitions": {
         "task": "measurements.tasks.maintain_partitions",
-        "schedule": 3600.0,
-        "options": {"expires": 3600.0},
+        "schedule": 600.0,
+        "options": {"expires": 600.0},
     },
 }
 
