@@ -82,6 +82,11 @@ def floats_to_list(values: Floats) -> list[float | None]:
     return [None if n else v for v, n in zip(values.tolist(), absent.tolist(), strict=True)]
 
 
+def share_of(part: float, whole: float) -> float | None:
+    """At most 1; None of nothing."""
+    return min(part / whole, 1.0) if whole > 0 else None
+
+
 def sum_known(values: Iterable[float | None]) -> float | None:
     """The sum of those that are known; None where none is."""
     known = [value for value in values if value is not None]

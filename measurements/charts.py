@@ -5,11 +5,10 @@ the days of a week or month, the months of a year (as energy, kWh). Upwards stan
 origin; downwards what went into the battery and the grid.
 
 Figures are read from attributes named as in the tables (`pv_to_load_mwh`, …): integers in mWh,
-None where there is no statement. Those of spans longer than a slot also say of how many slots they
-are the sum (`slots`, and `slots_over` of them until now). Those of groups, where flags of a few
-would stand for all, say instead for how long their members were to be seen until now (`to_see_s`,
-all together), how much of what was seen arrived late (`recovered_s`), and how much of what was not
-seen was bridged (`estimated_s`). Colours and fonts are names of the
+None where there is no statement. They say for how long appliances were to be seen until now
+(`to_see_s`, all together), and for how long they were. Those of groups, where flags of a few would
+stand for all, also say how much of what was seen arrived late (`recovered_s`), and how much of what
+was not seen was bridged (`estimated_s`). Colours and fonts are names of the
 stylesheet's variables ("var(--sun)"), filled in by the browser; they are valid in plotly's own
 schema. The horizontal axis counts spans, so a day of 23 or 25 hours is drawn as it is.
 `layout.meta.narrow` holds what differs on a phone.
@@ -23,7 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from measurements.energy import ESTIMATED, IMPLAUSIBLE, RECOVERED, RESET
-from measurements.resolutions import SLOT, Span, slot_start
+from measurements.resolutions import SLOT, Span
 
 Number = Callable[[float, int], str]
 """Writes a number with so many decimals, in the reader's language."""
@@ -374,7 +373,8 @@ def _parts(span: Span, figure: Any | None, now: datetime) -> dict[str, float]:
     """
     if figure is None or not figure.expected_s:
         return {"missing": 1.0}
-    stored, covered = _coverage(span, figure, now)
+    stored_s = min(figure.expected_s, figure.to_see_s)
+    stored, covered = _ratio(stored_s, figure.to_see_s), _ratio(figure.seen_s, stored_s)
     # Readings come at intervals: the last one before now is always a little old.
     if now < span.until_at and covered > 0.5 and _is_slot(span):
         covered = 1.0
@@ -400,29 +400,6 @@ def _late_and_bridged(figure: Any) -> tuple[float, float]:
         _ratio(recovered_s, figure.seen_s) if recovered_s else 0.0,
         _ratio(figure.estimated_s, unseen_s) if figure.estimated_s else 0.0,
     )
-
-
-def seen_share(span: Span, figure: Any, *, now: datetime) -> float:
-    """How much of a span was seen until now (0–1), of all that belongs to its system."""
-    stored, covered = _coverage(span, figure, now)
-    return stored * covered
-
-
-def _coverage(span: Span, figure: Any, now: datetime) -> tuple[float, float]:
-    """Of which share of a span anything is stored, and which share of that was seen.
-
-    What is still to come is not missing: of a slot that is running the part until now is judged,
-    of a longer span the slots that are over.
-    """
-    if (to_see_s := getattr(figure, "to_see_s", None)) is not None:
-        stored_s = min(figure.expected_s, to_see_s)
-        return _ratio(stored_s, to_see_s), _ratio(figure.seen_s, stored_s)
-    if _is_slot(span):
-        elapsed = min(1.0, (now - span.from_at) / SLOT)
-        return 1.0, _ratio(figure.seen_s, figure.expected_s * elapsed)
-    over = (min(span.until_at, slot_start(now)) - span.from_at) // SLOT
-    expected_s = figure.expected_s * _ratio(figure.slots_over, figure.slots)
-    return _ratio(figure.slots_over, over), _ratio(figure.seen_s, expected_s)
 
 
 def _is_slot(span: Span) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 
 from inventory.kinds import Role
-from measurements.amounts import Ints
+from measurements.amounts import Ints, share_of
 from measurements.history import DevicePast, Past
 from measurements.resolutions import Resolution, Span, slot_start, to_ms
 from measurements.slots.members import load_membership
@@ -15,14 +15,8 @@ _EVER_BEFORE_MS = 0
 
 
 def seen_shares(past: Past, to_see_s: Ints) -> list[float | None]:
-    """Of each span known, which share was seen of the seconds that were to be seen; None where
-    nothing was."""
-    return [
-        min(seen_s / whole_s, 1.0) if whole_s else None
-        for seen_s, whole_s in zip(
-            past.figures.seen_s.tolist(), to_see_s[past.known].tolist(), strict=True
-        )
-    ]
+    """Of each span that is known, which part of the seconds to be seen was (0–1)."""
+    return list(map(share_of, past.figures.seen_s.tolist(), to_see_s[past.known].tolist()))
 
 
 def seconds_to_see(
@@ -71,10 +65,7 @@ def device_shares(
     """Of each span that an appliance is known of, which share was seen until now."""
     known = [spans[index] for index in device.known.tolist()]
     elapsed_s = [(min(span.until_at, now) - span.from_at).total_seconds() for span in known]
-    return [
-        min(seen_s / whole_s, 1.0) if whole_s > 0 else None
-        for seen_s, whole_s in zip(device.columns["seen_s"].tolist(), elapsed_s, strict=True)
-    ]
+    return list(map(share_of, device.columns["seen_s"].tolist(), elapsed_s))
 
 
 def _stays(systems: Collection[int]) -> Iterator[tuple[int, int, int, int]]:

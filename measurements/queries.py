@@ -1,7 +1,7 @@
 """Reads of live values and of history, which never scan raw readings; and of those themselves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import connection
@@ -12,12 +12,13 @@ from inventory.models import Appliance, System
 from inventory.silence import stale_after
 from measurements.amounts import Ints
 from measurements.batches import INSTANTS
+from measurements.coverage import judged_at, seconds_to_see
 from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import Past, past_of_system
 from measurements.models import LatestReading, Reading
 from measurements.numbers import fetch
-from measurements.resolutions import Resolution, Span, slot_start
+from measurements.resolutions import Resolution, Span
 
 Row = Mapping[str, int | float | None]
 
@@ -190,6 +191,15 @@ def history_of_system(
     )
 
 
+def judged_history_of_system(
+    *, system: System, from_at: datetime, until_at: datetime, resolution: Resolution, now: datetime
+) -> History:
+    """The same, with what tells how much of it is missing."""
+    past = past_of_system(system=system, from_at=from_at, until_at=until_at, resolution=resolution)
+    to_see_s = seconds_to_see(past.spans, systems=[system.key], now=judged_at(resolution, now))
+    return history_of(past, {"to_see_s": to_see_s[past.known]})
+
+
 def history_of(past: Past, further: Mapping[str, Ints] | None = None) -> History:
     """What is known of each span as a row, with the rates and `further` columns."""
     rows = [row | rates_of(row) for row in past.figures.rows()]
@@ -205,52 +215,6 @@ def history_of(past: Past, further: Mapping[str, Ints] | None = None) -> History
         ],
         total[0] | rates_of(total[0]) if total else None,
     )
-
-
-def counting_slots(history: History, *, system: System, now: datetime) -> History:
-    """The same, and in each span's figures how many slots they are the sum of.
-
-    `slots` counts all of them, `slots_over` those that are over by now. Sums alone do not tell
-    what is missing: a slot of which nothing is known has no row, and so expects nothing.
-    """
-    known = [period for period in history.periods if period.figures is not None]
-    counts = count_slots(system, [(one.start, one.until) for one in known], now=now)
-    figures = {
-        one.start: {**one.figures, **count} for one, count in zip(known, counts, strict=True)
-    }
-    return replace(
-        history,
-        periods=[replace(one, figures=figures.get(one.start)) for one in history.periods],
-    )
-
-
-def count_slots(
-    system: System, spans: Sequence[tuple[datetime, datetime]], *, now: datetime
-) -> list[dict[str, int]]:
-    """How many slots there are in each span (`slots`), and how many that are over (`slots_over`).
-
-    Read from the index alone, so that a year costs little however wide its rows are.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT (
-                SELECT ARRAY[count(*), count(*) FILTER (WHERE start < %s)]
-                FROM measurements_systemslot
-                WHERE system_key = %s AND start >= from_at AND start < until_at
-            )
-            FROM unnest(%s::timestamptz[], %s::timestamptz[])
-                WITH ORDINALITY AS span (from_at, until_at, number)
-            ORDER BY number
-            """,
-            [
-                slot_start(now),
-                system.key,
-                [from_at for from_at, _until_at in spans],
-                [until_at for _from_at, until_at in spans],
-            ],
-        )
-        return [{"slots": slots, "slots_over": over} for ((slots, over),) in cursor]
 
 
 def stored_readings(system: System, appliance: Appliance, span: Span) -> QuerySet[Reading]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from inventory.kinds import ApplianceKind
-from measurements.amounts import Floats, Ints
+from measurements.amounts import Floats, Ints, share_of
 from measurements.figures import Figures, rate_columns
 from measurements.resolutions import Resolution, Span
 from measurements.wire_names import (
@@ -155,9 +155,9 @@ def add_quality(
     flags, seen_s = past.figures.flags.tolist(), past.figures.seen_s.tolist()
     whole_s = to_see_s.tolist()
     for index, seen, bits in zip(past.known.tolist(), seen_s, flags, strict=True):
-        wire["data"][index]["quality"] = _quality(_share(seen, whole_s[index]), bits)
+        wire["data"][index]["quality"] = _quality(share_of(seen, whole_s[index]), bits)
     if flags:
-        share = _share(sum(seen_s), sum(whole_s))
+        share = share_of(sum(seen_s), sum(whole_s))
         wire["total"]["quality"] = _quality(share, int(past.total.flags[0]))
     items = _items(wire)
     for device, of_device in zip(past.devices, device_shares, strict=True):
@@ -176,10 +176,6 @@ def _items(wire: dict[str, Any]) -> dict[tuple[int, str], dict[str, Any]]:
         for name in _LISTS.values()
         for item in point.get(name, ())
     }
-
-
-def _share(seen_s: int, whole_s: int) -> float | None:
-    return min(seen_s / whole_s, 1.0) if whole_s else None
 
 
 def _quality(share: float | None, bits: int) -> dict[str, Any]:

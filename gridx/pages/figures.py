@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -34,8 +33,7 @@ from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
 from inventory.kinds import Role
 from inventory.models import Cluster, System
-from measurements import charts
-from measurements.amounts import sum_known
+from measurements.amounts import share_of, sum_known
 from measurements.derivation import (
     MEASURED,
     NAMES,
@@ -432,7 +430,7 @@ def lines_of_parts(
                 figure_url(subject, name, period, day=day, zoom=zoom) if figures else "",
                 (),
                 figures and figures[f"{name}_mwh"],
-                charts.seen_share(span, SimpleNamespace(**figures), now=now) if figures else 0.0,
+                share_of(figures["seen_s"], figures["to_see_s"]) if figures else 0.0,
                 flags_in_words(figures["flags"]) if figures else "",
             )
         )

@@ -37,7 +37,7 @@ from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
 from inventory.kinds import ROLES, Role, role_of
 from inventory.models import Appliance, Cluster, SystemPool
-from measurements.amounts import Floats, sum_known
+from measurements.amounts import Floats, share_of, sum_known
 from measurements.clusters import appliances_within, history_told, past_of_cluster
 from measurements.contributions import Contribution, contributions_to
 from measurements.coverage import seconds_of_each
@@ -189,7 +189,7 @@ def _of_pool(pool: SystemPool, name: str, period: Shown, *, now) -> Found:
                 "" if system.time_zone == pool.time_zone else system.time_zone,
                 figure_url(system, name, period),
                 (own.mwh,),
-                _share(own.seen_s, sum(to_see_s.get(system.key, {}).values())),
+                share_of(own.seen_s, sum(to_see_s.get(system.key, {}).values())),
                 flags_in_words(own.flags),
             )
         )
@@ -210,10 +210,6 @@ def _of_pool(pool: SystemPool, name: str, period: Shown, *, now) -> Found:
             % {"zone": pool.time_zone}
         )
     return Found(read_history(pool, period, now=now), members, True, sentences)
-
-
-def _share(seen_s: int, whole_s: int) -> float | None:
-    return min(seen_s / whole_s, 1.0) if whole_s else None
 
 
 # A cluster: its appliances -----------------------------------------------------------------------
@@ -277,7 +273,7 @@ def _member(
         appliance.get_kind_display(),
         appliance_day_url(cluster.system, appliance, period.day) if is_day else "",
         tuple(None if past is None else _sum(past.columns[one]) for one in names),
-        _share(0 if past is None else _sum(past.columns["seen_s"]) or 0, whole_s),
+        share_of(0 if past is None else _sum(past.columns["seen_s"]) or 0, whole_s),
         "" if past is None else flags_in_words(_union(past.columns["flags"])),
     )
 

@@ -21,8 +21,8 @@ from measurements import charts
 from measurements.clusters import history_of_cluster
 from measurements.formats import Quantity, energy, number, percent, percentage
 from measurements.pools import history_of_pool
-from measurements.queries import History, Live, counting_slots, history_of_system
-from measurements.resolutions import Resolution, Span
+from measurements.queries import History, Live, judged_history_of_system
+from measurements.resolutions import Span
 from measurements.words import quality_sentence
 
 # What has a history of its energies.
@@ -118,15 +118,13 @@ def read_history(subject: Subject, shown: Shown, *, now: datetime) -> History:
         "from_at": shown.span.from_at,
         "until_at": shown.span.until_at,
         "resolution": shown.parts,
+        "now": now,
     }
     if isinstance(subject, Cluster):
-        return history_of_cluster(cluster=subject, now=now, **asked)
+        return history_of_cluster(cluster=subject, **asked)
     if isinstance(subject, SystemPool):
-        return history_of_pool(pool=subject, now=now, **asked)
-    history = history_of_system(system=subject, **asked)
-    if shown.parts is Resolution.QUARTER:
-        return history
-    return counting_slots(history, system=subject, now=now)
+        return history_of_pool(pool=subject, **asked)
+    return judged_history_of_system(system=subject, **asked)
 
 
 def period_figures(

@@ -18,7 +18,9 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 def figures(**values) -> SimpleNamespace:
     """Figures of one span; energies that are not given are absent."""
-    given = dict.fromkeys(COLUMNS) | {"seen_s": 900, "expected_s": 900, "flags": 0}
+    given = dict.fromkeys(COLUMNS) | {
+        "seen_s": 900, "expected_s": 900, "to_see_s": 900, "flags": 0
+    }  # fmt: skip
     return SimpleNamespace(**(given | values))
 
 
@@ -159,7 +161,7 @@ def test_the_ribbon_joins_equal_neighbours_and_ends_now():
         figures(seen_s=300, flags=charts.ESTIMATED),
         figures(flags=charts.RECOVERED),
         None,
-        figures(),
+        figures(to_see_s=450),
     ]
     now = spans[5].from_at + timedelta(seconds=450)
     ribbon = charts.quality(spans, slots + [None] * 90, now=now)
@@ -174,13 +176,13 @@ def test_the_ribbon_joins_equal_neighbours_and_ends_now():
     assert ribbon.length == 96
 
 
-def summed(slots: int, *, over: int | None = None, seen: float = 1.0, **values) -> SimpleNamespace:
-    """Figures of a longer span: of so many slots, of two appliances each, how much was seen."""
+def summed(slots: int, *, to_see: int = 96, seen: float = 1.0, **values) -> SimpleNamespace:
+    """Figures of a longer span: of so many slots, of two appliances each, how much was seen; so
+    many were to be seen until now."""
     return figures(
         seen_s=round(1800 * slots * seen),
         expected_s=1800 * slots,
-        slots=slots,
-        slots_over=slots if over is None else over,
+        to_see_s=1800 * to_see,
         **values,
     )
 
@@ -204,7 +206,6 @@ def test_slots_of_which_nothing_is_stored_are_missing_from_a_day():
     ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
     assert widths(ribbon) == [("seen", 0.25), ("missing", 0.75)]
     assert charts.quality_of_span(WEEK[0], days[0], now=LATER) == charts.Grade("missing", 0.75)
-    assert charts.seen_share(WEEK[0], days[0], now=LATER) == 0.25
 
 
 def test_a_counter_bridges_the_slots_that_are_stored_and_no_others():
@@ -247,23 +248,25 @@ def test_how_well_a_span_was_seen_is_said_in_few_words(grade: charts.Grade, word
 def test_what_is_to_come_of_a_running_day_is_not_missing(minutes: int):
     # Noon is over, and of the slot after it a part is stored.
     now = WEEK[0].from_at + timedelta(hours=12, minutes=minutes)
-    running = summed(49, over=48, seen=48.3 / 49)
+    running = summed(49, to_see=48, seen=48.3 / 49)
     ribbon = charts.quality(WEEK, [running] + [None] * 6, now=now)
     assert ribbon.shares == {"seen": 1}
-    holes = summed(25, over=24, seen=24.3 / 25)
-    assert charts.seen_share(WEEK[0], holes, now=now) == 0.5
+    holes = summed(24, to_see=48)
+    ribbon = charts.quality(WEEK, [holes] + [None] * 6, now=now)
+    assert ribbon.shares == {"seen": 0.5, "missing": 0.5}
 
 
 def test_a_day_that_has_just_begun_is_seen_as_soon_as_anything_is():
     now = WEEK[0].from_at + timedelta(minutes=5)
-    ribbon = charts.quality(WEEK, [summed(1, over=0, seen=0.3)] + [None] * 6, now=now)
+    ribbon = charts.quality(WEEK, [summed(1, to_see=0, seen=0.3)] + [None] * 6, now=now)
     assert ribbon.shares == {"seen": 1}
 
 
 def test_of_a_running_slot_its_elapsed_part_is_judged():
     spans = spans_of(date(2026, 6, 15))
     now = spans[0].from_at + timedelta(minutes=10)
-    assert charts.seen_share(spans[0], figures(seen_s=300), now=now) == 0.5
+    running = figures(seen_s=300, to_see_s=600)
+    assert charts.quality_of_span(spans[0], running, now=now) == charts.Grade("missing", 0.5)
 
 
 def test_nothing_begun_has_an_empty_ribbon():

@@ -14,7 +14,7 @@ from accounts.models import Account
 from inventory.models import System
 from measurements import charts
 from measurements.models import Flag
-from measurements.queries import History, counting_slots, history_of_system
+from measurements.queries import History, history_of_system, judged_history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
 
@@ -51,16 +51,16 @@ def rows_of(path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def history(system: System, first: str, end: str, resolution: Resolution) -> History:
+def history(
+    system: System, first: str, end: str, resolution: Resolution, read=history_of_system, **more
+) -> History:
     bounds = [datetime.fromisoformat(day).replace(tzinfo=system.zone) for day in (first, end)]
-    return history_of_system(
-        system=system, from_at=bounds[0], until_at=bounds[1], resolution=resolution
-    )
+    return read(system=system, from_at=bounds[0], until_at=bounds[1], resolution=resolution, **more)
 
 
 def shares(system: System, first: str, end: str, resolution: Resolution) -> dict[str, float]:
     """How well the spans were seen, in per cent of the time."""
-    past = counting_slots(history(system, first, end, resolution), system=system, now=NOW)
+    past = history(system, first, end, resolution, judged_history_of_system, now=NOW)
     spans = [Span(period.start, period.until) for period in past.periods]
     figures = [period.figures and SimpleNamespace(**period.figures) for period in past.periods]
     found = charts.quality(spans, figures, now=NOW).shares
