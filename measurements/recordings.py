@@ -82,7 +82,8 @@ def open_recording(path: Path) -> Iterator[Recording]:
 
 
 class CsvRecording:
-    """Lines of text, the first of which names the columns.
+    """Lines of text, the first of which names the columns. No cell goes on in another line, so a
+    quotation mark that is not closed spoils its own line alone.
 
     Where columns are separated by semicolons, a comma in a number is that of its decimals.
     """
@@ -91,15 +92,17 @@ class CsvRecording:
         self._text = text
         self._raw = raw
         self._characters = 0
+        self._line = 0
         self.size = size
-        lines = self._lines()
+        self._lines = self._read_lines()
         with _readable(lambda: 0):
-            first = next(lines, "")
-            delimiter = max(_DELIMITERS, key=first.count)
-            names = next(csv.reader([first], delimiter=delimiter), [])
-        self._has_decimal_commas = delimiter == ";"
-        self.columns = [name.strip() for name in names]
-        self._reader = csv.reader(lines, delimiter=delimiter)
+            first = next(self._lines, "")
+        self._delimiter = max(_DELIMITERS, key=first.count)
+        self._has_decimal_commas = self._delimiter == ";"
+        try:
+            self.columns = [name.strip() for name in self._cells(first)]
+        except csv.Error as error:
+            raise UnableToRead(_("The first line is no line of a CSV: %s") % error) from error
 
     def position(self) -> int:
         return min(self._raw.tell(), self.size)
@@ -120,7 +123,11 @@ class CsvRecording:
             if ended:
                 return
 
-    def _lines(self) -> Iterator[str]:
+    def _cells(self, line: str) -> list[str]:
+        """Raises csv.Error."""
+        return next(csv.reader((line,), delimiter=self._delimiter, strict=True), [])
+
+    def _read_lines(self) -> Iterator[str]:
         """Line by line, as long as they are those of readings."""
         while line := self._text.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
@@ -129,6 +136,7 @@ class CsvRecording:
                     % {"most": LONGEST_LINE}
                 )
             self._characters += len(line)
+            self._line += 1
             yield line
 
     def _fill(
@@ -140,19 +148,31 @@ class CsvRecording:
     ) -> bool:
         """Read some lines; says whether there may be more."""
         enough = self._characters + CHARACTERS_AT_ONCE
-        with _readable(lambda: 1 + self._reader.line_num):
-            for seen, row in enumerate(self._reader, start=1):
-                line = 1 + self._reader.line_num
-                if len(row) == len(self.columns):
-                    lines.append(line)
-                    rows.append(row)
-                elif row:  # an empty line is none
-                    reason = _("has %(found)s cells where the first line names %(wanted)s columns")
-                    wanted = len(self.columns)
-                    faults.append((line, reason % {"found": len(row), "wanted": wanted}))
+        with _readable(lambda: self._line):
+            for seen, text in enumerate(self._lines, start=1):
+                try:
+                    row = self._row(text)
+                except ValueError as error:
+                    faults.append((self._line, str(error)))
+                else:
+                    if row:  # an empty line is none
+                        lines.append(self._line)
+                        rows.append(row)
                 if seen >= at_once or self._characters >= enough:
                     return True
         return False
+
+    def _row(self, line: str) -> list[str]:
+        """The cells of a line. Raises ValueError, with the reason for people."""
+        try:
+            row = self._cells(line)
+        except csv.Error as error:
+            reason = _("is no line of a CSV (%s): quotation marks have to be closed in it")
+            raise ValueError(reason % error) from error
+        if row and len(row) != len(self.columns):
+            reason = _("has %(found)s cells where the first line names %(wanted)s columns")
+            raise ValueError(reason % {"found": len(row), "wanted": len(self.columns)})
+        return row
 
 
 @dataclass
@@ -262,11 +282,6 @@ def _readable(last_line: Callable[[], int]) -> Iterator[None]:
                 _("The file cannot be unpacked: it is damaged, or is not what its name ends in.")
             ) from error
         raise UnableToRead(_("The file is damaged after line %s.") % line) from error
-    except csv.Error as error:
-        raise UnableToRead(
-            _("After line %(line)s the file is no CSV: %(error)s")
-            % {"line": last_line(), "error": error}
-        ) from error
 
 
 def _with_decimal_point(cell: str) -> str:

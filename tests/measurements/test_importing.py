@@ -285,6 +285,18 @@ def test_a_bad_line_at_the_end_of_a_long_file_takes_back_all_before_it(load, mon
     assert not Reading.objects.exists()
 
 
+def test_a_quotation_mark_that_is_not_closed_spoils_its_line_alone(load):
+    report = load(
+        'at,appliance,power_w\n2020-05-01T10:00:00Z,grid,1\n2020-05-01T10:01:00Z,grid,"2\n'
+        '"2020-05-01T10:02:00Z","grid","3"\n2020-05-01T10:03:00Z,"grid"s,4\n'
+        "2020-05-01T10:04:00Z,grid,5\n",
+        skip_bad=True,
+    )
+    assert [bad.line for bad in report.bad_lines] == [3, 5]
+    assert all("quotation marks have to be closed" in bad.reason for bad in report.bad_lines)
+    assert stored("power_w") == [(1.0,), (3.0,), (5.0,)]
+
+
 def test_one_appliances_bad_reading_leaves_the_lines_other_appliances(load, cast):
     report = load(
         "at,b,g\n2020-05-01T10:00:00Z,999999,300\n",
