@@ -55,6 +55,10 @@ class UnableToBegin(Exception):
     """It is at work or over already, or its file is gone; the message says so."""
 
 
+class _WorkersDied(Exception):
+    """Those who tried it before did not live to tell why it failed."""
+
+
 class _NotWanted(Exception):
     """It was cancelled, or is over."""
 
@@ -152,6 +156,8 @@ def _work_next(now: datetime) -> bool:
 def _work(job_id: UUID, message: OutboxMessage, now: datetime) -> None:
     rows = RecordingImport.objects.select_related("system__account", "by__account")
     job = rows.get(pk=job_id)
+    if message.attempts > PATIENCE.most_attempts:
+        raise _WorkersDied
     # Before the long transaction, for the reason that `import_file` has.
     make_claimable(job.system.key)
     try:

@@ -310,6 +310,23 @@ def test_what_fails_again_and_again_is_given_up(begun, now, monkeypatch):
     assert "the disk is full" in job.reason
 
 
+@pytest.mark.django_db
+def test_what_each_worker_dies_of_is_given_up(begun, now, monkeypatch):
+    def die(**_said):
+        raise SystemExit
+
+    monkeypatch.setattr(operations, "import_file", die)
+    job = begun(LONG)
+    for hour in range(operations.PATIENCE.most_attempts):
+        with pytest.raises(SystemExit):
+            work(now + timedelta(hours=hour))
+    work(now + timedelta(days=1))
+    job.refresh_from_db()
+    assert (job.state, job.is_mappable) == ("refused", True)
+    assert "WorkersDied" in job.reason
+    assert OutboxMessage.objects.get().failed_at
+
+
 # Cancelled, forgotten, killed -------------------------------------------------------------------
 
 
