@@ -57,8 +57,9 @@ class ImportReport:
     `lines` were read; `silent` of them say nothing; `bad` of them were refused in whole or in
     part, of which the first `TOLD_LINES` are in `bad_lines`. Of the readings, `stored` are new or
     changed, `unchanged` were known, and `repeated` say nothing new of instants that the file had
-    told of already. `created`: the names of appliances that were made. `dirty_slots`: how many
-    marks for computation were set.
+    told of already. `created`: the names of appliances that were made; `unknown`: the first of the
+    names in the file that are of no appliance. `dirty_slots`: how many marks for computation were
+    set.
     """
 
     lines: int = 0
@@ -71,6 +72,7 @@ class ImportReport:
     first_at: datetime | None = None
     last_at: datetime | None = None
     created: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     bad_lines: list[BadLine] = field(default_factory=list)
 
     def refuse(self, faults: Iterable[tuple[int, str]]) -> None:
@@ -149,6 +151,7 @@ class _Run:
         report = self.report
         report.lines += len(piece.lines) + len(piece.faults)
         report.silent += told.silent
+        report.unknown = self._transcriber.unknown
         unchanged = 0
         if self._skip_bad or not (report.bad or told.faults):
             done = store_readings(

@@ -1,6 +1,6 @@
 """The lines of a recording become readings of a system's appliances."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from measurements.layouts import (
 from measurements.recordings import Piece
 
 APPLIANCE_COLUMN = "appliance"
+# So many names of no appliance are remembered.
+MOST_UNKNOWN = 100
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Transcriber:
         self._layout = layout
         self._appliances = list(Appliance.objects.filter(system=system).order_by("created_at"))
         self._found: dict[str, Appliance] = {}
+        self._unknown: dict[str, None] = {}
         self._instants = Instants(layout.zone)
         self._quantities = check_columns(columns, layout)
         for mapping in layout.mappings:
@@ -53,6 +56,11 @@ class Transcriber:
         if name not in self._found:
             self._found[name] = self._look_up(name)
         return self._found[name]
+
+    @property
+    def unknown(self) -> list[str]:
+        """The first names that are of no appliance."""
+        return list(self._unknown)
 
     def transcribe(self, piece: Piece) -> Transcript:
         """The readings of these lines, in their order for each appliance."""
@@ -89,14 +97,10 @@ class Transcriber:
         )
 
     def _look_up(self, name: str) -> Appliance:
-        def by(attribute: str) -> list[Appliance]:
-            return [one for one in self._appliances if getattr(one, attribute) == name]
-
-        try:
-            found = [one for one in self._appliances if one.pk == UUID(name)]
-        except ValueError:
-            found = by("local_id") or by("name")
+        found = appliances_called(name, self._appliances)
         if not found:
+            if len(self._unknown) < MOST_UNKNOWN:
+                self._unknown[name] = None
             known = ", ".join(appliance.name for appliance in self._appliances) or "–"
             raise UnableToMap(
                 _("“%(name)s” is no appliance of %(system)s, which has: %(known)s.")
@@ -147,6 +151,15 @@ class Transcriber:
             except ValueError as error:
                 faults.setdefault(row, str(error))
         return at_ms
+
+
+def appliances_called(name: str, appliances: Sequence[Appliance]) -> list[Appliance]:
+    """Those with this UUID, or else this local id, or else this name."""
+    try:
+        return [one for one in appliances if one.pk == UUID(name)]
+    except ValueError:
+        by_local_id = [one for one in appliances if one.local_id == name]
+        return by_local_id or [one for one in appliances if one.name == name]
 
 
 def _lengths_s(

@@ -102,6 +102,7 @@ def recording_import_mapping(request: HttpRequest, import_id: UUID) -> HttpRespo
         system=job.system,
         preview=preview,
         layout=layout_of_json(job.layout) if job.layout else None,
+        unknown=(job.report or {}).get("unknown", []),
         skip_bad=job.skip_bad,
     )
     if form.is_bound and form.is_valid():

@@ -1,6 +1,6 @@
 """Forms of an import: which file, and what its columns mean. A `Layout` is the only meaning."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -27,11 +27,12 @@ from measurements.layouts import (
     UnableToMap,
 )
 from measurements.recordings import ENDINGS
-from measurements.transcripts import check_columns
+from measurements.transcripts import appliances_called, check_columns
 
 BYTES_PER_MB = 1_000_000
 NEW = "new"
 MOST_SAMPLES = 3
+LONGEST_NAME = Appliance._meta.get_field("name").max_length
 
 QUANTITY_NAMES = {
     "power_w": gettext_lazy("Power, W"),
@@ -81,7 +82,7 @@ class ColumnForm(forms.Form):
     """What a column of a wide file is: a quantity of an appliance, or nothing that is wanted."""
 
     appliance = forms.ChoiceField(label=gettext_lazy("Appliance"), required=False)
-    new_name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
+    new_name = forms.CharField(label=gettext_lazy("Name"), max_length=LONGEST_NAME, required=False)
     new_kind = forms.ChoiceField(label=gettext_lazy("Kind"), required=False)
     quantity = forms.ChoiceField(label=gettext_lazy("Quantity"), required=False)
     scale = forms.FloatField(
@@ -156,8 +157,29 @@ class ColumnForm(forms.Form):
             self.add_error("new_kind", _("Say what it is."))
 
 
+class NewcomerForm(forms.Form):
+    """What an appliance is that a long file names, and the system does not have."""
+
+    kind = forms.ChoiceField(required=False)
+
+    def __init__(self, *args: Any, name: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.name = name
+        self.fields["kind"].label = name
+        self.fields["kind"].choices = [
+            ("", _("not one of this system")),
+            *Appliance._meta.get_field("kind").choices,
+        ]
+
+    @property
+    def new_appliance(self) -> NewAppliance | None:
+        kind = self.cleaned_data["kind"]
+        return NewAppliance(self.name, ApplianceKind(kind)) if kind else None
+
+
 class LayoutForm(forms.Form):
-    """What the columns of a file mean; `columns` has a form for each one of a wide file.
+    """What the columns of a file mean; `columns` has a form for each one of a wide file, and
+    `newcomers` one for each appliance that a long one is known to name and the system lacks.
 
     Valid, it has the `layout`.
     """
@@ -199,9 +221,10 @@ class LayoutForm(forms.Form):
         system: System,
         preview: Preview,
         layout: Layout | None,
+        unknown: Sequence[str],
         skip_bad: bool,
     ) -> None:
-        """`layout`: what was said before, if anything."""
+        """`layout`: what was said before, if anything; `unknown`: whom the system did not have."""
         usual = {
             "time_column": preview.time_column,
             "time_zone": system.time_zone,
@@ -224,6 +247,12 @@ class LayoutForm(forms.Form):
             for place, name in enumerate([] if preview.is_long else preview.columns)
             if name != preview.time_column
         ]
+        self.newcomers = [
+            NewcomerForm(data, prefix=f"newcomer-{place}", name=name, initial={"kind": kind})
+            for place, (name, kind) in enumerate(
+                _newcomers(preview, layout, unknown, appliances).items()
+            )
+        ]
 
     def clean(self) -> dict[str, Any]:
         found = super().clean()
@@ -237,6 +266,8 @@ class LayoutForm(forms.Form):
             raise ValidationError(_("Not every column is said yet: see there."))
         if self.columns and not wanted:
             raise ValidationError(_("Say of at least one column what it is."))
+        if not all(one.is_valid() for one in self.newcomers):
+            raise ValidationError(_("Not every appliance is said yet: see there."))
         if not self.errors:
             self._make_layout(found, wanted)
         return found
@@ -277,7 +308,9 @@ class LayoutForm(forms.Form):
                 mappings.append(mapping)
 
     def _make_layout(self, found: dict[str, Any], wanted: list[ColumnForm]) -> None:
-        new = dict.fromkeys(one.new_appliance for one in wanted if one.new_appliance)
+        new = dict.fromkeys(
+            one.new_appliance for one in (*wanted, *self.newcomers) if one.new_appliance
+        )
         interval_s = _seconds(found["interval_minutes"])
         try:
             self.layout = Layout(
@@ -291,6 +324,23 @@ class LayoutForm(forms.Form):
             check_columns(self._preview.columns, self.layout)
         except UnableToMap as error:
             self.add_error(None, str(error))
+
+
+def _newcomers(
+    preview: Preview, layout: Layout | None, unknown: Sequence[str], appliances: list[Appliance]
+) -> dict[str, str]:
+    """The appliances of a long file that the system lacks, with what was said that they are."""
+    if not preview.is_long:
+        return {}
+    said = {one.name: one.kind.value for one in layout.create} if layout else {}
+    names = dict.fromkeys([*unknown, *preview.appliances], "") | said
+    return {
+        name: kind
+        for name, kind in names.items()
+        if len(name) <= LONGEST_NAME
+        and not _is_uuid(name)
+        and not appliances_called(name, appliances)
+    }
 
 
 def _named(quantities: Iterable[str]) -> list[tuple[str, str]]:

@@ -45,7 +45,10 @@ def report_to_json(report: ImportReport) -> dict[str, Any]:
     return (
         asdict(report)
         | {name: at and at.isoformat() for name, at in instants.items()}
-        | {"bad_lines": [[one.line, _shortened(one.reason)] for one in report.bad_lines]}
+        | {
+            "unknown": [name for name in report.unknown if "\0" not in name],
+            "bad_lines": [[one.line, _shortened(one.reason)] for one in report.bad_lines],
+        }
     )
 
 

@@ -41,6 +41,12 @@ class Preview:
             return _USUAL_TIME_COLUMN
         return next((name for name in self.columns if _are_instants(self.cells(name))), "")
 
+    @property
+    def appliances(self) -> list[str]:
+        """Whom the first lines name, as far as that is shown as a whole."""
+        named = self.cells(APPLIANCE_COLUMN) if self.is_long else []
+        return [name for name in named if len(name) <= _LONGEST_CELL]
+
     def cells(self, column: str) -> list[str]:
         """What the first lines have in a column, without empty cells."""
         place = self.columns.index(column)

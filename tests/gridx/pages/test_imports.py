@@ -134,6 +134,34 @@ def test_no_file_at_all_is_refused(installer, cast):
 # What its columns mean ----------------------------------------------------------------------------
 
 
+def test_appliances_that_a_long_file_names_and_the_system_lacks_can_be_made(
+    installer, cast, at_noon
+):
+    lines = [f"2020-05-01T10:0{minute}:00Z,grid,-300\n" for minute in range(9)]
+    late = "2020-05-01T10:09:00Z,Shed,40\n"
+    job = brought(installer, cast, LONG.split("\n", 1)[0] + f"\n{late}" + "".join(lines) + (
+        "2020-05-01T10:09:00Z,Barn,50\n"
+    ))  # fmt: skip
+    mapping = f"/imports/{job.pk}/mapping"
+    html = text(installer.get(mapping))
+    assert ("Shed" in html, "Barn" in html) == (True, False)
+    asked = TIMES | {"time_column": "at", "newcomer-0-kind": "nonsense"}
+    assert "newcomer-0-kind" in text(installer.post(mapping, asked), 422)
+    installer.post(mapping, asked | {"newcomer-0-kind": "meter"})
+    work_due(now=at_noon)
+    # Whom only later lines name is asked for once they were read.
+    html = text(installer.get(mapping))
+    names = [one.name for one in installer.get(mapping).context["form"].newcomers]
+    assert names == ["Barn", "Shed"]
+    assert '<option value="meter" selected>' in html
+    installer.post(mapping, asked | {"newcomer-0-kind": "heat_pump", "newcomer-1-kind": "meter"})
+    work_due(now=at_noon)
+    job.refresh_from_db()
+    assert (job.state, job.report["created"]) == ("done", ["Barn", "Shed"])
+    made = cast.lindenweg.appliances.filter(name__in=("Barn", "Shed")).order_by("name")
+    assert [*made.values_list("kind", flat=True)] == ["heat_pump", "meter"]
+
+
 def test_a_long_file_asks_for_nothing_but_its_times(installer, cast, at_noon):
     job = brought(installer, cast, LONG.replace("=1", "5"))
     html = text(installer.get(f"/imports/{job.pk}/mapping"))
