@@ -69,6 +69,7 @@ app.conf.beat_schedule = {
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },
+    # Often, since the first time comes one period after the start.
     "maintain partitions": {
         "task": "measurements.tasks.maintain_partitions",
         "schedule": 600.0,

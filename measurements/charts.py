@@ -8,10 +8,11 @@ Figures are read from attributes named as in the tables (`pv_to_load_mwh`, …):
 None where there is no statement. They say for how long appliances were to be seen until now
 (`to_see_s`, all together), and for how long they were. Those of groups, where flags of a few would
 stand for all, also say how much of what was seen arrived late (`recovered_s`), and how much of what
-was not seen was bridged (`estimated_s`). Colours and fonts are names of the
-stylesheet's variables ("var(--sun)"), filled in by the browser; they are valid in plotly's own
-schema. The horizontal axis counts spans, so a day of 23 or 25 hours is drawn as it is.
-`layout.meta.narrow` holds what differs on a phone.
+was not seen was bridged (`estimated_s`).
+
+Colours and fonts are names of the stylesheet's variables ("var(--sun)"), filled in by the browser;
+they are valid in plotly's own schema. The horizontal axis counts spans, so a day of 23 or 25 hours
+is drawn as it is. `layout.meta.narrow` holds what differs on a phone.
 """
 
 from collections.abc import Callable, Sequence

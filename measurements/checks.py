@@ -36,7 +36,7 @@ def check_day(
 
     With `repair`, what follows from the readings takes the place of what was stored, the changed
     day gets its receipt, and days on record that were wrong because of it are compared again.
-    `tell` is told row by row what differed. Raises KeptChanging.
+    `tell` is told what differed, where anything does. Raises KeptChanging.
     """
     found = compare(system=system, day=day, now=now, repair=repair)
     is_repaired = repair and bool(found.differences)

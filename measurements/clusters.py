@@ -19,7 +19,7 @@ from django.db.models import Model
 from inventory.kinds import Role, role_of
 from inventory.models import Appliance, Cluster
 from measurements.amounts import Amounts, Floats, Ints
-from measurements.coverage import judged_at, seconds_to_see
+from measurements.coverage import seconds_to_see
 from measurements.figures import Figures, Part, sum_figures, system_figures
 from measurements.history import (
     DEVICE_COLUMNS,
@@ -109,16 +109,16 @@ def history_of_cluster(
     past = past_of_cluster(
         cluster=cluster, from_at=from_at, until_at=until_at, resolution=resolution
     )
-    return history_told(past, cluster=cluster, resolution=resolution, now=now)
+    return history_told(past, cluster=cluster, now=now)
 
 
-def history_told(past: Past, *, cluster: Cluster, resolution: Resolution, now: datetime) -> History:
+def history_told(past: Past, *, cluster: Cluster, now: datetime) -> History:
     """The same of a past of the cluster that was read."""
     to_see_s = seconds_to_see(
         past.spans,
         systems=[cluster.system.key],
         appliances={one.key for one in appliances_within(cluster)},
-        now=judged_at(resolution, now),
+        now=now,
     )
     return history_of(past, {**past.further, "to_see_s": to_see_s[past.known]})
 

@@ -1,4 +1,4 @@
-"""How much there was to be seen of single appliances, clusters and pools, and how much was."""
+"""How much there was to be seen of systems, clusters, pools and appliances, and how much was."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ import numpy as np
 from inventory.kinds import Role
 from measurements.amounts import Ints, share_of
 from measurements.history import DevicePast, Past
-from measurements.resolutions import Resolution, Span, slot_start, to_ms
+from measurements.resolutions import SLOT, Span, slot_start, to_ms
 from measurements.slots.members import load_membership
 
 _EVER_BEFORE_MS = 0
@@ -31,7 +31,7 @@ def seconds_to_see(
     Of all appliances that take part in the balances of these systems (keys), or of those alone.
     """
     begin_ms = np.array([to_ms(span.from_at) for span in spans], np.int64)
-    end_ms = np.array([to_ms(min(span.until_at, now)) for span in spans], np.int64)
+    end_ms = np.array([to_ms(_judged_until(span, now)) for span in spans], np.int64)
     to_see_ms = np.zeros(len(spans), np.int64)
     for _system, key, from_ms, until_ms in _stays(systems):
         if appliances is None or key in appliances:
@@ -40,18 +40,12 @@ def seconds_to_see(
     return to_see_ms // 1000
 
 
-def judged_at(resolution: Resolution, now: datetime) -> datetime:
-    """Until when the spans of groups are judged: those longer than a slot, by the slots that are
-    over."""
-    return now if resolution is Resolution.QUARTER else slot_start(now)
-
-
 def seconds_of_each(
     span: Span, *, systems: Collection[int], now: datetime
 ) -> dict[int, dict[int, int]]:
     """By system and appliance (keys), for how long each was to be seen in a span until now: all
     that take part in the balances of these systems."""
-    begin_ms, end_ms = to_ms(span.from_at), to_ms(min(span.until_at, now))
+    begin_ms, end_ms = to_ms(span.from_at), to_ms(_judged_until(span, now))
     found: dict[int, dict[int, int]] = {}
     for system, key, from_ms, until_ms in _stays(systems):
         stayed = min(end_ms, until_ms) - max(begin_ms, from_ms)
@@ -64,8 +58,15 @@ def device_shares(
 ) -> list[float | None]:
     """Of each span that an appliance is known of, which share was seen until now."""
     known = [spans[index] for index in device.known.tolist()]
-    elapsed_s = [(min(span.until_at, now) - span.from_at).total_seconds() for span in known]
+    elapsed_s = [(_judged_until(span, now) - span.from_at).total_seconds() for span in known]
     return list(map(share_of, device.columns["seen_s"].tolist(), elapsed_s))
+
+
+def _judged_until(span: Span, now: datetime) -> datetime:
+    """Of a running span the part until now counts; of one longer than a slot, the slots that are
+    over."""
+    is_slot = span.until_at - span.from_at <= SLOT
+    return min(span.until_at, now if is_slot else slot_start(now))
 
 
 def _stays(systems: Collection[int]) -> Iterator[tuple[int, int, int, int]]:

@@ -158,7 +158,7 @@ def _xlsx(table: Table) -> Iterator[bytes]:
         path = Path(folder) / "table.xlsx"
         # Rows go to disk as the next one begins. Left unclosed, a book is not packed.
         book = Workbook(str(path), {"constant_memory": True, "tmpdir": folder})
-        for _rows in _write_sheet(book, table):
+        for _piece in _write_sheet(book, table):
             yield b""
         book.close()
         with path.open("rb") as file:
@@ -166,8 +166,8 @@ def _xlsx(table: Table) -> Iterator[bytes]:
                 yield part
 
 
-def _write_sheet(book: Workbook, table: Table) -> Iterator[int]:
-    """Write it piece by piece; tells how many rows are written."""
+def _write_sheet(book: Workbook, table: Table) -> Iterator[None]:
+    """Write it piece by piece."""
     sheet = book.add_worksheet("gridx")
     heading = book.add_format({"bold": True})
     instant = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
@@ -194,4 +194,4 @@ def _write_sheet(book: Workbook, table: Table) -> Iterator[int]:
             for number, value in enumerate(values):
                 if value is not None:
                     write[number](at, number, value)
-        yield at
+        yield

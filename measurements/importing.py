@@ -151,7 +151,6 @@ class _Run:
         report = self.report
         report.lines += len(piece.lines) + len(piece.faults)
         report.silent += told.silent
-        report.unknown = self._transcriber.unknown
         unchanged = 0
         if self._skip_bad or not (report.bad or told.faults):
             done = store_readings(
@@ -176,6 +175,7 @@ class _Run:
 
     def finish(self, created: list[Appliance]) -> None:
         """Declare how often was read. Raises UnableToImport when a bad line forbids the import."""
+        self.report.unknown = self._transcriber.unknown
         if self.report.bad and not self._skip_bad:
             raise UnableToImport(
                 ngettext(

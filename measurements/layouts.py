@@ -17,7 +17,7 @@ COUNTERS = ("imported_wh", "exported_wh")
 POINT_QUANTITIES = tuple(name for name in QUANTITIES if name != "plug_state")
 # Of an interval: mean powers or energies, each direction by itself, or one mean with its sign.
 INTERVAL_ONLY = ("imported_w", "exported_w", "import_energy_wh", "export_energy_wh")
-INTERVAL_QUANTITIES = (
+QUANTITIES_OF_INTERVALS = (
     *INTERVAL_ONLY,
     *(name for name in POINT_QUANTITIES if name not in COUNTERS),
 )
@@ -79,7 +79,7 @@ class Layout:
     @property
     def quantities(self) -> tuple[str, ...]:
         """The quantities that columns of such a recording can be."""
-        return POINT_QUANTITIES if self.interval_s is None else INTERVAL_QUANTITIES
+        return POINT_QUANTITIES if self.interval_s is None else QUANTITIES_OF_INTERVALS
 
     def check_quantities(self, quantities: Iterable[str]) -> None:
         """Refuse what one appliance cannot have together. Raises UnableToMap."""
@@ -156,7 +156,7 @@ def _is_number(text: str) -> bool:
 def interval_values(
     columns: dict[str, np.ndarray], interval_s: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What an interval's quantities (see `INTERVAL_QUANTITIES`) are as columns of a batch.
+    """What an interval's quantities (see `QUANTITIES_OF_INTERVALS`) are as columns of a batch.
 
     Mean powers become energies of the interval; a missing one stays missing. A power with a sign
     is a mean of both directions, which it nets.

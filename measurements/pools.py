@@ -15,7 +15,7 @@ from django.db.models import Model
 
 from inventory.models import System, SystemPool
 from measurements.amounts import Ints, sum_known
-from measurements.coverage import judged_at, seconds_to_see
+from measurements.coverage import seconds_to_see
 from measurements.figures import QUALITY, SUMMED, Figures, rates_of
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import START, Past, empty_past, of_whole_hours, past_of, system_table
@@ -138,7 +138,7 @@ def history_of_pool(
     to_see_s = seconds_to_see(
         past.spans,
         systems=pool.systems.values_list("key", flat=True),
-        now=judged_at(resolution, now),
+        now=now,
     )
     further = {**past.further, "to_see_s": to_see_s[past.known], "systems_seen": found.seen}
     history = history_of(past, further)

@@ -12,7 +12,7 @@ from inventory.models import Appliance, System
 from inventory.silence import stale_after
 from measurements.amounts import Ints
 from measurements.batches import INSTANTS
-from measurements.coverage import judged_at, seconds_to_see
+from measurements.coverage import seconds_to_see
 from measurements.figures import rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import Past, past_of_system
@@ -196,7 +196,7 @@ def judged_history_of_system(
 ) -> History:
     """The same, with what tells how much of it is missing."""
     past = past_of_system(system=system, from_at=from_at, until_at=until_at, resolution=resolution)
-    to_see_s = seconds_to_see(past.spans, systems=[system.key], now=judged_at(resolution, now))
+    to_see_s = seconds_to_see(past.spans, systems=[system.key], now=now)
     return history_of(past, {"to_see_s": to_see_s[past.known]})
 
 

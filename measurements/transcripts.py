@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import numpy as np
 from django.utils.translation import gettext as _
@@ -37,15 +36,16 @@ class Transcript:
 
 
 class Transcriber:
-    """Knows what the columns mean and which appliance is which."""
+    """Knows what the columns mean and which appliance is which; `unknown` are the first of the
+    names that are of none."""
 
     def __init__(self, *, system: System, layout: Layout, columns: list[str]) -> None:
         """`columns`: those of the recording. Raises UnableToMap where the layout does not fit."""
         self._system = system
         self._layout = layout
         self._appliances = list(Appliance.objects.filter(system=system).order_by("created_at"))
+        self.unknown: list[str] = []
         self._found: dict[str, Appliance] = {}
-        self._unknown: dict[str, None] = {}
         self._instants = Instants(layout.zone)
         self._quantities = check_columns(columns, layout)
         for mapping in layout.mappings:
@@ -56,11 +56,6 @@ class Transcriber:
         if name not in self._found:
             self._found[name] = self._look_up(name)
         return self._found[name]
-
-    @property
-    def unknown(self) -> list[str]:
-        """The first names that are of no appliance."""
-        return list(self._unknown)
 
     def transcribe(self, piece: Piece) -> Transcript:
         """The readings of these lines, in their order for each appliance."""
@@ -99,8 +94,8 @@ class Transcriber:
     def _look_up(self, name: str) -> Appliance:
         found = appliances_called(name, self._appliances)
         if not found:
-            if len(self._unknown) < MOST_UNKNOWN:
-                self._unknown[name] = None
+            if name and name not in self.unknown and len(self.unknown) < MOST_UNKNOWN:
+                self.unknown.append(name)
             known = ", ".join(appliance.name for appliance in self._appliances) or "–"
             raise UnableToMap(
                 _("“%(name)s” is no appliance of %(system)s, which has: %(known)s.")
@@ -155,11 +150,11 @@ class Transcriber:
 
 def appliances_called(name: str, appliances: Sequence[Appliance]) -> list[Appliance]:
     """Those with this UUID, or else this local id, or else this name."""
-    try:
-        return [one for one in appliances if one.pk == UUID(name)]
-    except ValueError:
-        by_local_id = [one for one in appliances if one.local_id == name]
-        return by_local_id or [one for one in appliances if one.name == name]
+    if not name:  # which is also the local id of those that have none
+        return []
+    by_id = [one for one in appliances if str(one.pk) == name.lower()]
+    by_local_id = [one for one in appliances if one.local_id == name]
+    return by_id or by_local_id or [one for one in appliances if one.name == name]
 
 
 def _lengths_s(

@@ -46,7 +46,6 @@ from measurements.flows import CONSUMERS
 from measurements.formats import number
 from measurements.history import DEVICE_ENERGIES, DEVICE_QUALITY, DevicePast
 from measurements.queries import History
-from measurements.resolutions import slot_start
 from measurements.words import flags_in_words
 
 SORTS = ("-energy", "energy", "name", "-name")
@@ -176,9 +175,7 @@ def _of_pool(pool: SystemPool, name: str, period: Shown, *, now) -> Found:
         pool=pool, name=name, from_at=from_at, until_at=until_at, resolution=period.parts
     )
     systems = list(pool.systems.only("key", "name", "time_zone"))
-    to_see_s = seconds_of_each(
-        period.span, systems=[one.key for one in systems], now=slot_start(now)
-    )
+    to_see_s = seconds_of_each(period.span, systems=[one.key for one in systems], now=now)
     nothing = Contribution(None, 0, 0)
     members = []
     for system in systems:
@@ -224,10 +221,10 @@ def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
         kinds=[*ROLES],
         device_columns=(*DEVICE_ENERGIES, *DEVICE_QUALITY),
     )
-    history = history_told(past, cluster=cluster, resolution=period.parts, now=now)
+    history = history_told(past, cluster=cluster, now=now)
     appliances = [one for one in appliances_within(cluster) if role_of(one.kind) is not Role.NONE]
     pasts = {one.appliance.key: one for one in past.devices}
-    to_see_s = seconds_of_each(period.span, systems=[cluster.system.key], now=slot_start(now))
+    to_see_s = seconds_of_each(period.span, systems=[cluster.system.key], now=now)
     of_system = to_see_s.get(cluster.system.key, {})
     sides = _sides(name, {role_of(one.kind) for one in appliances})
     members = [

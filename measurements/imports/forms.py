@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -248,10 +249,14 @@ class LayoutForm(forms.Form):
             if name != preview.time_column
         ]
         self.newcomers = [
-            NewcomerForm(data, prefix=f"newcomer-{place}", name=name, initial={"kind": kind})
-            for place, (name, kind) in enumerate(
-                _newcomers(preview, layout, unknown, appliances).items()
+            # By name, as there may be others by the time that it is sent.
+            NewcomerForm(
+                data,
+                prefix=f"newcomer-{crc32(name.encode()):08x}",
+                name=name,
+                initial={"kind": kind},
             )
+            for name, kind in _newcomers(preview, layout, unknown, appliances).items()
         ]
 
     def clean(self) -> dict[str, Any]:

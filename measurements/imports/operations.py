@@ -55,10 +55,6 @@ class UnableToBegin(Exception):
     """It is at work or over already, or its file is gone; the message says so."""
 
 
-class _WorkersDied(Exception):
-    """Those who tried it before did not live to tell why it failed."""
-
-
 class _NotWanted(Exception):
     """It was cancelled, or is over."""
 
@@ -156,11 +152,11 @@ def _work_next(now: datetime) -> bool:
 def _work(job_id: UUID, message: OutboxMessage, now: datetime) -> None:
     rows = RecordingImport.objects.select_related("system__account", "by__account")
     job = rows.get(pk=job_id)
-    if message.attempts > PATIENCE.most_attempts:
-        raise _WorkersDied
-    # Before the long transaction, for the reason that `import_file` has.
-    make_claimable(job.system.key)
     try:
+        if message.attempts > PATIENCE.most_attempts:
+            raise RuntimeError("each worker that tried it died")
+        # Before the long transaction, for the reason that `import_file` has.
+        make_claimable(job.system.key)
         with transaction.atomic(), translation.override(job.language or None):
             _go_on(job, 0, 1)
             found = _import(job, now)

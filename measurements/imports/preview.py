@@ -13,7 +13,7 @@ from measurements.transcripts import APPLIANCE_COLUMN
 
 FIRST_LINES = 8
 MOST_COLUMNS = 120
-LONGEST_NAME = 120
+_LONGEST_COLUMN = 120
 _LONGEST_CELL = 60
 _USUAL_TIME_COLUMN = "at"
 
@@ -81,7 +81,7 @@ def read_preview(path: Path) -> Preview:
 def _check_names(columns: Sequence[str]) -> None:
     if not columns:
         raise UnableToRead(_("The file is empty."))
-    if any("\0" in name or len(name) > LONGEST_NAME for name in columns):
+    if any("\0" in name or len(name) > _LONGEST_COLUMN for name in columns):
         raise UnableToRead(_("The first line does not name columns; is it a CSV?"))
     if len(columns) < 2:
         raise UnableToRead(

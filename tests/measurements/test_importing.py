@@ -297,6 +297,13 @@ def test_a_quotation_mark_that_is_not_closed_spoils_its_line_alone(load):
     assert stored("power_w") == [(1.0,), (3.0,), (5.0,)]
 
 
+def test_a_line_that_names_nobody_is_of_nobody(load, cast):
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(local_id="")
+    with pytest.raises(UnableToImport, match="One line is bad") as refused:
+        load("at,appliance,power_w\n2020-05-01T10:00:00Z,,1\n2020-05-01T10:00:00Z,battery,1\n")
+    assert (refused.value.report.unknown, Reading.objects.count()) == ([], 0)
+
+
 def test_one_appliances_bad_reading_leaves_the_lines_other_appliances(load, cast):
     report = load(
         "at,b,g\n2020-05-01T10:00:00Z,999999,300\n",

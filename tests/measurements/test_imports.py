@@ -323,7 +323,7 @@ def test_what_each_worker_dies_of_is_given_up(begun, now, monkeypatch):
     work(now + timedelta(days=1))
     job.refresh_from_db()
     assert (job.state, job.is_mappable) == ("refused", True)
-    assert "WorkersDied" in job.reason
+    assert "each worker that tried it died" in job.reason
     assert OutboxMessage.objects.get().failed_at
 
 

@@ -134,32 +134,38 @@ def test_no_file_at_all_is_refused(installer, cast):
 # What its columns mean ----------------------------------------------------------------------------
 
 
+def newcomers(client: Client, mapping: str) -> dict[str, str]:
+    """What the form calls the kinds of those whom the system lacks, by their names."""
+    form = client.get(mapping).context["form"]
+    return {one.name: one.add_prefix("kind") for one in form.newcomers}
+
+
 def test_appliances_that_a_long_file_names_and_the_system_lacks_can_be_made(
     installer, cast, at_noon
 ):
     lines = [f"2020-05-01T10:0{minute}:00Z,grid,-300\n" for minute in range(9)]
-    late = "2020-05-01T10:09:00Z,Shed,40\n"
-    job = brought(installer, cast, LONG.split("\n", 1)[0] + f"\n{late}" + "".join(lines) + (
-        "2020-05-01T10:09:00Z,Barn,50\n"
-    ))  # fmt: skip
+    lines = ["2020-05-01T10:09:00Z,Shed,40\n", *lines, "2020-05-01T10:09:00Z,Barn,50\n"]
+    job = brought(installer, cast, "at,appliance,power_w\n" + "".join(lines))
     mapping = f"/imports/{job.pk}/mapping"
-    html = text(installer.get(mapping))
-    assert ("Shed" in html, "Barn" in html) == (True, False)
-    asked = TIMES | {"time_column": "at", "newcomer-0-kind": "nonsense"}
-    assert "newcomer-0-kind" in text(installer.post(mapping, asked), 422)
-    installer.post(mapping, asked | {"newcomer-0-kind": "meter"})
+    assert [*newcomers(installer, mapping)] == ["Shed"]
+    shed = newcomers(installer, mapping)["Shed"]
+    asked = TIMES | {"time_column": "at"}
+    assert "nonsense is not one of" in text(
+        installer.post(mapping, asked | {shed: "nonsense"}), 422
+    )
+    installer.post(mapping, asked | {shed: "meter"})
     work_due(now=at_noon)
     # Whom only later lines name is asked for once they were read.
-    html = text(installer.get(mapping))
-    names = [one.name for one in installer.get(mapping).context["form"].newcomers]
-    assert names == ["Barn", "Shed"]
-    assert '<option value="meter" selected>' in html
-    installer.post(mapping, asked | {"newcomer-0-kind": "heat_pump", "newcomer-1-kind": "meter"})
+    assert [*newcomers(installer, mapping)] == ["Barn", "Shed"]
+    assert '<option value="meter" selected>' in text(installer.get(mapping))
+    installer.post(
+        mapping, asked | {shed: "meter", newcomers(installer, mapping)["Barn"]: "heater"}
+    )
     work_due(now=at_noon)
     job.refresh_from_db()
     assert (job.state, job.report["created"]) == ("done", ["Barn", "Shed"])
     made = cast.lindenweg.appliances.filter(name__in=("Barn", "Shed")).order_by("name")
-    assert [*made.values_list("kind", flat=True)] == ["heat_pump", "meter"]
+    assert [*made.values_list("kind", flat=True)] == ["heater", "meter"]
 
 
 def test_a_long_file_asks_for_nothing_but_its_times(installer, cast, at_noon):
