@@ -65,24 +65,19 @@ class WithdrawingAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Withdraw"))
     def withdraw(self, request: HttpRequest, queryset: QuerySet) -> None:
-        withdrawn, refused = 0, 0
+        withdrawn, reasons = 0, set()
         for row in queryset.filter(withdrawn_at=None):
             try:
                 self.withdraw_one(row, request)
-            except PermissionDenied:
-                refused += 1
+            except PermissionDenied as error:
+                reasons.add(str(error))
             else:
                 withdrawn += 1
         if withdrawn:
             text = ngettext("%d is withdrawn.", "%d are withdrawn.", withdrawn)
             messages.success(request, text % withdrawn)
-        if refused:
-            text = ngettext(
-                "%d is what an appliance can do: nobody withdraws that.",
-                "%d are what appliances can do: nobody withdraws that.",
-                refused,
-            )
-            messages.warning(request, text % refused)
+        for reason in sorted(reasons):
+            messages.warning(request, reason)
 
 
 @admin.register(Constraint)

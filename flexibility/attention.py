@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Greatest, RowNumber
 
 from accounts.models import User
 from flexibility.limits.balancing import due_limits
+from flexibility.limits.members import CONFIRMED_WITHIN
 from flexibility.models import (
     BulkAction,
     BulkItem,
@@ -21,7 +22,7 @@ from flexibility.models import (
     SharedLimit,
 )
 from flexibility.policies.asking import due_policies
-from flexibility.queries import ACKNOWLEDGED_WITHIN, SAID_WITHIN
+from flexibility.queries import SAID_WITHIN
 from flexibility.resolver import EmitterKind
 from flexibility.sweeping import due_boundaries
 from inventory.kinds import ApplianceKind, Plug
@@ -119,12 +120,12 @@ def undelivered(user: User, *, now: datetime) -> QuerySet:
     """
     refusing = _of_gateways().exclude(refusal="")
     behind = _of_gateways().filter(
-        _is_behind(), resolved_at__lt=now + SAID_WITHIN - ACKNOWLEDGED_WITHIN
+        _is_behind(), resolved_at__lt=now + SAID_WITHIN - CONFIRMED_WITHIN
     )
     is_old = Q(made_at__lt=now - SENT_WITHIN, waiting_since__lt=now - SENT_WITHIN)
     rows = _schedules(user).annotate(
         is_unsent=_UNSENT & is_old,
-        is_late=(_UNSENT | _UNCONFIRMED) & Q(waiting_since__lt=now - ACKNOWLEDGED_WITHIN),
+        is_late=(_UNSENT | _UNCONFIRMED) & Q(waiting_since__lt=now - CONFIRMED_WITHIN),
         is_refusing=Exists(refusing),
     )
     is_behind = ~(_UNSENT | _UNCONFIRMED) & Exists(behind)

@@ -1,7 +1,8 @@
 """Fields of forms: powers and energies as people write them, times of the target's zone."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -37,6 +38,20 @@ class LocalTimeField(forms.DateTimeField):
         if found.year not in YEARS:
             raise ValidationError(_("Give a day and a time."))
         return found
+
+
+def placed(form: forms.Form, name: str, zone: ZoneInfo) -> datetime | None:
+    """The instant (UTC) of a local time that was typed in; the form says what is wrong with it."""
+    given = form.cleaned_data.get(name)
+    if given is None:
+        if name not in form.errors:
+            form.add_error(name, _("Give a day and a time."))
+        return None
+    at = given.replace(tzinfo=zone).astimezone(UTC)
+    if at.astimezone(zone).replace(tzinfo=None) != given:
+        form.add_error(name, _("There is no such time: the clocks go forward then."))
+        return None
+    return at
 
 
 class AmountField(forms.CharField):

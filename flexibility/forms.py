@@ -12,13 +12,14 @@ from django.utils.translation import gettext_lazy
 
 from accounts.widgets import DayInput
 from accounts.wire_fields import YEARS
+from flexibility.bars import sides
 from flexibility.changes import ChangeForm
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, default_priority, floor
 from flexibility.fields import EnergyField, PowerField, as_typed
 from flexibility.models import Constraint, Series, SharedLimit
 from flexibility.operations import Draft
 from flexibility.priorities import PriorityForm
-from flexibility.resolver import EmitterKind
+from flexibility.resolver import Boundary, EmitterKind
 from flexibility.sentences import Side, priority_choices
 from flexibility.series.operations import Part, SeriesDraft, series_draft_of
 from flexibility.series.recurrence import Frame, instant
@@ -199,9 +200,8 @@ class ConstraintForm(ChangeForm, PriorityForm, ValidityForm):
 
     def _amounts(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
-        low, high, point = cleaned["least"], cleaned["greatest"], cleaned["point"]
-        if self._side.sign < 0:
-            low, high, point = _turned(high), _turned(low), _turned(point)
+        typed = Boundary(cleaned["least"], cleaned["greatest"], cleaned["point"])
+        low, high, point = sides(typed, self._side.sign)
         return {
             "min_w": low,
             "max_w": high,
@@ -257,9 +257,7 @@ def _shown(changed: Constraint | Series, side: Side) -> dict[str, Any]:
             "first_day": draft.from_at.astimezone(ZoneInfo(draft.time_zone)).date(),
             "last_day": last_day(draft),
         }
-    low, high, point = asks.min_w, asks.max_w, asks.set_point_w
-    if side.sign < 0:
-        low, high, point = _turned(high), _turned(low), _turned(point)
+    low, high, point = sides(asks, side.sign)
     kinds = {"kinds": changed.kinds} if changed.kinds else {}
     return (
         when
@@ -273,7 +271,3 @@ def _shown(changed: Constraint | Series, side: Side) -> dict[str, Any]:
             "greatest_energy": as_typed(asks.max_wh),
         }
     )
-
-
-def _turned(watts: float | None) -> float | None:
-    return None if watts is None else -watts + 0

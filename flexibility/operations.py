@@ -23,7 +23,7 @@ from flexibility.emitters import (
     UnableToConstrain,
     priority_of,
 )
-from flexibility.models import Constraint, Series, not_over
+from flexibility.models import ChargingPolicy, Constraint, Series, SharedLimit, not_over
 from flexibility.resolver import ContradictoryConstraint, EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.standing import as_pure, members_of
@@ -191,9 +191,20 @@ def may_restore(row: Constraint, *, now: datetime) -> bool:
 
     What another one took the place of does not come back beside that.
     """
-    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
-    is_theirs = row.withdrawn_by_id is not None and row.version_of is None
-    return is_recent and is_theirs and row.invalid_at > now
+    is_theirs = is_withdrawn_lately(row, now=now) and row.version_of is None
+    return is_theirs and row.invalid_at > now
+
+
+def is_withdrawn_lately(
+    row: Constraint | Series | SharedLimit | ChargingPolicy,
+    *,
+    now: datetime,
+    within: timedelta = RESTORED_WITHIN,
+) -> bool:
+    """Whether a person withdrew it just now."""
+    if row.withdrawn_at is None or row.withdrawn_by_id is None:
+        return False
+    return now - row.withdrawn_at < within
 
 
 def require_own(row: Constraint | Series, by: Emitter) -> None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q, QuerySet
 
 from flexibility import words
+from flexibility.limits.members import CONFIRMED_WITHIN
 from flexibility.models import Constraint, Flexibility, GatewaySchedule, ResolvedBoundary, not_over
 from flexibility.resolver import Boundary, OutcomeKind, Segment, timeline
 from flexibility.resolving import HORIZON, Told, boundary_of, resolved_values_of, share_said, told
@@ -22,9 +23,6 @@ from inventory.silence import stale_after
 from measurements.models import LatestReading
 from measurements.queries import appliance_now
 
-# A gateway that did not acknowledge its schedule for so long, whether it could be sent or not, is
-# not waited for any more.
-ACKNOWLEDGED_WITHIN = timedelta(minutes=2)
 # So far apart may the clocks of a gateway and the cloud be.
 SAID_WITHIN = timedelta(seconds=2)
 
@@ -280,7 +278,7 @@ def delivery_of(
     if schedule is None:
         return Delivery.NONE
     if not (schedule.is_sent and schedule.is_confirmed):
-        if now - schedule.waiting_since > ACKNOWLEDGED_WITHIN:
+        if now - schedule.waiting_since > CONFIRMED_WITHIN:
             return Delivery.TIMED_OUT
         return Delivery.SENT if schedule.is_sent else Delivery.PENDING
     if schedule.refusal or (kept is not None and kept.refusal):
@@ -289,7 +287,7 @@ def delivery_of(
         # What it said may be about what held before; by a moment, for it has a clock of its own.
         passed_at = kept.resolved_at - SAID_WITHIN
         if kept.applied_at < passed_at:
-            return Delivery.TIMED_OUT if now - passed_at > ACKNOWLEDGED_WITHIN else Delivery.SENT
+            return Delivery.TIMED_OUT if now - passed_at > CONFIRMED_WITHIN else Delivery.SENT
     return Delivery.APPLIED
 
 

@@ -16,10 +16,9 @@ from flexibility import words
 from flexibility.policies.terms import NEARLY
 from flexibility.queries import Now, flexibilities_of
 from flexibility.standing import members_of
-from inventory.kinds import CONTROLLABLE, ApplianceKind
+from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
 
-UNPLUGGED = 0
 # What is left of a battery's range below that is nothing to promise.
 NEGLIGIBLE = 0.01
 
@@ -86,7 +85,7 @@ def once(members: Sequence[Now]) -> list[Now]:
 def _ceiling(one: Now) -> tuple[float, str]:
     """The most that it could take (W), and why not more."""
     is_station = one.appliance.kind == ApplianceKind.EV_CHARGING_STATION
-    if is_station and one.reading.plug_state == UNPLUGGED:
+    if is_station and one.reading.plug_state == Plug.UNPLUGGED:
         return 0.0, _("No car is plugged in.")
     high_w, reason = _limit(one, "max_w")
     if is_station and one.reading.power_w < NEARLY * high_w:

@@ -7,7 +7,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flexibility.fields import LocalTimeField
+from flexibility.fields import LocalTimeField, placed
 from flexibility.sentences import moment
 
 NOW, LATER, UNTIL, KEPT, ENDLESS = "now", "later", "until", "kept", "endless"
@@ -66,7 +66,7 @@ class ValidityForm(forms.Form):
         """
         valid_at, start = None, self._now
         if self.cleaned_data.get("begin") == LATER:
-            start = valid_at = self._placed("begin_at")
+            start = valid_at = placed(self, "begin_at", self._zone)
         elif self.cleaned_data.get("begin") == KEPT:
             start = valid_at = self._kept[0]
         return valid_at, start and self._end(max(start, self._now))
@@ -85,22 +85,8 @@ class ValidityForm(forms.Form):
         if chosen == "morning":
             return datetime.combine(tomorrow, MORNING, self._zone).astimezone(UTC)
         if chosen == UNTIL:
-            return self._placed("end_at")
+            return placed(self, "end_at", self._zone)
         return start + timedelta(hours=4)
-
-    def _placed(self, name: str) -> datetime | None:
-        """The instant of a local time that was typed in."""
-        given = self.cleaned_data.get(name)
-        if given is None:
-            if name not in self.errors:
-                self.add_error(name, _("Give a day and a time."))
-            return None
-        local = given.replace(tzinfo=self._zone)
-        at = local.astimezone(UTC)
-        if at.astimezone(self._zone).replace(tzinfo=None) != given:
-            self.add_error(name, _("There is no such time: the clocks go forward then."))
-            return None
-        return at
 
 
 def _ends() -> list[tuple[str, str]]:

@@ -55,8 +55,7 @@ class Limit:
     """A limit for the sum of the members' power, as a whole and on each phase.
 
     `max_w` bounds what they draw together, `min_w` (negative) what they feed in together. A
-    `max_w` below 0 or a `min_w` above, as `headroom` may give, leaves nothing to allot. `fuse`
-    decides nothing here, but the priority of the shares.
+    `max_w` below 0 or a `min_w` above, as `headroom` may give, leaves nothing to allot.
     """
 
     min_w: float | None = None
@@ -64,7 +63,6 @@ class Limit:
     strategy: Strategy = Strategy.EQUALLY
     phase_min_w: PhaseWatts | None = None
     phase_max_w: PhaseWatts | None = None
-    fuse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,17 +45,13 @@ def reaction_time_s(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a proof says of one dimming, during [`started_at`, `ended_at`).
+    """What a proof says of one dimming.
 
     `reaction_s`: see `reaction_time_s`. `highest_w`: the highest power measured since then, or
     since the start where it never stayed within the limit; None where nothing was measured.
     `measured_share`: the part of the time that lies between samples close enough, 0–1.
     """
 
-    started_at: datetime
-    ended_at: datetime
-    limit_w: float
-    tolerance_w: float
     reaction_s: float | None
     highest_w: float | None
     measured_share: float
@@ -67,23 +63,18 @@ def evidence(
     *,
     started_at: datetime,
     ended_at: datetime,
-    tolerance_w: float = TOLERANCE_W,
-    longest_gap: timedelta = LONGEST_GAP,
 ) -> Evidence:
-    """The proof of a dimming to one limit, from what was measured before, during and after it."""
+    """The proof of a dimming to one limit during [`started_at`, `ended_at`), from what was
+    measured before, then and after it."""
     if started_at >= ended_at:
         raise ValueError("A dimming ends after it has started.")
     until_then = [sample for sample in samples if sample[0] < ended_at]
-    reaction = reaction_time_s(until_then, limit_w, started_at, tolerance_w=tolerance_w)
+    reaction = reaction_time_s(until_then, limit_w, started_at)
     since = started_at + timedelta(seconds=reaction or 0.0)
     return Evidence(
-        started_at=started_at,
-        ended_at=ended_at,
-        limit_w=limit_w,
-        tolerance_w=tolerance_w,
         reaction_s=reaction,
         highest_w=max((power for _, power in _measured(until_then, since)), default=None),
-        measured_share=_measured_share(samples, started_at, ended_at, longest_gap),
+        measured_share=_measured_share(samples, started_at, ended_at),
     )
 
 
@@ -97,13 +88,11 @@ def _measured(
             yield at, power
 
 
-def _measured_share(
-    samples: Sequence[Sample], from_at: datetime, until_at: datetime, longest_gap: timedelta
-) -> float:
+def _measured_share(samples: Sequence[Sample], from_at: datetime, until_at: datetime) -> float:
     instants = sorted(at for at, power in samples if power is not None)
     covered = timedelta()
     for at, following in pairwise(instants):
-        if following - at <= longest_gap:
+        if following - at <= LONGEST_GAP:
             covered += max(min(following, until_at) - max(at, from_at), timedelta())
     return covered / (until_at - from_at)
 

@@ -302,7 +302,6 @@ def _rule(limit: SharedLimit) -> Rule:
             max_w=limit.max_w,
             phase_max_w=limit.phase_max_w and tuple(limit.phase_max_w),
             strategy=Strategy(limit.strategy),
-            fuse=limit.fuse,
         ),
         priority=limit.priority,
         created_at=limit.created_at,

@@ -9,8 +9,9 @@ from flexibility.limits.terms import OPEN, Kept, Rule, Span, Taker, or_inf
 from flexibility.resolver import Boundary, Constraint, EmitterKind, most_w, resolve
 from inventory.kinds import ApplianceKind
 
-# A gateway that has not confirmed its newest schedule for so long does not do as it was told, and
-# after so long the one that it had confirmed may be over.
+# A gateway that has not confirmed its newest schedule for so long, whether it could be sent or not,
+# is not waited for any more and does not do as it was told; after so long the one that it had
+# confirmed may be over.
 CONFIRMED_WITHIN = timedelta(minutes=2)
 HELD_FOR = timedelta(hours=23)
 # A car that takes nothing is full, or waits for something; after so long its share goes to others,

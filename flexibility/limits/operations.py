@@ -22,7 +22,7 @@ from flexibility.allotment import PhaseWatts, Strategy
 from flexibility.emitters import Emitter, UnableToConstrain, priority_of
 from flexibility.limits.balancing import AHEAD
 from flexibility.models import Constraint, SharedLimit, not_over
-from flexibility.operations import RESTORED_WITHIN, UnableToRestore, require_validity
+from flexibility.operations import UnableToRestore, is_withdrawn_lately, require_validity
 from flexibility.resolver import EmitterKind
 from flexibility.resolving import hold_systems, resolve_systems
 from flexibility.targets import hold_target
@@ -146,9 +146,8 @@ def restore_limit(*, limit: SharedLimit, by: Emitter, now: datetime) -> SharedLi
 
 def may_restore_limit(row: SharedLimit, *, now: datetime) -> bool:
     """Whether a person withdrew it just now, and it would still hold."""
-    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
     is_over = row.invalid_at is not None and row.invalid_at <= now
-    return is_recent and row.withdrawn_by_id is not None and not is_over
+    return is_withdrawn_lately(row, now=now) and not is_over
 
 
 def usual_id(cluster: Cluster, kind: EmitterKind) -> UUID:

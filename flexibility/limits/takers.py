@@ -114,11 +114,7 @@ class _Links:
     def have_confirmed(self, appliance: UUID) -> bool:
         """Whether its gateway has taken over the newest schedule."""
         schedule = self._schedules.get(self._gateways.get(appliance))
-        return (
-            schedule is not None
-            and schedule.acknowledged_revision >= schedule.revision
-            and not schedule.refusal
-        )
+        return schedule is not None and schedule.is_confirmed and not schedule.refusal
 
 
 def _draws(one: ApplianceNow) -> bool:

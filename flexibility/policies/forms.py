@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling
-from flexibility.fields import LocalTimeField
+from flexibility.fields import LocalTimeField, placed
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.sentences import CHOICES, MODES, policy_priorities
 from flexibility.policies.terms import Mode
@@ -54,16 +54,8 @@ class LocalTimes(forms.Form):
 
     def placed(self, name: str) -> datetime | None:
         """The instant of a local time that was typed in; the form says what is wrong with it."""
-        given = self.cleaned_data.get(name)
-        if given is None:
-            if name not in self.errors:
-                self.add_error(name, _("Give a day and a time."))
-            return None
-        at = given.replace(tzinfo=self.zone).astimezone(UTC)
-        if at.astimezone(self.zone).replace(tzinfo=None) != given:
-            self.add_error(name, _("There is no such time: the clocks go forward then."))
-            return None
-        if at <= self.now:
+        at = placed(self, name, self.zone)
+        if at is not None and at <= self.now:
             self.add_error(name, _("That lies in the past."))
             return None
         return at

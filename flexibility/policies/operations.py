@@ -11,7 +11,7 @@ from accounts.audit import Verb, record_change
 from accounts.models import User
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling, kind_of, priority_of
 from flexibility.models import ChargingPolicy, ChargingState
-from flexibility.operations import RESTORED_WITHIN, UnableToRestore, require_validity
+from flexibility.operations import UnableToRestore, is_withdrawn_lately, require_validity
 from flexibility.policies import charging
 from flexibility.policies.asking import apply_policies, car_of
 from flexibility.policies.departures import Plan, plan_departure
@@ -193,8 +193,8 @@ def restore_policy(*, policy: ChargingPolicy, by: Emitter, now: datetime) -> Cha
 
 def may_restore_policy(row: ChargingPolicy, *, now: datetime) -> bool:
     """Whether a person ended it just now, and it would still hold."""
-    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < RESTORED_WITHIN
-    return is_recent and (row.invalid_at is None or row.invalid_at > now)
+    is_over = row.invalid_at is not None and row.invalid_at <= now
+    return is_withdrawn_lately(row, now=now) and not is_over
 
 
 def may_end(policy: ChargingPolicy, by: Emitter) -> bool:

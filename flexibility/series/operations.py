@@ -26,6 +26,7 @@ from flexibility.operations import (
     Draft,
     UnableToRestore,
     drafted,
+    is_withdrawn_lately,
     require_own,
 )
 from flexibility.resolver import EmitterKind
@@ -172,8 +173,7 @@ def restore_series(
 
 def may_restore_series(row: Series, *, now: datetime, within: timedelta = RESTORED_WITHIN) -> bool:
     """Whether a person withdrew it just now, and it would still occur."""
-    is_recent = row.withdrawn_at is not None and now - row.withdrawn_at < within
-    return is_recent and row.withdrawn_by_id is not None and row.until_at > now
+    return is_withdrawn_lately(row, now=now, within=within) and row.until_at > now
 
 
 def extend_series(*, now: datetime) -> int:

@@ -107,7 +107,7 @@ def test_constraints_are_withdrawn_by_the_operation_and_logged(filled, staff):
 
 def test_what_an_appliance_can_do_is_not_withdrawn(filled, staff):
     driver = Constraint.objects.get(appliance=filled.evcs, emitter_kind="driver", withdrawn_at=None)
-    assert "nobody withdraws that" in act(staff, Constraint, "withdraw", driver)
+    assert "is not for people to say" in act(staff, Constraint, "withdraw", driver)
     driver.refresh_from_db()
     assert driver.withdrawn_at is None
 

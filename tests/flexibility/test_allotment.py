@@ -445,7 +445,7 @@ def test_what_is_not_stated_stays_so():
 
 
 def test_each_phase_has_its_own_headroom():
-    limit = Limit(max_w=24000, phase_max_w=(8000, 8000, 8000), strategy=SERIES, fuse=True)
+    limit = Limit(max_w=24000, phase_max_w=(8000, 8000, 8000), strategy=SERIES)
     members = [
         station("a", phases=(1, 2, 3), measured_w=6000),
         station("b", phases=(1,), measured_w=1500),

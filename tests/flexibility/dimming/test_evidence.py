@@ -79,16 +79,12 @@ def test_after_the_reaction_time_nothing_measured_is_above_the_limit(powers, lim
         assert settled == 0 or powers[settled - 1] > limit_w
 
 
-def proof(samples, *, minutes=10, **options):
-    return evidence(
-        samples, 4_200, started_at=NOON, ended_at=NOON + timedelta(minutes=minutes), **options
-    )
+def proof(samples, *, minutes=10):
+    return evidence(samples, 4_200, started_at=NOON, ended_at=NOON + timedelta(minutes=minutes))
 
 
 def test_a_proof_says_how_fast_how_high_and_how_well_measured():
     made = proof(samples_of(11_000, 11_000, 8_000, *[4_180] * 8))
-    assert (made.started_at, made.ended_at) == (NOON, NOON + timedelta(minutes=10))
-    assert (made.limit_w, made.tolerance_w) == (4_200, 100)
     assert (made.reaction_s, made.highest_w, made.measured_share) == (180, 4_180, 1.0)
 
 
@@ -115,10 +111,8 @@ def test_a_dimming_is_over_at_its_end():
     assert (made.reaction_s, made.highest_w, made.measured_share) == (0, 4_000, 1.0)
 
 
-def test_the_longest_gap_can_be_chosen():
-    samples = samples_of(*[4_000] * 3, every_s=300)
-    assert proof(samples).measured_share == 0
-    assert proof(samples, longest_gap=timedelta(minutes=5)).measured_share == 1
+def test_samples_far_apart_cover_nothing():
+    assert proof(samples_of(*[4_000] * 3, every_s=300)).measured_share == 0
 
 
 def test_a_dimming_has_a_duration():
