@@ -250,11 +250,11 @@ def _prepare(home: Home, programs: Path, kept: Kept) -> None:
 
 
 def _buffers_mb() -> int:
-    """A quarter of the memory, as PostgreSQL advises, up to 4 GB; it is taken as it is needed."""
+    """A quarter of the memory, as PostgreSQL advises, up to 8 GB; it is taken as it is needed."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if CONTAINER_MEMORY.exists() and (limit := CONTAINER_MEMORY.read_text().strip()) != "max":
         memory = min(memory, int(limit))
-    return min(max(memory // 4 // 2**20, 128), 4096)
+    return min(max(memory // 4 // 2**20, 128), 8192)
 
 
 def _initialise(home: Home, programs: Path, password: str) -> None:
