@@ -168,7 +168,7 @@ class NewcomerForm(forms.Form):
         self.name = name
         self.fields["kind"].label = name
         self.fields["kind"].choices = [
-            ("", _("not one of this system")),
+            ("", _("refused")),
             *Appliance._meta.get_field("kind").choices,
         ]
 
