@@ -121,7 +121,8 @@ class Day:
                 )
 
     def _told(self, limit: Limit, since: datetime, at: datetime) -> str:
-        """Which members rose lately, and fell: what is to be known of a sum that is too much."""
+        """Which members rose lately, and fell, and what stood: what is to be known of a sum that
+        is too much."""
         instants = [one for one in self._instants(limit.members) if since <= one <= at][-3:]
         moved = [
             f"{member}: " + " → ".join(f"{power_w:.0f}" for power_w in powers_w)
@@ -129,7 +130,15 @@ class Day:
             for powers_w in [[self._power(member, one) for one in instants]]
             if len(set(powers_w)) > 1
         ]
-        return f" (since {since:%H:%M:%S}; {', '.join(moved)})" if moved else ""
+        if not moved:
+            return ""
+        others = [
+            f"{one.name}: {one.max_w:.0f} W, {one.valid_at:%H:%M:%S}–{one.until:%H:%M:%S}"
+            f" (set {one.created_at:%H:%M:%S})"
+            for one in self.limits
+            if one.site == limit.site and one.touches(since, at)
+        ]
+        return f" (since {since:%H:%M:%S}; {', '.join(moved)}; standing: {', '.join(others)})"
 
     def _is_cut_off(self, site: int, at: datetime) -> bool:
         return any(one.site == site and one.start <= at < one.end for one in self.outages)
