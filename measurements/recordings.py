@@ -253,7 +253,9 @@ class ParquetPiece:
         numeric = (kind.is_integer, kind.is_floating, kind.is_decimal, kind.is_null)
         if not any(is_kind(cells.type) for is_kind in numeric):
             return _parsed(self.texts(column))
-        return cells.cast("float64").to_numpy(zero_copy_only=False).astype(np.float64), {}
+        return cells.cast("float64", safe=False).to_numpy(zero_copy_only=False).astype(
+            np.float64
+        ), {}
 
     def instants(self, column: str) -> list[str | datetime]:
         import pyarrow
@@ -262,7 +264,15 @@ class ParquetPiece:
         if not pyarrow.types.is_timestamp(cells.type):
             return self.texts(column)
         cells = cells.cast(pyarrow.timestamp("us", tz=cells.type.tz), safe=False)
-        return ["" if cell is None else cell for cell in cells.to_pylist()]
+        return list(map(_instant_of, cells))
+
+
+def _instant_of(cell: Any) -> str | datetime:
+    """The instant of a cell of microseconds; a text where no calendar has it, or none is there."""
+    try:
+        return cell.as_py() or ""
+    except (OverflowError, ValueError):
+        return _("%s µs after 1970") % cell.value
 
 
 def _check_unpacked(unpacked: int, packed: int) -> None:

@@ -457,6 +457,25 @@ def test_parquet_is_read_with_its_own_types(load, cast):
     ]
 
 
+def test_what_no_float_and_no_calendar_holds_spoils_its_row_of_parquet_alone(load, cast):
+    sink = pyarrow.BufferOutputStream()
+    usual = 1_588_327_200_000_000  # 2020-05-01T10:00Z
+    table = pyarrow.table(
+        {
+            "at": pyarrow.array(
+                [usual, usual + 60_000_000, 10**18], type=pyarrow.timestamp("us", tz="UTC")
+            ),
+            "appliance": ["battery"] * 3,
+            "imported_wh": pyarrow.array([5, 2**63 - 1, 7], type=pyarrow.int64()),
+        }
+    )
+    parquet.write_table(table, sink)
+    report = load(sink.getvalue().to_pybytes(), name="file.parquet", skip_bad=True)
+    assert [bad.line for bad in report.bad_lines] == [2, 3]
+    assert "is no ISO 8601 instant" in report.bad_lines[1].reason
+    assert stored("imported_wh") == [(5.0,)]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
