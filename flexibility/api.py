@@ -232,7 +232,8 @@ class ConstraintsOf(generics.GenericAPIView):
         return self.get_paginated_response(_constraints_to_wire(rows, request.user, now))
 
     def post(self, request: Request, *args, **kwargs) -> Response:
-        require_known(request, "dryRun")
+        is_dry = flag(request, "dryRun")
+        require_known(request, "dryRun", *(("page", "per_page") if is_dry else ()))
         target, now = self.get_target(), clock.now()
         home = self.home_asked_for(target)
         emitter = caller(request, home=home)
@@ -241,7 +242,7 @@ class ConstraintsOf(generics.GenericAPIView):
             reason = _("Only who lives at the system acts as its resident.")
             raise ValidationError({"emitter": [reason]})
         drafts = self.read_drafts(target)
-        answer = self.try_out if flag(request, "dryRun") else self.set_all
+        answer = self.try_out if is_dry else self.set_all
         try:
             return answer(target=target, drafts=drafts, emitter=emitter, now=now)
         except UnableToConstrain as error:

@@ -62,7 +62,6 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self._end(refusal.code)
             return
         self._group = group_of(self.system_id(thing))
-        await self.channel_layer.group_add(self._group, self.channel_name)
         # First of all what happened since the page was rendered, or the connection was lost.
         self._news.set()
         self._pushing = asyncio.create_task(self._push())
@@ -78,6 +77,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
 
     async def _push(self) -> None:
         try:
+            await self.channel_layer.group_add(self._group, self.channel_name)
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_S):

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -59,16 +61,39 @@ COLUMNS = (
 )
 
 
+class InstantField(forms.DateTimeField):
+    """An instant with its offset, or a local time: of one that comes twice, the first one."""
+
+    widget = forms.DateTimeInput(
+        format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "1"}
+    )
+
+    def to_python(self, value: str) -> datetime:
+        zone = timezone.get_current_timezone()
+        try:
+            given = datetime.fromisoformat(value)
+            at = given if given.tzinfo else given.replace(tzinfo=zone)
+            shown = at.astimezone(UTC).astimezone(zone)
+        except (ValueError, OverflowError):
+            raise ValidationError(_("Give a day and a time.")) from None
+        if given.tzinfo is None and shown.replace(tzinfo=None) != given:
+            raise ValidationError(_("There is no such time: the clocks go forward then."))
+        return shown
+
+    def prepare_value(self, value: Any) -> Any:
+        """As a local time, which is all that the browser's field can show."""
+        if isinstance(value, str):
+            try:
+                value = self.to_python(value)
+            except ValidationError:
+                return value
+        return super().prepare_value(value)
+
+
 class InstantForm(forms.Form):
     """The instant that is shown, in the time of the system."""
 
-    at = forms.DateTimeField(
-        label=gettext_lazy("Instant"),
-        widget=forms.DateTimeInput(
-            format="%Y-%m-%dT%H:%M:%S", attrs={"type": "datetime-local", "step": "1"}
-        ),
-        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"],
-    )
+    at = InstantField(label=gettext_lazy("Instant"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +239,7 @@ def _url(row: ResolvedBoundary | None, zone: ZoneInfo) -> str:
     if row is None:
         return ""
     local = (row.at + timedelta(seconds=1)).astimezone(zone).replace(microsecond=0)
-    return "?" + urlencode({"at": f"{local:%Y-%m-%dT%H:%M:%S}"})
+    return "?" + urlencode({"at": local.isoformat()})
 
 
 def _csv(rows: QuerySet[ResolvedBoundary]) -> Iterator[str]:

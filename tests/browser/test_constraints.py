@@ -69,6 +69,21 @@ def test_a_limit_is_tried_out_set_withdrawn_and_set_again(page: Page, charging: 
     expect(undo).to_have_count(0, timeout=UNDONE_WITHIN_MS + 3_000)
 
 
+def test_a_charging_policy_that_was_ended_is_shown_again_once_that_is_undone(
+    page: Page, charging: Cast
+):
+    sign_in(page, charging.fleet.email)
+    page.goto(f"/systems/{charging.lindenweg.pk}/charging-policy")
+    page.locator(".mode").first.click()
+    page.get_by_role("button", name="Set for all of them").click()
+    expect(page.locator("#policies")).to_contain_text("set by you")
+    page.get_by_role("button", name="End it").click()
+    expect(page.locator("#policies")).not_to_contain_text("set by you")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#undo")).to_contain_text("It holds again.")
+    expect(page.locator("#policies")).to_contain_text("set by you")
+
+
 @pytest.mark.parametrize(("width", "shape"), [(1280, "wide"), (760, "middle"), (390, "narrow")])
 def test_no_text_of_a_timeline_sticks_out_of_it(page: Page, charging: Cast, width: int, shape: str):
     page.set_viewport_size({"width": width, "height": 844})

@@ -159,17 +159,26 @@ def try_out(
         members=tuple(effects),
         troubled=troubled,
         losers=losers,
-        moves=tuple(_moves(limits.moved, now, zone)),
+        moves=tuple(dict.fromkeys(_moves(limits.moved, members, now, zone))),
         broken=tuple(broken_words(one, now=now, zone=zone) for one in limits.broken),
     )
 
 
-def _moves(moved: Sequence[Moved], now: datetime, zone: ZoneInfo) -> Iterable[str]:
+def _moves(
+    moved: Sequence[Moved], members: Sequence[Appliance], now: datetime, zone: ZoneInfo
+) -> Iterable[str]:
     """Whose share of a shared limit would be another one, and from when on."""
-    names = Appliance.objects.in_bulk([one.appliance for one in moved[:MOST_MOVES]])
+    found = Appliance.objects.select_related("system").in_bulk(
+        [one.appliance for one in moved[:MOST_MOVES]]
+    )
+    is_one_system = len({one.system_id for one in members}) == 1
+    names = {
+        pk: one.name if is_one_system else f"{one.name}, {one.system.name}"
+        for pk, one in found.items()
+    }
     for one in moved[:MOST_MOVES]:
         told = _("%(name)s: at most %(after)s in place of %(before)s (“%(limit)s”)") % {
-            "name": names[one.appliance].name,
+            "name": names[one.appliance],
             "after": _share(one.after_w),
             "before": _share(one.before_w),
             "limit": one.limit.target,

@@ -1,5 +1,6 @@
 """Clusters and pools on the wire API, with what is asked of their members."""
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -175,6 +176,20 @@ def test_a_dry_run_on_a_cluster_tells_of_each_member_and_stores_nothing(driven, 
     answer = as_(driven.fleet).post(path, limit | {"kinds": ["BATTERY"]})
     assert [one["applianceID"] for one in answer.json()] == [str(driven.battery.pk)]
     assert Constraint.objects.count() == before
+
+
+def test_a_dry_run_on_a_cluster_is_told_page_by_page(driven, garage, limit, now):
+    Appliance.objects.filter(pk=driven.battery.pk).update(cluster=garage)
+    path, seen = f"/api/clusters/{garage.pk}/constraints?dryRun=true&per_page=1", []
+    while path:
+        answer = as_(driven.fleet).post(path, limit)
+        assert (answer.status_code, answer["X-Total-Count"]) == (200, "2")
+        seen += [one["applianceID"] for one in answer.json()]
+        following = re.search(r'<([^>]*)>; rel="next"', answer["Link"])
+        path = following and following[1]
+    assert seen == [str(driven.battery.pk), str(driven.evcs.pk)]
+    path = f"/api/clusters/{garage.pk}/constraints?per_page=1"
+    assert refused(as_(driven.fleet).post(path, limit)) == ["per_page: is no parameter of this"]
 
 
 def test_a_cluster_with_standing_constraints_is_not_dissolved(driven, garage, limit, now):

@@ -1,7 +1,8 @@
 """What held at a past instant, as it was known then, whatever became of it since."""
 
 import csv
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -60,9 +61,47 @@ def test_before_anything_was_known_nothing_was_asked(fleet, history):
 
 def test_one_goes_from_change_to_change(fleet, history):
     html = page(fleet, history, "2026-06-15T12:30:00")
-    assert '<a class="button" rel="next" href="?at=2026-06-15T13%3A00%3A01">' in html
-    assert 'rel="prev" href="?at=2026-06-15T12%3A00%3A01">' in html
+    assert '<a class="button" rel="next" href="?at=2026-06-15T13%3A00%3A01%2B02%3A00">' in html
+    assert 'rel="prev" href="?at=2026-06-15T12%3A00%3A01%2B02%3A00">' in html
     assert "15 June 2026, 13:00:00" in html
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("2026-03-29T03:30:00", "29 March 2026, 03:30:00"),
+        ("2026-06-15T10:30:00Z", "15 June 2026, 12:30:00"),
+        ("2025-10-26T02:30:00+02:00", "26 October 2025, 02:30:00"),
+        ("2025-10-26T02:30:00+01:00", "26 October 2025, 02:30:00"),
+        ("2025-10-26T02:30", "26 October 2025, 02:30:00"),
+    ],
+)
+def test_each_instant_can_be_asked_for(fleet, history, at, told):
+    html = page(fleet, history, at)
+    assert told in html
+    assert re.search(r'value="20\d\d-\d\d-\d\dT\d\d:30:00"', html)
+
+
+def test_of_a_time_that_comes_twice_both_instants_are_led_to(fleet, history, monkeypatch):
+    [row] = ResolvedBoundary.objects.filter(
+        appliance_key=history.evcs.key, at__gt=datetime(2026, 6, 15, 10, 30, tzinfo=UTC)
+    )
+    for hour in (0, 1):
+        row.at = datetime(2026, 10, 25, hour, 30, tzinfo=UTC)
+        row.max_w = 1_000.0 * (8 + hour)
+        row.save(force_insert=True)
+    monkeypatch.setattr("gridx.clock.now", lambda: datetime(2026, 10, 26, tzinfo=UTC))
+    html = page(fleet, history)
+    for offset, most in (("02", "8 kW"), ("01", "9 kW")):
+        assert f"?at=2026-10-25T02%3A30%3A01%2B{offset}%3A00" in html
+        then = page(fleet, history, f"2026-10-25T02:30:01+{offset}:00").split("All changes")[0]
+        assert f"Allowed: 4.14 kW to {most}, or off" in then
+
+
+@pytest.mark.parametrize("at", ["2026-03-29T02:30:00", "yesterday", "0001-01-01T00:00:00"])
+def test_what_is_no_instant_is_refused_in_words(fleet, history, at):
+    html = page(fleet, history, at, status=422)
+    assert ("There is no such time" in html) == (at[:4] == "2026")
 
 
 def test_what_changes_nothing_in_words_is_no_change(fleet, history, at_noon):
@@ -79,7 +118,7 @@ def test_what_changes_nothing_in_words_is_no_change(fleet, history, at_noon):
 
 def test_what_is_no_instant_is_said_and_now_is_shown(fleet, history):
     html = page(fleet, history, "yesterday", status=422)
-    assert "Enter a valid date/time." in html
+    assert "Give a day and a time." in html
     assert 'value="yesterday"' in html
 
 
