@@ -85,7 +85,11 @@ STATE = OpenApiParameter(
     "state", enum=[*STATES, ALL], description="By default those that are active or scheduled."
 )
 DRY_RUN = OpenApiParameter(
-    "dryRun", bool, default=False, description="Store nothing, and tell what would happen."
+    "dryRun",
+    bool,
+    default=False,
+    description="Store nothing, and tell what would happen: of a cluster or a pool to each member,"
+    " in pages by `page` and `per_page`.",
 )
 
 
