@@ -6,10 +6,13 @@ the resolution has changed for good, as far as a recording can tell. It did so a
 hour that has most of the time before and after it on its own side.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
+from measurements.energy import LONGEST_GAP_MS
 from measurements.resolutions import SLOT_MS
 
 _DAY_MS = 96 * SLOT_MS
@@ -19,6 +22,30 @@ _LEAST_A_DAY_S = _DAY_MS / 1000 / 3
 _LONGEST_S = 3600
 # Usual distances that are no further from each other than this factor are one resolution.
 _SAME = 1.5
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stretch:
+    """From the first to the last (both ms) of instants that have no long pause between them."""
+
+    first_ms: int
+    last_ms: int
+
+
+def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """Those that overlap or have no long pause between them as one; in order of time.
+
+    A pause is long that no interval explains: power says nothing across it, however seldom the
+    appliance is said to be read.
+    """
+    found: list[Stretch] = []
+    for one in sorted(stretches):
+        last = found[-1] if found else None
+        if last is not None and one.first_ms - last.last_ms <= LONGEST_GAP_MS:
+            found[-1] = Stretch(last.first_ms, max(last.last_ms, one.last_ms))
+        else:
+            found.append(one)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +70,7 @@ class Cadence:
     first_ms: int
     last_ms: int
     _parts: list[_Quarters] = field(default_factory=list)
+    _stretches: list[list[Stretch]] = field(default_factory=list)
 
     def note(self, at_ms: np.ndarray) -> None:
         """Take note of some ascending instants; those of other parts may lie anywhere."""
@@ -51,10 +79,15 @@ class Cadence:
         self.last_ms = max(self.last_ms, int(at_ms[-1]))
         if len(known) > 1:
             self._parts.append(_quarters_of(known))
+        self._stretches.append(_stretches_of(at_ms))
 
     def count_within(self, at_ms: np.ndarray) -> int:
         """How many of these instants lie between the first and the last one so far."""
         return int(np.count_nonzero((at_ms >= self.first_ms) & (at_ms <= self.last_ms)))
+
+    def stretches(self) -> list[Stretch]:
+        """What it was read of, in order of time: a long pause is no part of it."""
+        return joined(chain.from_iterable(self._stretches))
 
     def intervals(self) -> list[tuple[int, int]]:
         """From which instant on (ms) it was read every so many seconds; in order of time.
@@ -80,6 +113,12 @@ class Cadence:
             )
             for begin, end in spans
         ]
+
+
+def _stretches_of(at_ms: np.ndarray) -> list[Stretch]:
+    pauses = np.flatnonzero(np.diff(at_ms) > LONGEST_GAP_MS)
+    firsts, lasts = at_ms[np.append(0, pauses + 1)], at_ms[np.append(pauses, -1)]
+    return [Stretch(*ends) for ends in zip(firsts.tolist(), lasts.tolist(), strict=True)]
 
 
 def _quarters_of(at_ms: np.ndarray) -> _Quarters:

@@ -7,7 +7,7 @@ needs little memory and a failure leaves nothing behind.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +19,9 @@ from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.cadence import Cadence
+from measurements.declaring import Stood, bridged, declare_told, told_by
 from measurements.ingest import declare_interval, judge_history, store_readings
 from measurements.layouts import Layout, UnableToMap
-from measurements.models import DeclaredInterval
 from measurements.plausibility import REASONS, load_plausible_powers
 from measurements.recordings import Piece, UnableToRead, open_recording
 from measurements.resolutions import from_ms
@@ -58,8 +58,8 @@ class ImportReport:
     part, of which the first `TOLD_LINES` are in `bad_lines`. Of the readings, `stored` are new or
     changed, `unchanged` were known, and `repeated` say nothing new of instants that the file had
     told of already. `created`: the names of appliances that were made; `unknown`: the first of the
-    names in the file that are of no appliance. `dirty_slots`: how many marks for computation were
-    set.
+    names in the file that are of no appliance. `dirty_slots`: how many slots of appliances were
+    marked for computation, once for each reason.
     """
 
     lines: int = 0
@@ -144,6 +144,9 @@ class _Run:
         self._appliances = {appliance.key: appliance for appliance in appliances}
         self._powers = load_plausible_powers(np.array(list(self._appliances), dtype=np.int32))
         self._cadences: dict[int, Cadence] = {}
+        # Of that alone for which it matters how often it is read.
+        self._bridged: dict[int, Cadence] = {}
+        self._stood = Stood(system.key)
 
     def take(self, piece: Piece) -> None:
         """Store some lines; only judge them once it is clear that nothing will be stored."""
@@ -153,6 +156,7 @@ class _Run:
         report.silent += told.silent
         unchanged = 0
         if self._skip_bad or not (report.bad or told.faults):
+            self._stood.look(told.batch.take(bridged(told.batch)))
             done = store_readings(
                 batch=told.batch, now=self._now, history=True, powers=self._powers
             )
@@ -187,8 +191,15 @@ class _Run:
                 self.report,
             )
         self.report.created = [appliance.name for appliance in created]
-        for key, cadence in self._cadences.items():
-            self._declare(self._appliances[key], cadence, is_new=self._appliances[key] in created)
+        for appliance in created:
+            self._say_interval(appliance)
+        for key, cadence in self._bridged.items():
+            self.report.dirty_slots += declare_told(
+                appliance=self._appliances[key],
+                told=told_by(cadence),
+                stood=self._stood.stretches(key),
+                now=self._now,
+            )
 
     def _refusal(self, appliance_key: int, reason: int) -> str:
         return _("The reading of %(appliance)s %(reason)s") % {
@@ -203,7 +214,7 @@ class _Run:
         """
         if not len(batch):
             return 0
-        again = 0
+        again, is_bridged = 0, bridged(batch)
         report, runs = self.report, batch.by_appliance()
         first, last = from_ms(batch.at_ms.min()), from_ms(batch.at_ms.max())
         report.first_at = first if report.first_at is None else min(report.first_at, first)
@@ -211,39 +222,40 @@ class _Run:
         for start, end in zip(runs.starts, runs.ends, strict=True):
             at_ms = batch.at_ms[start:end]
             key = int(batch.appliance_key[start])
-            if key not in self._cadences:
-                self._cadences[key] = Cadence(int(at_ms[0]), int(at_ms[0]))
-            else:
+            if key in self._cadences:
                 again += self._cadences[key].count_within(at_ms)
-            self._cadences[key].note(at_ms)
+            _note(self._cadences, key, at_ms)
+            _note(self._bridged, key, at_ms[is_bridged[start:end]])
         return again
 
-    def _declare(self, appliance: Appliance, cadence: Cadence, *, is_new: bool) -> None:
-        intervals = [
-            (from_ms(at_ms), min(interval_s, LONGEST_INTERVAL_S))
-            for at_ms, interval_s in cadence.intervals()
-        ]
-        first = from_ms(cadence.first_ms)
-        if self._layout.interval_s is not None:
-            intervals = [(first, self._layout.interval_s)]
-        if not intervals:
+    def _say_interval(self, new: Appliance) -> None:
+        """A new appliance goes on being read as often as it was at the recording's end.
+
+        Declared from the beginning on, it still holds there when a gateway says otherwise.
+        """
+        if new.key not in self._cadences:
             return
-        last_s = intervals[-1][1]
-        if is_new:
-            appliance.interval_s = last_s
-            appliance.save(update_fields=["interval_s", "updated_at"])
-        declared = DeclaredInterval.objects.filter(
-            system_key=appliance.system.key, appliance_key=appliance.key
+        cadence = self._cadences[new.key]
+        intervals = self._bridged.get(new.key, cadence).intervals() or cadence.intervals()
+        usual_s = self._layout.interval_s or (intervals[-1][1] if intervals else None)
+        if usual_s is None:
+            return
+        appliance = self._appliances[new.key]
+        appliance.interval_s = min(usual_s, LONGEST_INTERVAL_S)
+        appliance.save(update_fields=["interval_s", "updated_at"])
+        declare_interval(
+            appliance=appliance,
+            interval_s=appliance.interval_s,
+            valid_from=from_ms(cadence.first_ms),
         )
-        before = declared.filter(valid_from__lt=first).order_by("-valid_from").first()
-        is_last = not declared.filter(valid_from__gt=first).exists()
-        for valid_from, interval_s in intervals:
-            declare_interval(appliance=appliance, interval_s=interval_s, valid_from=valid_from)
-        if is_last:
-            # What comes after the recording is read as often as it was before.
-            usual_s = appliance.interval_s if before is None else before.interval_s
-            end = from_ms(cadence.last_ms) + timedelta(seconds=last_s)
-            declare_interval(appliance=appliance, interval_s=usual_s, valid_from=end)
+
+
+def _note(cadences: dict[int, Cadence], key: int, at_ms: np.ndarray) -> None:
+    if not len(at_ms):
+        return
+    if key not in cadences:
+        cadences[key] = Cadence(int(at_ms[0]), int(at_ms[0]))
+    cadences[key].note(at_ms)
 
 
 def _create_appliances(system: System, layout: Layout, now: datetime) -> list[Appliance]:

@@ -1,12 +1,13 @@
 """Marks history for computation once more, from whatever readings there still are."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
 from inventory.models import System
-from measurements.models import Cause
-from measurements.resolutions import SLOT_S
+from measurements.models import Cause, SystemClaim
+from measurements.resolutions import SLOT_S, Span, slot_start
 from measurements.slots.claims import make_claimable
 
 # So much is marked in one transaction; those who store meanwhile do not wait for it.
@@ -33,6 +34,48 @@ WITH marked AS (
 )
 SELECT COALESCE(sum(slots), 0) FROM marked
 """  # noqa: S608 - numbers of our own
+
+_MARK_COMPUTED = f"""
+WITH marked AS (
+    INSERT INTO measurements_dirtyslot
+        (system_key, appliance_key, start, slots, marked_at, cause)
+    SELECT system_key, appliance_key, min(start),
+        extract(epoch FROM max(start) - min(start)) / {SLOT_S} + 1, %(now)s, %(cause)s
+    FROM unnest(%(from)s::timestamptz[], %(until)s::timestamptz[]) AS span (from_at, until_at)
+    JOIN measurements_applianceslot ON start >= from_at AND start < until_at
+    WHERE system_key = %(system)s AND appliance_key = %(appliance)s
+    GROUP BY system_key, appliance_key, date_bin('1 day', start, 'epoch')
+    RETURNING slots
+)
+SELECT COALESCE(sum(slots), 0) FROM marked
+"""  # noqa: S608 - numbers of our own
+
+
+def mark_computed(
+    *, system_key: int, appliance_key: int, spans: Collection[Span], cause: Cause, now: datetime
+) -> int:
+    """Mark what is computed of an appliance in these spans; returns how many slots.
+
+    Of a day of UTC also what lies between two spans. Belongs into the transaction that changes
+    what slots are computed with: whoever computes just now is waited for, or it would leave slots
+    behind that were made with what was said before. What was not computed yet is marked already.
+    """
+    make_claimable(system_key)
+    SystemClaim.objects.select_for_update().get(system_key=system_key)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _MARK_COMPUTED,
+            {
+                "system": system_key,
+                "appliance": appliance_key,
+                "from": [slot_start(span.from_at) for span in spans],
+                "until": [span.until_at for span in spans],
+                "now": now,
+                "cause": int(cause),
+            },
+        )
+        (marked,) = cursor.fetchone()
+    return marked
 
 
 def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: datetime) -> int:
