@@ -23,7 +23,17 @@ _LONGEST_INTERVAL = f"interval '{LONGEST_INTERVAL_S} s'"
 def note_final_slots(cursor, *, table: str, until_at: datetime) -> None:
     """Note the slots that the readings of a week (its `table`, which ends at `until_at`) made.
 
-    To be called in the transaction that drops the table.
+    To be called in the transaction that drops the table, of the oldest week first. An appliance's
+    span begins with the slot of its first reading. A pause before it across which a counter told
+    of the energy belongs to the span as well, from the end of the span before: nothing that made
+    the slots of such a pause is left, so they stay as they are, and what comes later for one of
+    them comes too late.
+
+    The span ends with the slot of the last reading (or with what an interval or the next power
+    closes). A pause of a counter that begins there stays to be computed for as long as the reading
+    that closes it is kept: the counter goes on from what the last slot carries, and what still
+    comes from within the pause counts. Only the slot in which the pause begins is final with its
+    readings; it keeps the share of the pause that was spread into it.
     """
     cursor.execute(_NOTE.format(week=table), [until_at, until_at])
 
@@ -58,7 +68,9 @@ def final_rows(batch: Batch) -> np.ndarray:
     return final
 
 
-# Hops from appliance to appliance along the primary key, and to both ends of each.
+# Hops from appliance to appliance along the primary key, and to both ends of each. Where slots are
+# stored between the span before and the first reading, a counter spread its pause over them,
+# whichever reading closed it: one behind the span does not reach them any more.
 _NOTE = f"""
 WITH RECURSIVE appliance AS (
     (SELECT system_key, appliance_key FROM {{week}} ORDER BY system_key, appliance_key LIMIT 1)
@@ -70,7 +82,8 @@ WITH RECURSIVE appliance AS (
     ) AS next
 )
 INSERT INTO measurements_finalspan AS noted (system_key, appliance_key, from_at, until_at)
-SELECT system_key, appliance_key, date_bin('15 minutes', first.at, 'epoch'),
+SELECT system_key, appliance_key,
+    LEAST(pause.start, date_bin('15 minutes', first.at, 'epoch')),
     GREATEST(
         date_bin('15 minutes', last.at, 'epoch') + interval '15 minutes',
         date_bin('15 minutes', ending.until + interval '899999 ms', 'epoch'),
@@ -80,6 +93,12 @@ FROM appliance
 CROSS JOIN LATERAL (SELECT at FROM {{week}} AS r
     WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
     ORDER BY at LIMIT 1) AS first
+CROSS JOIN LATERAL (SELECT max(until_at) AS until FROM measurements_finalspan AS r
+    WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
+    AND from_at <= first.at) AS before
+CROSS JOIN LATERAL (SELECT min(start) AS start FROM measurements_applianceslot AS r
+    WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
+    AND start >= before.until AND start < first.at) AS pause
 CROSS JOIN LATERAL (SELECT at FROM {{week}} AS r
     WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
     ORDER BY at DESC LIMIT 1) AS last

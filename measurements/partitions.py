@@ -100,7 +100,7 @@ def maintain_partitions(*, now: datetime, weeks_ahead: int = WEEKS_AHEAD) -> Mai
     """Make this week and those ahead; drop the weeks that lie past `settings.RAW_RETENTION`.
 
     A week stays while slots in it or at its edges are to be computed, while somebody stores into
-    it, and while long readers or writers do not let go of the table.
+    it, while long readers or writers do not let go of the table, and while an older one stays.
     """
     this_week = week_of_ms(to_ms(now))
     with transaction.atomic():
@@ -108,7 +108,9 @@ def maintain_partitions(*, now: datetime, weeks_ahead: int = WEEKS_AHEAD) -> Mai
     dropped, kept = [], []
     for week, name in existing_weeks():
         if _past_retention(week, now):
-            (dropped if _drop(week, name) else kept).append(name)
+            # In order: what lies before a week that goes is final or was never read.
+            goes = not kept and _drop(week, name)
+            (dropped if goes else kept).append(name)
     return Maintenance(made=made, dropped=tuple(dropped), kept=tuple(kept))
 
 

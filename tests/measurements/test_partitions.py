@@ -113,6 +113,20 @@ def test_a_week_is_kept_until_its_slots_are_computed():
 
 
 @pytest.mark.django_db
+def test_no_week_goes_before_an_older_one():
+    old = MONDAY - 52 * 7 * DAY
+    for weeks in (0, 2, 4):
+        store(old + weeks * 7 * DAY, history=True)
+    waiting = old + 2 * 7 * DAY
+    DirtySlot.objects.exclude(start=waiting).delete()
+    done = maintain_partitions(now=NOW, weeks_ahead=0)
+    assert done.dropped == ("measurements_reading_2025w25",)
+    assert done.kept == ("measurements_reading_2025w27", "measurements_reading_2025w29")
+    DirtySlot.objects.all().delete()
+    assert maintain_partitions(now=NOW, weeks_ahead=0).dropped == done.kept
+
+
+@pytest.mark.django_db
 def test_the_command_and_the_task_do_the_same(monkeypatch):
     monkeypatch.setattr("gridx.clock.now", lambda: NOW)
     out = StringIO()

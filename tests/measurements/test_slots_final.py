@@ -4,16 +4,28 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from django.db.models import Sum
 
 from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.ingest import store_readings
-from measurements.models import DirtySlot, FinalSpan
+from measurements.models import ApplianceSlot, DirtySlot, FinalSpan, Reading
 from measurements.partitions import existing_weeks, maintain_partitions, week_of_ms
 from measurements.plausibility import Refusal
 from measurements.resolutions import to_ms
 from measurements.slots import compute_until_clean, mark_history
-from tests.measurements.arrivals import BEGIN, Device, make_site, rows_of, store_and_compute
+from tests.measurements.arrivals import (
+    BEGIN,
+    Device,
+    Site,
+    draw_devices,
+    events_of,
+    make_site,
+    rows_of,
+    store,
+    store_and_compute,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +73,148 @@ def drop_everything() -> None:
     """Retention comes by long after."""
     maintain_partitions(now=LONG_AFTER)
     assert week_of_ms(to_ms(BEGIN)) not in [number for number, _name in existing_weeks()]
+
+
+def rebuild(site: Site) -> None:
+    mark_history(system=site.system, from_at=BEGIN, until_at=LONG_AFTER, now=LONG_AFTER)
+    compute_until_clean(now=LONG_AFTER)
+
+
+def state_greatest_powers(site: Site) -> None:
+    Appliance.objects.filter(key__in=site.keys).update(max_power_w=30_000)
+    compute_until_clean(now=LONG_AFTER)
+
+
+def correct_time_zone(site: Site) -> None:
+    """To another one, and back."""
+    for zone in ("Asia/Kolkata", site.system.time_zone):
+        System.objects.filter(key=site.system.key).update(time_zone=zone)
+        compute_until_clean(now=LONG_AFTER)
+
+
+whatever_is_computed_anew = pytest.mark.parametrize(
+    "compute_anew", [rebuild, state_greatest_powers, correct_time_zone]
+)
+
+
+def imported_wh(site: Site) -> float:
+    """What its appliances took, by all slots that are stored of them."""
+    slots = ApplianceSlot.objects.filter(system_key=site.system.key)
+    return slots.aggregate(mwh=Sum("import_mwh"))["mwh"] / 1000
+
+
+def hourly_meter(hours) -> Site:
+    """A meter whose counter is read every hour, half past, and rises by 1 kWh each."""
+    site = make_site([Device(ApplianceKind.GRID_METER, interval_s=3600)], "Europe/Berlin")
+    counted = [(0, 3600 * hour + 1800, {"imported_wh": 1000.0 * hour}) for hour in hours]
+    store(site, counted, history=True, now=LONG_AFTER)
+    compute_until_clean(now=LONG_AFTER)
+    return site
+
+
+def drop_weeks(count: int) -> None:
+    """Retention comes by when so many weeks are old enough, from that of `BEGIN` on."""
+    end = BEGIN + timedelta(seconds=MONDAY_S, weeks=count - 1)
+    maintain_partitions(now=end + timedelta(days=90, hours=1))
+    assert not Reading.objects.filter(at__lt=end).exists()
+
+
+@whatever_is_computed_anew
+def test_nothing_is_lost_where_counters_are_read_across_weeks(compute_anew):
+    site = hourly_meter(range(4 * 7 * 24))
+    before = rows_of(site)
+    assert imported_wh(site) == 1000 * (4 * 7 * 24 - 1)
+    drop_everything()
+    assert not Reading.objects.exists()
+    compute_anew(site)
+    assert rows_of(site) == before
+
+
+@whatever_is_computed_anew
+@pytest.mark.parametrize("dropped", [1, 4])
+def test_a_pause_of_weeks_keeps_its_energy(dropped, compute_anew):
+    site = hourly_meter([*range(24), *range(21 * 24, 22 * 24)])
+    before = rows_of(site)
+    drop_weeks(dropped)
+    compute_anew(site)
+    assert rows_of(site) == before
+
+
+@whatever_is_computed_anew
+@pytest.mark.parametrize("dropped", [1, 2, 3])
+def test_so_it_does_where_power_is_read_meanwhile(dropped, compute_anew):
+    site = make_site([Device(ApplianceKind.GRID_METER, interval_s=900)], "Europe/Berlin")
+    week_s = 7 * DAY_S
+    events = [
+        (0, 0, {"imported_wh": 0.0}),
+        *((0, week_s + at, {"power_w": 500.0}) for at in range(0, DAY_S, 600)),
+        (0, 2 * week_s, {"imported_wh": 140_000.0}),
+    ]
+    store_and_compute(site, events, history=True)
+    before = rows_of(site)
+    assert imported_wh(site) == 140_000
+    drop_weeks(dropped)
+    compute_anew(site)
+    assert rows_of(site) == before
+
+
+def test_what_still_comes_from_within_a_pause_counts_until_its_end_is_dropped(site):
+    site = hourly_meter([0, 1, 200])
+    drop_weeks(1)
+    halfway = Batch.of(
+        system_key=site.system.key,
+        appliance_key=site.keys[0],
+        at_ms=to_ms(BEGIN) + 3_600_000 * 101,
+        imported_wh=190_000.0,
+    )
+    assert store_readings(batch=halfway, now=LONG_AFTER, history=True).stored == 1
+    compute_until_clean(now=LONG_AFTER)
+    late = ApplianceSlot.objects.filter(start__gte=BEGIN + timedelta(hours=101))
+    assert late.aggregate(mwh=Sum("import_mwh"))["mwh"] == 10_000_000
+    before = rows_of(site)
+    drop_everything()
+    again = store_readings(batch=halfway, now=LONG_AFTER, history=True)
+    assert again.refusals == {Refusal.TOO_OLD: 1}
+    rebuild(site)
+    assert rows_of(site) == before
+
+
+def test_a_span_begins_with_the_pause_that_its_first_counter_closes():
+    site = hourly_meter([0, 1, 200, 201])
+    drop_everything()
+    spans = FinalSpan.objects.filter(system_key=site.system.key).order_by("from_at")
+    first_ends = BEGIN + timedelta(hours=1, minutes=45)
+    assert list(spans.values_list("from_at", "until_at")) == [
+        (BEGIN + timedelta(minutes=30), first_ends),
+        (first_ends, BEGIN + timedelta(hours=201, minutes=45)),
+    ]
+
+
+def test_what_was_never_read_between_two_spans_may_still_be_imported():
+    site = make_site([Device(ApplianceKind.PV_INVERTER, interval_s=900)], "Europe/Berlin")
+    powers = [(0, at, {"power_w": -900.0}) for at in (0, 600, 14 * DAY_S, 14 * DAY_S + 600)]
+    store_and_compute(site, powers, history=True)
+    drop_everything()
+    between = [(0, at, {"power_w": -900.0}) for at in range(7 * DAY_S, 8 * DAY_S, 600)]
+    store_and_compute(site, between, history=True)
+    assert ApplianceSlot.objects.filter(start__gte=BEGIN + timedelta(days=7)).count() > 90
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_household_stays_as_it_was_computed_whatever_is_dropped(seed):
+    rng = np.random.default_rng(seed)
+    devices = draw_devices(rng)
+    site = make_site(devices, "Europe/Berlin")
+    # Of pauses of hours and days some reach from week to week.
+    slower = int(rng.choice([10, 40]))
+    events = [(n, slower * at, values) for n, at, values in events_of(devices)]
+    store(site, events, history=True, now=LONG_AFTER)
+    compute_until_clean(now=LONG_AFTER)
+    before = rows_of(site)
+    for weeks in (1, 2, 3, 12):
+        drop_weeks(weeks)
+        rebuild(site)
+        assert rows_of(site) == before
 
 
 def test_nothing_changes_when_readings_go(site):
