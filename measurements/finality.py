@@ -5,19 +5,24 @@ Those are never computed again, not even when older history is imported beside t
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 import numpy as np
 from django.db import connection
 
+from gridx.checks import LEAST_RETENTION
 from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.batches import Batch
 from measurements.energy import LONGEST_GAP_MS
+from measurements.resolutions import to_ms
 
 # The first readings after a week close what its last ones began: pauses and intervals.
 _LONGEST_PAUSE = f"interval '{LONGEST_GAP_MS} ms'"
 _LONGEST_INTERVAL = f"interval '{LONGEST_INTERVAL_S} s'"
+# A reading so young is in no final slot: its week is kept for longer, however short retention was,
+# and a span reaches but hours beyond its week.
+_NEVER_FINAL = LEAST_RETENTION - timedelta(days=1)
 
 
 def note_final_slots(cursor, *, table: str, until_at: datetime) -> None:
@@ -53,11 +58,21 @@ def final_spans(
     return found
 
 
-def final_rows(batch: Batch) -> np.ndarray:
-    """Of each row of a batch whether it lies in a slot that is final."""
+def final_rows(batch: Batch, *, now: datetime) -> np.ndarray:
+    """Of each row of a batch whether it lies in a slot that is final.
+
+    The database is asked only where rows are older than days.
+    """
     final = np.zeros(len(batch), dtype=bool)
-    if not len(batch):
-        return final
+    old = np.flatnonzero(batch.at_ms < to_ms(now - _NEVER_FINAL))
+    if len(old):
+        final[old] = _final_rows(batch.take(old))
+    return final
+
+
+def _final_rows(batch: Batch) -> np.ndarray:
+    """The same, whatever the age of its rows, of which there is one at least."""
+    final = np.zeros(len(batch), dtype=bool)
     keys = np.stack([batch.system_key, batch.appliance_key], axis=1)
     appliances, which = np.unique(keys, axis=0, return_inverse=True)
     spans_of = final_spans([(int(s), int(a), int(batch.at_ms.min())) for s, a in appliances])

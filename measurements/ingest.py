@@ -108,21 +108,19 @@ def store_readings(
 ) -> StoreReport:
     """Store a batch and mark the slots of what is new or changed, in one transaction.
 
-    Refuses single readings (see `plausibility.judge`), never their neighbours. `history` is
-    recorded data that is imported: it may be older than `settings.RAW_RETENTION` and is never
-    “late”. `powers`: plausible powers that the caller has at hand; else the inventory is asked.
-    Whether an appliance is the sender's is for the caller to know. May run in the caller's
-    transaction, any number of times. Raises UnableToStore when keys are missing.
+    Refuses single readings (see `plausibility.judge`; also those in slots that are final), never
+    their neighbours. `history` is recorded data that is imported: it may be older than
+    `settings.RAW_RETENTION` and is never “late”. `powers`: plausible powers that the caller has at
+    hand; else the inventory is asked. Whether an appliance is the sender's is for the caller to
+    know. May run in the caller's transaction, any number of times. Raises UnableToStore when keys
+    are missing.
     """
     if len(batch) and min(batch.system_key.min(), batch.appliance_key.min()) <= 0:
         raise UnableToStore("A batch needs the keys of systems and appliances.")
     if powers is None:
         powers = load_plausible_powers(batch.appliance_key)
-    if history:
-        reasons = judge_history(batch=batch, now=now, powers=powers)
-    else:
-        kept_from = now - settings.RAW_RETENTION
-        reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
+    kept_from = None if history else now - settings.RAW_RETENTION
+    reasons = _judge(batch, now, kept_from, powers)
     accepted = batch.take(reasons == 0).settled()
     if not len(accepted):
         return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
@@ -144,8 +142,15 @@ def judge_history(*, batch: Batch, now: datetime, powers: PlausiblePowers) -> np
 
     But where readings were dropped, slots are final, and what belongs to them came too late.
     """
-    reasons = judge(batch=batch, now=now, kept_from=None, powers=powers)
-    reasons[(reasons == 0) & final_rows(batch)] = 1 + REASONS.index(Refusal.TOO_OLD)
+    return _judge(batch, now, None, powers)
+
+
+def _judge(
+    batch: Batch, now: datetime, kept_from: datetime | None, powers: PlausiblePowers
+) -> np.ndarray:
+    """`plausibility.judge`; what lies in slots that are final is too old as well."""
+    reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
+    reasons[(reasons == 0) & final_rows(batch, now=now)] = 1 + REASONS.index(Refusal.TOO_OLD)
     return reasons
 
 

@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, System
 from measurements.batches import Batch
-from measurements.ingest import store_readings
+from measurements.ingest import StoreReport, store_readings
 from measurements.models import ApplianceSlot, DirtySlot, FinalSpan, Reading
 from measurements.partitions import existing_weeks, maintain_partitions, week_of_ms
 from measurements.plausibility import Refusal
@@ -306,3 +308,47 @@ def test_history_that_comes_too_late_for_its_slots_is_refused(site):
     report = store_readings(batch=batch, now=LONG_AFTER, history=True)
     assert report.reasons.astype(bool).tolist() == [False, True, False, True]
     assert report.refusals == {Refusal.TOO_OLD: 2}
+
+
+def read_live(site: Site, at: datetime, *, now: datetime) -> StoreReport:
+    """What becomes of a reading of the first appliance that a gateway delivers."""
+    batch = Batch.of(
+        system_key=site.system.key, appliance_key=site.keys[0], at_ms=to_ms(at), power_w=1.0
+    )
+    return store_readings(batch=batch, now=now)
+
+
+def test_a_gateway_is_told_what_comes_too_late_because_retention_was_shorter(site, settings):
+    store_and_compute(site, read(0, 2 * 3600), history=True)
+    settings.RAW_RETENTION, usual = timedelta(days=7), settings.RAW_RETENTION
+    now = BEGIN + timedelta(days=10)
+    maintain_partitions(now=now)
+    settings.RAW_RETENTION = usual
+    final = FinalSpan.objects.get(appliance_key=site.keys[0])
+    quarter = timedelta(minutes=15)
+    assert read_live(site, final.from_at - quarter, now=now).stored == 1
+    assert read_live(site, final.from_at, now=now).refusals == {Refusal.TOO_OLD: 1}
+    assert read_live(site, final.until_at - quarter, now=now).refusals == {Refusal.TOO_OLD: 1}
+    assert read_live(site, final.until_at, now=now).stored == 1
+
+
+def test_and_of_the_first_slots_behind_a_week_that_was_dropped(site):
+    powers = [(0, MONDAY_S + at, {"power_w": 500.0}) for at in (-600, 7_200)]
+    Appliance.objects.filter(key=site.keys[0]).update(interval_s=3600)
+    store_and_compute(site, powers, history=True)
+    monday = BEGIN + timedelta(seconds=MONDAY_S)
+    now = monday + timedelta(days=90, hours=1)
+    maintain_partitions(now=now)
+    late = monday + timedelta(hours=1, minutes=30)
+    assert read_live(site, late, now=now).refusals == {Refusal.TOO_OLD: 1}
+    assert read_live(site, monday + timedelta(hours=2), now=now).refusals == {}
+
+
+def test_a_usual_batch_asks_for_no_final_slots(site):
+    def asked(age: timedelta) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert read_live(site, LONG_AFTER - age, now=LONG_AFTER).stored == 1
+        return sum("measurements_finalspan" in query["sql"] for query in queries)
+
+    assert asked(timedelta(minutes=1)) == asked(timedelta(days=5)) == 0
+    assert asked(timedelta(days=8)) == 1
