@@ -48,13 +48,26 @@ def final_spans(
 ) -> list[list[tuple[int, int]]]:
     """For each (system key, appliance key, from ms) its spans of final slots that end later.
 
-    Spans are (from ms, until ms), half-open, ascending.
+    Spans are (from ms, until ms), half-open, ascending; no two share a slot.
     """
     found: list[list[tuple[int, int]]] = [[] for _appliance in appliances]
     with connection.cursor() as cursor:
         cursor.execute(_SPANS, list(map(list, zip(*appliances, strict=True))) or [[], [], []])
         for number, group in groupby(cursor.fetchall(), key=lambda row: row[0]):
-            found[number - 1] = [(from_ms, until_ms) for _number, from_ms, until_ms in group]
+            found[number - 1] = _disjoint([span for _number, *span in group])
+    return found
+
+
+def _disjoint(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ascending spans, each without what those before it hold already.
+
+    The slot at the edge of two weeks is of both when power or an interval goes on across it.
+    """
+    found: list[tuple[int, int]] = []
+    for from_ms, until_ms in spans:
+        begin_ms = max(from_ms, found[-1][1]) if found else from_ms
+        if begin_ms < until_ms:
+            found.append((begin_ms, until_ms))
     return found
 
 

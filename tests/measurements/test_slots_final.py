@@ -15,8 +15,9 @@ from measurements.ingest import StoreReport, store_readings
 from measurements.models import ApplianceSlot, DirtySlot, FinalSpan, Reading
 from measurements.partitions import existing_weeks, maintain_partitions, week_of_ms
 from measurements.plausibility import Refusal
-from measurements.resolutions import to_ms
+from measurements.resolutions import Span, to_ms
 from measurements.slots import compute_until_clean, mark_history
+from measurements.slots.checking import Comparison, compare
 from tests.measurements.arrivals import (
     BEGIN,
     Device,
@@ -277,6 +278,15 @@ def test_a_span_reaches_from_the_first_reading_to_what_the_last_ones_tell(site):
         (BEGIN, monday + quarter),  # the first power of the week closes a pause
         (BEGIN, monday),
     ]
+
+
+def test_of_a_day_without_readings_no_slot_is_compared_with_them(site):
+    store_and_compute(site, read(0, 4 * DAY_S), history=True)
+    drop_everything()
+    monday = BEGIN + timedelta(seconds=MONDAY_S)
+    # It begins in the week before, by the local calendar, and is final from both sides.
+    day = Span(monday - timedelta(hours=2), monday + timedelta(hours=22))
+    assert compare(system=site.system, day=day, now=LONG_AFTER) == Comparison(slots=0)
 
 
 def test_a_round_in_small_pieces_leaves_final_slots_alone(site, monkeypatch):
