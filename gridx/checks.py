@@ -1,15 +1,12 @@
 """Settings that make no sense are said at the start, with what to do."""
 
 import os
-from datetime import timedelta
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 # Their tag: a process without pages runs these and no others.
 SETTINGS = "settings"
-# Raw readings are kept at least for so long: so late may gateways deliver.
-LEAST_RETENTION = timedelta(days=7)
 
 
 @register(SETTINGS)
@@ -42,11 +39,11 @@ def check_production(app_configs, **kwargs) -> list[CheckMessage]:
 @register(SETTINGS)
 def check_measurements(app_configs, **kwargs) -> list[CheckMessage]:
     """Raw readings must outlive the lateness that gateways are allowed."""
-    if settings.RAW_RETENTION >= LEAST_RETENTION:
+    if settings.RAW_RETENTION >= settings.LEAST_RAW_RETENTION:
         return []
     return [
         Error(
-            f"GRIDX_RAW_RETENTION_DAYS is less than {LEAST_RETENTION.days}.",
+            f"GRIDX_RAW_RETENTION_DAYS is less than {settings.LEAST_RAW_RETENTION.days}.",
             hint="Late readings could not be turned into slots any more.",
             id="gridx.E004",
         )

@@ -164,6 +164,8 @@ GATEWAY_MESSAGES_A_MINUTE = int(
 
 # How long raw readings are kept; slots are kept for good.
 RAW_RETENTION = timedelta(days=int(os.environ.get("GRIDX_RAW_RETENTION_DAYS", "90")))
+# So late may gateways deliver, so that no less makes sense.
+LEAST_RAW_RETENTION = timedelta(days=7)
 # How large a file of recorded readings may be that is uploaded on a page.
 MOST_UPLOADED_MB = int(os.environ.get("GRIDX_MOST_UPLOADED_MB", "256"))
 

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 import numpy as np
+from django.conf import settings
 from django.db import connection
 
-from gridx.checks import LEAST_RETENTION
 from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.batches import Batch
 from measurements.energy import LONGEST_GAP_MS
@@ -22,7 +22,7 @@ _LONGEST_PAUSE = f"interval '{LONGEST_GAP_MS} ms'"
 _LONGEST_INTERVAL = f"interval '{LONGEST_INTERVAL_S} s'"
 # A reading so young is in no final slot: its week is kept for longer, however short retention was,
 # and a span reaches but hours beyond its week.
-_NEVER_FINAL = LEAST_RETENTION - timedelta(days=1)
+_NEVER_FINAL = settings.LEAST_RAW_RETENTION - timedelta(days=1)
 
 
 def note_final_slots(cursor, *, table: str, until_at: datetime) -> None:
