@@ -1,7 +1,7 @@
 """Recorded history from files: a whole file or nothing, line by line accounted for.
 
 Everything happens in one transaction, some thousand lines at a time, so that a file of any size
-needs little memory and a failure leaves nothing behind.
+needs little memory and a failure leaves nothing behind (but empty weeks, see `partitions`).
 """
 
 import re

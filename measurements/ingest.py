@@ -110,10 +110,10 @@ def store_readings(
 
     Refuses single readings (see `plausibility.judge`; also those in slots that are final), never
     their neighbours. `history` is recorded data that is imported: it may be older than
-    `settings.RAW_RETENTION` and is never “late”. `powers`: plausible powers that the caller has at
-    hand; else the inventory is asked. Whether an appliance is the sender's is for the caller to
-    know. May run in the caller's transaction, any number of times. Raises UnableToStore when keys
-    are missing.
+    `settings.RAW_RETENTION` and is never “late”; weeks that it needs are made apart, as an import's
+    transaction lasts. `powers`: plausible powers that the caller has at hand; else the inventory is
+    asked. Whether an appliance is the sender's is for the caller to know. May run in the caller's
+    transaction, any number of times. Raises UnableToStore when keys are missing.
     """
     if len(batch) and min(batch.system_key.min(), batch.appliance_key.min()) <= 0:
         raise UnableToStore("A batch needs the keys of systems and appliances.")
@@ -125,7 +125,7 @@ def store_readings(
     if not len(accepted):
         return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
     with transaction.atomic(), connection.cursor() as cursor:
-        prepare_weeks(at_ms=accepted.at_ms, now=now)
+        prepare_weeks(at_ms=accepted.at_ms, now=now, apart=history)
         stored, dirty_slots = _store(cursor, accepted, now, history)
         fresh = _keep_latest(cursor, accepted, history)
     return StoreReport(

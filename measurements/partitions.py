@@ -6,11 +6,13 @@ missing, so an installation works right after `migrate`. Retention drops whole w
 Locks: weeks are attached one transaction at a time (an advisory lock). Attaching does not wait
 for those who read and write other weeks, nor they for it; dropping has to wait for them, so it
 gives up after a moment and the next run tries again. Weeks are dropped one at a time, too, whoever
-does it. Who stores history that retention would drop holds the week (a shared advisory lock) until
-the commit that also marks its slots.
+does it. The lock on attaching is kept until the commit: a long transaction makes its weeks by
+another connection, or nobody else could make one before it ends. Who stores history that retention
+would drop holds the week (a shared advisory lock) until the commit that also marks its slots.
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -64,10 +66,10 @@ def partition_name(week: int) -> str:
     return f"{TABLE}_{year}w{number:02}"
 
 
-def prepare_weeks(*, at_ms: np.ndarray, now: datetime) -> None:
+def prepare_weeks(*, at_ms: np.ndarray, now: datetime, apart: bool = False) -> None:
     """Have a partition for each of these instants until the caller's transaction ends.
 
-    Needs a transaction.
+    Needs a transaction; one that may last long wants the weeks made `apart` from it.
     """
     weeks = np.unique(week_of_ms(at_ms)).tolist()
     droppable = [week for week in weeks if _past_retention(week, now + _GRACE)]
@@ -77,7 +79,28 @@ def prepare_weeks(*, at_ms: np.ndarray, now: datetime) -> None:
                 "SELECT pg_advisory_xact_lock_shared(%s, week) FROM unnest(%s::int[]) AS week",
                 [_HOLDING, droppable],
             )
-    make_weeks(weeks=weeks)
+    if apart:
+        make_weeks_apart(weeks=weeks)
+    else:
+        make_weeks(weeks=weeks)
+
+
+def make_weeks_apart(*, weeks: Iterable[int]) -> None:
+    """Make the partitions of these weeks that are missing, and commit each of them at once.
+
+    They stay if the caller's transaction fails; empty, they go by retention like any others. Needs
+    a transaction, which must not have made weeks itself: it would wait for its own end.
+    """
+    missing = _missing(list(weeks))
+    if not missing:
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:  # which has a connection of its own
+        thread.submit(_commit_weeks, missing).result()
+    names = ", ".join(map(partition_name, missing))
+    with connection.cursor() as cursor:
+        # By a lock that it takes a transaction learns what others changed. The one on the whole
+        # table it may have had for long, and know nothing of the new weeks.
+        cursor.execute(f"LOCK TABLE {names} IN ROW EXCLUSIVE MODE")
 
 
 def make_weeks(*, weeks: Iterable[int]) -> tuple[str, ...]:
@@ -149,6 +172,15 @@ def _missing(weeks: list[int]) -> list[int]:
             [weeks, [partition_name(week) for week in weeks], TABLE],
         )
         return [week for (week,) in cursor.fetchall()]
+
+
+def _commit_weeks(weeks: Iterable[int]) -> None:
+    try:
+        for week in weeks:
+            with transaction.atomic():
+                make_weeks(weeks=[week])
+    finally:
+        connection.close()
 
 
 def _attach(cursor, week: int) -> None:

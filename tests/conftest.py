@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.test import override_settings
 
+from measurements import partitions
 from tests.cast import Cast, make_cast
 
 # Machines of continuous integration are slow and busy: a slow example is no failure.
@@ -57,6 +59,21 @@ class QuickHasher(PBKDF2PasswordHasher):
 @pytest.fixture(autouse=True, scope="session")
 def quick_passwords():
     with override_settings(PASSWORD_HASHERS=["tests.conftest.QuickHasher"]):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def weeks_within_a_test():
+    """A test that is one transaction makes its weeks in it: others would outlive it, or wait."""
+    make_apart = partitions.make_weeks_apart
+
+    def make(*, weeks: Iterable[int]) -> None:
+        blocks = connection.atomic_blocks
+        is_within = bool(blocks) and blocks[0]._from_testcase
+        (partitions.make_weeks if is_within else make_apart)(weeks=weeks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitions, "make_weeks_apart", make)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 
-from measurements import tasks
+from measurements import recordings, tasks
 from measurements.batches import Batch
+from measurements.importing import ImportReport, import_file
 from measurements.ingest import store_readings
+from measurements.layouts import Layout, parse_mapping
 from measurements.models import DirtySlot, Reading
 from measurements.partitions import (
     existing_weeks,
@@ -21,6 +24,7 @@ from measurements.partitions import (
     week_of_ms,
     week_start,
 )
+from tests.cast import make_cast
 
 NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
 MONDAY = datetime(2026, 6, 15, tzinfo=UTC)
@@ -246,3 +250,57 @@ def test_gateways_store_while_a_long_import_is_on_its_way(weeks_of_their_own):
         store(MONDAY - 100 * 7 * DAY, history=True)
         in_threads(lambda: stored.append(store(MONDAY + timedelta(minutes=1))))
     assert stored == [1]
+
+
+def store_within(seconds: int, at: datetime, **options) -> int:
+    """Store like `store`; raises OperationalError where it has to wait for somebody for longer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{seconds}s"])
+    return store(at, **options)
+
+
+def import_days(days: int, path: Path, *, progress) -> ImportReport:
+    """Import a file with a reading of each of these days, the last a year before `MONDAY`."""
+    last = MONDAY - 365 * DAY
+    lines = [f"{last - number * DAY:%Y-%m-%dT%H:%MZ},100" for number in range(days)]
+    path.write_text("\n".join(["at,meter", *lines]))
+    return import_file(
+        path=path,
+        system=make_cast().lindenweg,
+        layout=Layout(mappings=(parse_mapping("meter=grid:power_w"),)),
+        now=NOW,
+        progress=progress,
+    )
+
+
+@pytest.mark.slow
+def test_gateways_make_weeks_while_a_long_import_makes_others(
+    weeks_of_their_own, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recordings, "CHARACTERS_AT_ONCE", 400)
+    late = iter(MONDAY - 7 * week * DAY for week in range(1, 100))
+    stored = []
+
+    def progress(done: int, total: int) -> None:
+        in_threads(lambda: stored.append(store_within(2, next(late))))
+
+    report = import_days(100, tmp_path / "days.csv", progress=progress)
+    assert report.stored == 100
+    assert len(stored) > 3
+    assert set(stored) == {1}
+    assert Reading.objects.count() == 100 + len(stored)
+
+
+@pytest.mark.slow
+def test_weeks_of_history_that_was_not_stored_after_all_are_dropped_by_retention(
+    weeks_of_their_own,
+):
+    with transaction.atomic():
+        store(MONDAY - 364 * DAY, history=True)
+        store(MONDAY - 378 * DAY, history=True)
+        transaction.set_rollback(True)
+    left = ("measurements_reading_2025w23", "measurements_reading_2025w25")
+    assert tuple(names()) == left
+    assert not Reading.objects.exists()
+    done = maintain_partitions(now=NOW, weeks_ahead=0)
+    assert (done.dropped, done.kept) == (left, ())
