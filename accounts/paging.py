@@ -1,7 +1,12 @@
-"""Long lists, page by page, with counts that stay cheap however long the list is."""
+"""Long lists, page by page, with counts that stay cheap however long the list is.
 
-from collections.abc import Sequence
+And whole ones in parts, for who sends them: between two parts, however long that takes, the
+database keeps nothing open.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -9,6 +14,9 @@ from django.http import HttpRequest
 SIZE = 50
 # Beyond it a page says "more than": counting a million rows exactly helps nobody.
 COUNTED = 10_000
+# So many ids are fetched at a time; of each the bytes are kept.
+_IDS_AT_ONCE = 10_000
+_ID_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -52,3 +60,31 @@ def page_of(found: QuerySet | list, wanted: str | None, *, size: int = SIZE) -> 
         previous=number - 1 if number > 1 else None,
         next=number + 1 if len(rows) > size else None,
     )
+
+
+def parts_by_key(rows: QuerySet, key: str, *, size: int) -> Iterator[list]:
+    """All rows, objects or dicts, in the order of a key: `size` at a time, or the last few.
+
+    The key is unique among them and never changes.
+    """
+    ordered = rows.order_by(key)
+    part = list(ordered[:size])
+    while part:
+        yield part
+        if len(part) < size:
+            break
+        last = part[-1][key] if isinstance(part[-1], dict) else getattr(part[-1], key)
+        part = list(ordered.filter(**{f"{key}__gt": last})[:size])
+
+
+def ids_in_parts(rows: QuerySet, *, size: int) -> Iterator[list[UUID]]:
+    """The ids of all rows in their order of now, whatever it is: `size` at a time, or the last few.
+
+    What they are sorted by may change meanwhile: no row is left out or comes twice for that.
+    """
+    ids = bytearray()
+    for one in rows.values_list("pk", flat=True).iterator(chunk_size=_IDS_AT_ONCE):
+        ids += one.bytes
+    for start in range(0, len(ids), size * _ID_BYTES):
+        part = bytes(ids[start : start + size * _ID_BYTES])
+        yield [UUID(bytes=part[at : at + _ID_BYTES]) for at in range(0, len(part), _ID_BYTES)]

@@ -1,6 +1,7 @@
 """What energy management told an appliance to do, beside what was read of it, on the wire API."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from django.http import HttpResponseBase
@@ -9,11 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.paging import parts_by_key
 from accounts.wire import WireSerializer
 from flexibility.models import ResolvedBoundary
 from gridx import clock
 from inventory.models import Appliance
 from measurements.raw_api import (
+    AT_ONCE,
     RAW_INTERVAL,
     RAW_REFUSALS,
     RawScope,
@@ -77,7 +80,8 @@ class CombinedMeasurements(RawScope):
 def _combined(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:
     decided = _boundaries(appliance)
     held = decided.filter(at__lte=span.from_at).order_by("-at").first()
-    changes = decided.filter(at__gt=span.from_at, at__lt=span.until_at).order_by("at").iterator()
+    later = decided.filter(at__gt=span.from_at, at__lt=span.until_at)
+    changes = chain.from_iterable(parts_by_key(later, "at", size=AT_ONCE))
     following = next(changes, None)
     for reading in raw_readings(appliance, span):
         while following is not None and following.at <= reading["measuredAt"]:

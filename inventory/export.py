@@ -8,11 +8,14 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 
+from accounts.paging import ids_in_parts
 from inventory.queries import Section
 
+_ROWS_AT_ONCE = 2000
 _LINES_AT_ONCE = 500
 
 # Spreadsheets take what begins so for a formula.
@@ -109,9 +112,12 @@ def inventory_csv(rows: QuerySet, section: Section) -> Iterator[str]:
     writer = csv.writer(Echo())
     columns = COLUMNS[section]
     yield writer.writerow([column.replace(".", "_") for column in columns])
-    values = rows.values_list(*(column.replace(".", "__") for column in columns))
-    for row in values.iterator(chunk_size=2000):
-        yield writer.writerow([cell(value) for value in row])
+    values = rows.order_by().values_list(*(column.replace(".", "__") for column in columns))
+    for ids in ids_in_parts(rows, size=_ROWS_AT_ONCE):
+        found = {row[0]: row for row in values.filter(pk__in=ids)}
+        for one in ids:
+            if one in found:  # else it has gone meanwhile
+                yield writer.writerow([cell(value) for value in found[one]])
 
 
 def csv_file(request: HttpRequest, lines: Iterator[str], name: str) -> StreamingHttpResponse:
@@ -132,7 +138,11 @@ def streamed(
 def streaming(
     request: HttpRequest, parts: Iterator[bytes | str], *, content_type: str
 ) -> StreamingHttpResponse:
-    """An answer that is sent while it is made, whatever the server."""
+    """An answer that is sent while it is made, whatever the server.
+
+    Its parts may leave no cursor open from one to the next: an ASGI server is without a connection
+    to the database between them, so that clients that do not read on keep none.
+    """
     is_asgi = isinstance(request, ASGIRequest)
     return StreamingHttpResponse(
         _one_by_one(parts) if is_asgi else parts, content_type=content_type
@@ -141,9 +151,17 @@ def streaming(
 
 async def _one_by_one(parts: Iterator[bytes | str]) -> AsyncIterator[bytes | str]:
     """The same parts for an ASGI server, which would first take all of a plain iterator's."""
-    done = object()
-    while (part := await sync_to_async(next)(parts, done)) is not done:
+    while (part := await sync_to_async(_next_of)(parts)) is not None:
         yield part
+
+
+def _next_of(parts: Iterator[bytes | str]) -> bytes | str | None:
+    """The next part, None after the last; gives back the connection that it was read by."""
+    try:
+        return next(parts, None)
+    finally:
+        if not connection.in_atomic_block:  # that of a transaction is its owner's
+            connection.close()
 
 
 def cell(value: Any) -> Any:

@@ -11,6 +11,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from accounts.paging import parts_by_key
 from accounts.wire import ErrorSerializer
 from inventory.api import ApplianceScope
 from inventory.export import streaming
@@ -63,8 +64,9 @@ class ApplianceMeasurements(RawScope):
 def raw_readings(appliance: Appliance, span: Span) -> Iterator[dict[str, Any]]:
     """The readings of an appliance in its system, as the wire tells them, in order of time."""
     rows = stored_readings(appliance.system, appliance, span).values(*COLUMNS)
-    for raw in rows.iterator(chunk_size=AT_ONCE):
-        yield raw_to_wire(appliance.kind, appliance.capacity_wh, raw)
+    for some in parts_by_key(rows, "at", size=AT_ONCE):
+        for raw in some:
+            yield raw_to_wire(appliance.kind, appliance.capacity_wh, raw)
 
 
 def json_array(request: Request, items: Iterable[dict[str, Any]]) -> StreamingHttpResponse:

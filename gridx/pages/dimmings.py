@@ -1,5 +1,6 @@
 """Dimmings by grid operators, and the proof of each: to be read, printed, and taken along."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts.fragments import render_page_or_part
-from accounts.paging import page_of
+from accounts.paging import ids_in_parts, page_of
 from accounts.widgets import DayInput
 from flexibility.api import may_be_named
 from flexibility.asking import digits, kilowatts, moment
@@ -46,6 +47,8 @@ from measurements.formats import number
 
 # What is shown where no period is asked for.
 USUAL = timedelta(days=30)
+# So many are read at a time for a file.
+_AT_ONCE = 100
 
 
 class PeriodForm(forms.Form):
@@ -114,7 +117,7 @@ def dimmings_file(request: HttpRequest) -> HttpResponseBase:
     """The proof of all of them, as CSV."""
     now = clock.now()
     _form, found, _system = _wanted(request, now)
-    lines = proof_csv((one, proof_of(one, now=now)) for one in found.iterator(chunk_size=100))
+    lines = proof_csv((one, proof_of(one, now=now)) for one in _one_by_one(found))
     return csv_file(request, lines, f"gridx-dimmings-{now:%Y-%m-%d}.csv")
 
 
@@ -204,6 +207,11 @@ def _wanted(
         system = get_object_or_404(visible, pk=form.cleaned_data["system"])
         found = found.filter(system=system)
     return form, found.order_by("-valid_at", "pk"), system
+
+
+def _one_by_one(found: QuerySet[Dimming]) -> Iterator[Dimming]:
+    for ids in ids_in_parts(found, size=_AT_ONCE):
+        yield from found.filter(pk__in=ids)
 
 
 # In words ----------------------------------------------------------------------------------------

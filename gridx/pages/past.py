@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -23,7 +24,7 @@ from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts.paging import page_of
+from accounts.paging import page_of, parts_by_key
 from flexibility.api import may_be_named
 from flexibility.asking import Side, side_of
 from flexibility.models import ResolvedBoundary
@@ -37,6 +38,7 @@ from gridx.pages.timeline import deciders_of, priority_line
 from inventory.export import Echo, cell, csv_file
 from inventory.models import Appliance
 
+_ROWS_AT_ONCE = 500
 _AN_INSTANT = timedelta(microseconds=1)
 # What the file tells of each constraint that had a say, beside the boundary (W, Wh).
 _BOUNDARY = ("min_w", "max_w", "set_point_w", "can_pause", "min_wh", "max_wh")
@@ -156,7 +158,7 @@ def appliance_past(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
 def appliance_past_file(request: HttpRequest, appliance_id: UUID) -> HttpResponseBase:
     """Every change with all that had a say in it, the oldest first, as CSV."""
     appliance = _visible(request, appliance_id)
-    lines = _csv(kept_of(appliance).order_by("at"))
+    lines = _csv(kept_of(appliance))
     return csv_file(request, lines, "gridx-past.csv")
 
 
@@ -243,10 +245,11 @@ def _url(row: ResolvedBoundary | None, zone: ZoneInfo) -> str:
 
 
 def _csv(rows: QuerySet[ResolvedBoundary]) -> Iterator[str]:
-    """A line for each constraint that had a say in a boundary, or one where none had."""
+    """A line for each constraint that had a say in one of an appliance's boundaries, or one line
+    where none had; the oldest first."""
     writer = csv.writer(Echo())
     yield writer.writerow(COLUMNS)
-    for row in rows.iterator(chunk_size=500):
+    for row in chain.from_iterable(parts_by_key(rows, "at", size=_ROWS_AT_ONCE)):
         boundary = [row.at, *(getattr(row, name) for name in _BOUNDARY)]
         for one in row.inputs or [{}]:
             outcomes = [one.get(part, {}).get("outcome") for part in ("power", "energy")]
