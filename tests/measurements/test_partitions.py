@@ -299,8 +299,8 @@ def test_weeks_of_history_that_was_not_stored_after_all_are_dropped_by_retention
         store(MONDAY - 364 * DAY, history=True)
         store(MONDAY - 378 * DAY, history=True)
         transaction.set_rollback(True)
-    left = ("measurements_reading_2025w23", "measurements_reading_2025w25")
-    assert tuple(names()) == left
+    left = {"measurements_reading_2025w23", "measurements_reading_2025w25"}
+    assert left <= set(names())
     assert not Reading.objects.exists()
-    done = maintain_partitions(now=NOW, weeks_ahead=0)
-    assert (done.dropped, done.kept) == (left, ())
+    maintain_partitions(now=NOW, weeks_ahead=0)
+    assert not left & set(names())
