@@ -1,7 +1,8 @@
 """What is said of an appliance holds of all of its history, whenever that was computed."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event
 
 import numpy as np
@@ -234,26 +235,31 @@ def test_the_days_of_an_import_tell_of_it_whatever_the_clock_says(devices):
 def test_who_computes_at_that_moment_leaves_nothing_of_what_was_said_before(devices, monkeypatch):
     site = make_site(devices, "Europe/Berlin")
     store(site, events_of(devices), history=True)
-    has_read, is_correcting = Event(), Event()
+    while_computing(lambda: correct(site, 1, kind=ApplianceKind.METER), monkeypatch, now=NOW)
+    assert SystemSlot.objects.filter(pv_mwh__gt=0).exists()
+    compute_until_clean(now=NOW)
+    assert not SystemSlot.objects.filter(pv_mwh__gt=0).exists()
+
+
+def while_computing(job: Callable[[], object], monkeypatch, *, now: datetime) -> None:
+    """Do something as soon as a worker has read what it computes from, and before it is done."""
+    has_read, is_begun = Event(), Event()
     real = compute.compute_systems
 
     def slowly(stretches, membership):
         has_read.set()
-        is_correcting.wait(timeout=30)
+        is_begun.wait(timeout=30)
         waiting_for_locks(1)
         return real(stretches, membership)
 
-    def corrector():
+    def meanwhile():
         has_read.wait(timeout=30)
-        is_correcting.set()
-        correct(site, 1, kind=ApplianceKind.METER)
+        is_begun.set()
+        job()
 
     with monkeypatch.context() as patched:
         patched.setattr(compute, "compute_systems", slowly)
-        in_threads(lambda: compute_dirty(now=NOW), corrector)
-    assert SystemSlot.objects.filter(pv_mwh__gt=0).exists()
-    compute_until_clean(now=NOW)
-    assert not SystemSlot.objects.filter(pv_mwh__gt=0).exists()
+        in_threads(lambda: compute_dirty(now=now), meanwhile)
 
 
 def waiting_for_locks(count: int) -> None:

@@ -1,7 +1,6 @@
 """What recordings in the middle of history declare, and that they spoil nothing around them."""
 
 from datetime import UTC, datetime, timedelta
-from threading import Event
 
 import numpy as np
 import pytest
@@ -17,10 +16,9 @@ from measurements.layouts import Layout, parse_mapping
 from measurements.models import ApplianceSlot, DeclaredInterval
 from measurements.plausibility import EARLIEST
 from measurements.resolutions import Resolution, periods
-from measurements.slots import compute, compute_until_clean, mark_history
+from measurements.slots import compute_until_clean, mark_history
 from measurements.slots.checking import compare
-from tests.measurements.test_corrections import waiting_for_locks
-from tests.measurements.test_slots_workers import in_threads
+from tests.measurements.test_corrections import while_computing
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 BEGIN = datetime(2020, 5, 1, tzinfo=UTC)
@@ -166,23 +164,8 @@ def test_who_computes_at_that_moment_leaves_nothing_of_the_interval_before(
     load, cast, now, monkeypatch
 ):
     load([at for at in every(MINUTE, 2) if not 10 < at.minute < 30], computed=False)
-    has_read, is_importing = Event(), Event()
-    real = compute.compute_systems
-
-    def slowly(stretches, membership):
-        has_read.set()
-        is_importing.wait(timeout=30)
-        waiting_for_locks(1)
-        return real(stretches, membership)
-
-    def importer():
-        has_read.wait(timeout=30)
-        is_importing.set()
-        load(every(2 * HOUR, 1, 2, 3), computed=False)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(compute, "compute_systems", slowly)
-        in_threads(lambda: compute.compute_dirty(now=now), importer)
+    coarse = every(2 * HOUR, 1, 2, 3)
+    while_computing(lambda: load(coarse, computed=False), monkeypatch, now=now)
     assert energy_kwh() == 15.983
     compute_until_clean(now=now)
     assert energy_kwh() == 70
