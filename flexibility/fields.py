@@ -40,6 +40,17 @@ class LocalTimeField(forms.DateTimeField):
         return found
 
 
+def instant_of(local: datetime, zone: ZoneInfo) -> datetime:
+    """The instant (UTC) of a local time: of one that comes twice, the first one.
+
+    Raises ValidationError.
+    """
+    at = local.replace(tzinfo=zone).astimezone(UTC)
+    if at.astimezone(zone).replace(tzinfo=None) != local:
+        raise ValidationError(_("There is no such time: the clocks go forward then."))
+    return at
+
+
 def placed(form: forms.Form, name: str, zone: ZoneInfo) -> datetime | None:
     """The instant (UTC) of a local time that was typed in; the form says what is wrong with it."""
     given = form.cleaned_data.get(name)
@@ -47,11 +58,11 @@ def placed(form: forms.Form, name: str, zone: ZoneInfo) -> datetime | None:
         if name not in form.errors:
             form.add_error(name, _("Give a day and a time."))
         return None
-    at = given.replace(tzinfo=zone).astimezone(UTC)
-    if at.astimezone(zone).replace(tzinfo=None) != given:
-        form.add_error(name, _("There is no such time: the clocks go forward then."))
+    try:
+        return instant_of(given, zone)
+    except ValidationError as error:
+        form.add_error(name, error)
         return None
-    return at
 
 
 class AmountField(forms.CharField):

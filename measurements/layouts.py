@@ -264,6 +264,5 @@ def _meant(local: datetime, first_s: float, second_s: float, trail: _Trail | Non
     if local == trail.local:  # another quantity of the same instant
         return trail.at_s
     direction = trail.direction or (1 if trail.at_s < first_s else -1)
-    nearer, farther = (first_s, second_s) if direction == 1 else (second_s, first_s)
-    onward = [at_s for at_s in (nearer, farther) if (at_s - trail.at_s) * direction > 0]
-    return onward[0] if onward else None
+    in_order = (first_s, second_s) if direction == 1 else (second_s, first_s)
+    return next((at_s for at_s in in_order if (at_s - trail.at_s) * direction > 0), None)

@@ -5,12 +5,12 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.formats import get_format, number_format
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flexibility.emitters import Emitter, UnableToConstrain, ceiling
-from flexibility.fields import LocalTimeField, placed
+from flexibility.fields import EnergyField, LocalTimeField, placed
 from flexibility.policies.operations import PolicyDraft
 from flexibility.policies.sentences import CHOICES, MODES, policy_priorities
 from flexibility.policies.terms import Mode
@@ -20,29 +20,22 @@ from flexibility.validity import MORNING, UNTIL
 
 FOREVER = "forever"
 USUAL_WH = 10_000
+_MOST_WH = 1_000_000
 _FIELDS = {"energy_wh": "energy", "departs_at": "ready_at", "priority": "priority"}
 
 
-class EnergyField(forms.CharField):
-    """An energy in kWh; cleaned to Wh."""
+class ChargeField(EnergyField):
+    """An energy that a vehicle could take."""
 
     def __init__(self, **kwargs) -> None:
-        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-        super().__init__(required=False, max_length=12, widget=widget, **kwargs)
+        super().__init__(**kwargs)
+        self.widget.attrs = {"inputmode": "decimal", "autocomplete": "off"}
 
     def clean(self, value) -> float | None:
-        text = super().clean(value).lower().removesuffix("kwh").strip()
-        if not text:
-            return None
-        if "," in text and get_format("DECIMAL_SEPARATOR") != ",":
-            raise ValidationError(_("Write decimals with a point: 4.2."))
-        try:
-            found = float(text.replace(",", "."))
-        except ValueError:
-            raise ValidationError(_("Write an energy such as 10 (kWh).")) from None
-        if not 0 < found <= 1000:
+        found = super().clean(value)
+        if found is not None and not 0 < found <= _MOST_WH:
             raise ValidationError(_("This is no energy that a vehicle could take."))
-        return found * 1000
+        return found
 
 
 class LocalTimes(forms.Form):
@@ -75,7 +68,7 @@ class ModeForm(LocalTimes):
         widget=forms.RadioSelect,
         error_messages={"required": gettext_lazy("Choose how it charges.")},
     )
-    energy = EnergyField(label=gettext_lazy("So much energy"))
+    energy = ChargeField(label=gettext_lazy("So much energy"))
     ready_at = LocalTimeField(label=gettext_lazy("Ready by"))
 
     modes = CHOICES

@@ -27,6 +27,7 @@ from django.views.decorators.http import require_GET
 from accounts.paging import page_of, parts_by_key
 from flexibility.api import may_be_named
 from flexibility.asking import Side, side_of
+from flexibility.fields import instant_of
 from flexibility.models import ResolvedBoundary
 from flexibility.queries import Explained, ExplainedSpan, explain, timeline_of
 from flexibility.resolving import boundary_of
@@ -74,13 +75,10 @@ class InstantField(forms.DateTimeField):
         zone = timezone.get_current_timezone()
         try:
             given = datetime.fromisoformat(value)
-            at = given if given.tzinfo else given.replace(tzinfo=zone)
-            shown = at.astimezone(UTC).astimezone(zone)
+            at = given.astimezone(UTC) if given.tzinfo else instant_of(given, zone)
+            return at.astimezone(zone)
         except (ValueError, OverflowError):
             raise ValidationError(_("Give a day and a time.")) from None
-        if given.tzinfo is None and shown.replace(tzinfo=None) != given:
-            raise ValidationError(_("There is no such time: the clocks go forward then."))
-        return shown
 
     def prepare_value(self, value: Any) -> Any:
         """As a local time, which is all that the browser's field can show."""

@@ -27,7 +27,7 @@ from tests.measurements.arrivals import (
     store,
     store_and_compute,
 )
-from tests.measurements.test_slots_workers import in_threads
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 

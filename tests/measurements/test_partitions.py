@@ -1,14 +1,14 @@
 """Weeks of readings come in time and go when nobody needs them any more."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from measurements import recordings, tasks
 from measurements.batches import Batch
@@ -25,6 +25,7 @@ from measurements.partitions import (
     week_start,
 )
 from tests.cast import make_cast
+from tests.threads import in_threads
 
 NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
 MONDAY = datetime(2026, 6, 15, tzinfo=UTC)
@@ -159,40 +160,14 @@ def weeks_of_their_own(transactional_db):
             cursor.execute(f"DROP TABLE {name}")
 
 
-def in_threads(*jobs) -> None:
-    def closing(job):
-        def run():
-            try:
-                job()
-            finally:
-                connections.close_all()
-
-        return run
-
-    threads = [Thread(target=closing(job)) for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
 @pytest.mark.slow
 def test_many_may_make_and_fill_the_same_weeks_at_once(weeks_of_their_own):
-    errors = []
+    def job(number: int) -> None:
+        for week in range(6):
+            store(MONDAY - (7 * week + 1) * DAY + timedelta(seconds=number))
+            maintain_partitions(now=NOW)
 
-    def job(number: int):
-        def run():
-            try:
-                for week in range(6):
-                    store(MONDAY - (7 * week + 1) * DAY + timedelta(seconds=number))
-                    maintain_partitions(now=NOW)
-            except Exception as error:
-                errors.append(error)
-
-        return run
-
-    in_threads(*map(job, range(6)))
-    assert errors == []
+    in_threads(*[partial(job, number) for number in range(6)])
     assert Reading.objects.count() == 36
 
 
@@ -203,16 +178,7 @@ def test_many_may_drop_the_same_weeks_at_once(weeks_of_their_own, settings):
     old = [this_week - back for back in range(4, 24)]
     with transaction.atomic():
         make_weeks(weeks=[*old, this_week])
-    errors = []
-
-    def job():
-        try:
-            maintain_partitions(now=NOW, weeks_ahead=0)
-        except Exception as error:
-            errors.append(error)
-
-    in_threads(*[job] * 6)
-    assert errors == []
+    in_threads(*[partial(maintain_partitions, now=NOW, weeks_ahead=0)] * 6)
     maintain_partitions(now=NOW, weeks_ahead=0)  # what had to stay while others waited for a lock
     assert not {partition_name(week) for week in old} & set(names())
 

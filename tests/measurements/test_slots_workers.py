@@ -1,10 +1,10 @@
 """Many workers at a time, and workers that die."""
 
-from threading import Barrier, Lock, Thread
+from threading import Lock
 
 import numpy as np
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 from django.db.models import Max, Min
 
 from inventory.kinds import ApplianceKind
@@ -21,33 +21,11 @@ from tests.measurements.arrivals import (
     store,
     store_and_compute,
 )
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SITES = 6
-
-
-def in_threads(*functions) -> None:
-    """Run functions at the same time, each with a connection of its own; raises what they do."""
-    errors: list[BaseException] = []
-    together = Barrier(len(functions))
-
-    def run(function) -> None:
-        try:
-            together.wait()
-            function()
-        except BaseException as error:  # told by the test's own thread
-            errors.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [Thread(target=run, args=(function,)) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    for error in errors:
-        raise error
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def test_what_is_wrong_is_said_at_its_field(home: Home, asked: dict, says: str):
 @pytest.mark.parametrize(
     ("language", "energy", "says"),
     [
-        ("en", "abc", "So much energy: Write an energy such as 10 (kWh)."),
+        ("en", "abc", "So much energy: Write an energy such as 2.5 (kWh) or 2500 Wh."),
         ("en", "-4", "So much energy: This is no energy that a vehicle could take."),
         ("en", "10,5", "So much energy: Write decimals with a point: 4.2."),
         ("de", "10,5", "Das geht: "),
