@@ -43,6 +43,8 @@ class Role(StrEnum):
     NONE = "none"
 
 
+# Those that tell what a place took from the grid and gave to it.
+METERS = frozenset({Role.GRID, Role.HOUSE})
 # A hybrid inverter and a sub-meter measure again what others measure: they take no part.
 ROLES: dict[ApplianceKind, Role] = {
     ApplianceKind.GRID_METER: Role.GRID,

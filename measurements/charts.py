@@ -22,13 +22,12 @@ from math import ceil, floor, log10
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from measurements.energy import ESTIMATED, IMPLAUSIBLE, RECOVERED, RESET
+from measurements.amounts import MWH_PER_KWH
+from measurements.flags import Flag
 from measurements.resolutions import SLOT, Span
 
 Number = Callable[[float, int], str]
 """Writes a number with so many decimals, in the reader's language."""
-
-MWH_PER_KWH = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,12 @@ BY_ORIGIN = (
     Series("export", "feed-in", "export_mwh", down=True),
 )
 # Without a meter nobody knows where power comes from: then this is what there is to show.
-BY_SIDE = (
+TOTALS = (
     Series("pv", "sun", "pv_mwh"),
     Series("consumption", "house", "consumption_mwh"),
+)
+BY_SIDE = (
+    *TOTALS,
     Series("charge", "battery-in", "charge_mwh", down=True),
     Series("export", "feed-in", "export_mwh", down=True),
 )
@@ -116,13 +118,19 @@ def series_of(figures: Sequence[Any | None]) -> tuple[Series, ...]:
     return tuple(filter(stated, BY_ORIGIN if origins else BY_SIDE))
 
 
-def rows_of(spans: Sequence[Span], figures: Sequence[Any | None], *, now: datetime) -> list[Row]:
-    """A row for every span that has begun; what was not measured has cells of None."""
-    series = series_of(figures)
+def rows_of(
+    spans: Sequence[Span],
+    figures: Sequence[Any | None],
+    columns: Sequence[Series],
+    *,
+    now: datetime,
+) -> list[Row]:
+    """A row for every span that has begun, with a cell for each of the columns, of None
+    where it was not measured."""
     return [
         Row(
             span,
-            tuple(_cell(one, figure, span) for one in series),
+            tuple(_cell(one, figure, span) for one in columns),
             quality_of_span(span, figure, now=now),
         )
         for span, figure in zip(spans, figures, strict=True)
@@ -340,7 +348,7 @@ def _now_text(at: float, length: int, text: str) -> dict[str, Any]:
 def quality_of_span(span: Span, figure: Any | None, *, now: datetime) -> Grade:
     """How well a whole span was seen."""
     parts = _parts(span, figure, now)
-    flags = (0 if figure is None else figure.flags or 0) & (RESET | IMPLAUSIBLE)
+    flags = (0 if figure is None else figure.flags or 0) & (Flag.RESET | Flag.IMPLAUSIBLE)
     for state in ("missing", "estimated", "recovered"):
         if parts.get(state, 0) > 0.02:
             return Grade(state, parts[state], flags)
@@ -395,7 +403,7 @@ def _late_and_bridged(figure: Any) -> tuple[float, float]:
     """Which share of what was seen arrived late, and of what was not seen was bridged."""
     if (recovered_s := getattr(figure, "recovered_s", None)) is None:
         flags = figure.flags or 0
-        return float(bool(flags & RECOVERED)), float(bool(flags & ESTIMATED))
+        return float(bool(flags & Flag.RECOVERED)), float(bool(flags & Flag.ESTIMATED))
     unseen_s = figure.expected_s - figure.seen_s
     return (
         _ratio(recovered_s, figure.seen_s) if recovered_s else 0.0,

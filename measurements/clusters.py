@@ -16,11 +16,12 @@ from functools import cache
 import numpy as np
 from django.db.models import Model
 
-from inventory.kinds import Role, role_of
+from inventory.kinds import METERS, Role, role_of
 from inventory.models import Appliance, Cluster
 from measurements.amounts import Amounts, Floats, Ints
 from measurements.coverage import seconds_to_see
 from measurements.figures import Figures, Part, sum_figures, system_figures
+from measurements.flags import Flag
 from measurements.history import (
     DEVICE_COLUMNS,
     START,
@@ -32,7 +33,7 @@ from measurements.history import (
     groups,
     past_of,
 )
-from measurements.models import ApplianceDay, ApplianceSlot, Flag
+from measurements.models import ApplianceDay, ApplianceSlot
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.queries import History, Live, history_of, live_of_appliances, newest_readings
 from measurements.resolutions import SLOT_S, Resolution, Span, next_period, periods
@@ -78,7 +79,7 @@ def past_of_cluster(
         return empty_past(spans)
     coarse = appliance_table(resolution, spans)
     # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
-    is_metered = any(role_of(one.kind) in (Role.GRID, Role.HOUSE) for one in members)
+    is_metered = any(role_of(one.kind) in METERS for one in members)
     pieces = list(_pieces(cluster, members, spans, ApplianceSlot if is_metered else coarse))
     if not pieces:
         return empty_past(spans)

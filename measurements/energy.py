@@ -39,6 +39,7 @@ import numpy as np
 from measurements.amounts import Amounts, Bools, Floats, Ints
 from measurements.carry import next_carries, state_of
 from measurements.counters import Levels, follow_counter
+from measurements.flags import Flag
 from measurements.resolutions import SLOT_MS
 from measurements.sources import (
     W_MS_PER_MWH,
@@ -47,8 +48,6 @@ from measurements.sources import (
     Pieces,
     PowerSource,
 )
-
-ESTIMATED, RECOVERED, RESET, IMPLAUSIBLE = 1, 2, 4, 8
 
 LATE_S = 900
 SHORTEST_GAP_MS, LONGEST_GAP_MS = 300_000, 10_800_000
@@ -335,16 +334,16 @@ class Computation:
         for counter in self.counters:
             if counter is None:
                 continue
-            flags |= np.where(pieces.any(counter.estimated), ESTIMATED, 0)
-            flags |= np.where(pieces.any(counter.broken), RESET, 0)
-            flags |= np.where(pieces.any(counter.jumped) | counter.odd, IMPLAUSIBLE, 0)
+            flags |= np.where(pieces.any(counter.estimated), Flag.ESTIMATED, 0)
+            flags |= np.where(pieces.any(counter.broken), Flag.RESET, 0)
+            flags |= np.where(pieces.any(counter.jumped) | counter.odd, Flag.IMPLAUSIBLE, 0)
         if self.late.any():
             sources = [self.power, self.intervals, *self.counters]
             for source in sources:
                 if source is not None:
-                    flags |= np.where(pieces.any(source.late), RECOVERED, 0)
+                    flags |= np.where(pieces.any(source.late), Flag.RECOVERED, 0)
             late_ms = self.at[self.inside][self.late[self.inside]]
-            flags[(late_ms - pieces.bounds[0]) // SLOT_MS] |= RECOVERED
+            flags[(late_ms - pieces.bounds[0]) // SLOT_MS] |= Flag.RECOVERED
         return flags
 
     def _power_figures(self, amounts: list[Amounts], stated: Bools) -> tuple[Floats, ...]:
@@ -360,7 +359,7 @@ class Computation:
             return mean, low, high
         power = self.power
         length = pieces.sum(np.where(power.covered, pieces.length, 0))
-        np.divide(pieces.sum_floats(power.mean), length, out=mean, where=length > 0)
+        np.divide(pieces.sum_floats(power.net_w_ms), length, out=mean, where=length > 0)
         least = np.where(power.covered, np.minimum(power.begin_w, power.end_w), np.inf)
         most = np.where(power.covered, np.maximum(power.begin_w, power.end_w), -np.inf)
         low = np.minimum.reduceat(least, pieces.first)

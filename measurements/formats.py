@@ -6,9 +6,10 @@ from typing import NamedTuple
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from measurements.amounts import MWH_PER_KWH
+
 NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
-MWH_PER_KWH = 1_000_000
 
 
 class Quantity(NamedTuple):

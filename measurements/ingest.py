@@ -33,31 +33,31 @@ from measurements.staging import (
     DOUBLE,
     INSTANT,
     INTEGER,
-    KEY,
     MAYBE_INSTANT,
+    MAYBE_INTEGER,
+    MAYBE_SMALL,
     REAL,
-    SMALL,
     StagingTable,
 )
 
 _TYPES = {
     "imported_wh": DOUBLE,
     "exported_wh": DOUBLE,
-    "plug_state": SMALL,
-    "interval_s": INTEGER,
+    "plug_state": MAYBE_SMALL,
+    "interval_s": MAYBE_INTEGER,
     "import_energy_wh": DOUBLE,
     "export_energy_wh": DOUBLE,
 }
-_IDENTITY = {"system_key": KEY, "appliance_key": KEY, "at": INSTANT}
+_IDENTITY = {"system_key": INTEGER, "appliance_key": INTEGER, "at": INSTANT}
 _READINGS = StagingTable(
     "reading_staging",
-    _IDENTITY | {name: _TYPES.get(name, REAL) for name in COLUMNS} | {"delay_s": INTEGER},
+    _IDENTITY | {name: _TYPES.get(name, REAL) for name in COLUMNS} | {"delay_s": MAYBE_INTEGER},
 )
 _LATEST = StagingTable(
     "latest_staging",
     # The table of latest readings keeps all in double precision.
     _IDENTITY
-    | {name: SMALL if name == "plug_state" else DOUBLE for name in QUANTITIES}
+    | {name: MAYBE_SMALL if name == "plug_state" else DOUBLE for name in QUANTITIES}
     | dict.fromkeys(INSTANTS.values(), MAYBE_INSTANT),
 )
 _NEVER_MS = 0

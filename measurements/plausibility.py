@@ -8,7 +8,7 @@ import numpy as np
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from inventory.kinds import LONGEST_INTERVAL_S, ROLES, ApplianceKind, Role
+from inventory.kinds import LONGEST_INTERVAL_S, METERS, ROLES, ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import INTERVAL_QUANTITIES, Batch
 from measurements.resolutions import to_ms
@@ -24,9 +24,7 @@ SLACK_W = 1000.0
 DEVICE_MARGIN = 2.0
 # A meter's limits are what the contract allows: that they were exceeded must remain visible.
 METER_MARGIN = 5.0
-_METERS = frozenset(kind for kind in ApplianceKind if ROLES[kind] in (Role.GRID, Role.HOUSE)) | {
-    ApplianceKind.METER
-}
+_METERS = frozenset(kind for kind in ApplianceKind if ROLES[kind] in METERS) | {ApplianceKind.METER}
 
 # Bounds of what a quantity can be at all; powers have bounds of their appliance.
 RANGES: dict[str, tuple[float, float]] = {

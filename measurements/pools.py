@@ -17,9 +17,10 @@ from inventory.models import System, SystemPool
 from measurements.amounts import Ints, sum_known
 from measurements.coverage import seconds_to_see
 from measurements.figures import QUALITY, SUMMED, Figures, rates_of
+from measurements.flags import Flag
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import START, Past, empty_past, of_whole_hours, past_of, system_table
-from measurements.models import Flag, SystemDay, SystemHour, SystemMonth, SystemSlot
+from measurements.models import SystemDay, SystemHour, SystemMonth, SystemSlot
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.queries import History, Live, history_of, live_of_systems
 from measurements.resolutions import Resolution, Span, periods

@@ -58,15 +58,16 @@ class Pieces:
 class PowerSource:
     """Power over the pieces that lie between two readings of it within the gap.
 
-    `mean` is the power's area in W·ms, `inflow` the area above zero; both 0 where not `covered`.
+    `net_w_ms` is the power's area, `inflow_w_ms` what of it lies above zero; both 0 where not
+    `covered`.
     """
 
     covered: Bools
     late: Bools
     begin_w: Floats
     end_w: Floats
-    mean: Floats
-    inflow: Floats
+    net_w_ms: Floats
+    inflow_w_ms: Floats
 
     @classmethod
     def over(
@@ -83,18 +84,20 @@ class PowerSource:
         end = power + rise * (pieces.until - origin)
         after = (seg + 1) % len(at_ms)
         end = np.where(at_ms[after] == pieces.until, power_w[after], end)
-        mean = np.where(covered, (begin + end) * 0.5 * pieces.length, 0.0)
-        inflow = np.maximum(mean, 0.0)
+        net_w_ms = np.where(covered, (begin + end) * 0.5 * pieces.length, 0.0)
+        inflow_w_ms = np.maximum(net_w_ms, 0.0)
         crossing = np.flatnonzero((begin * end < 0) & covered)
         if len(crossing):
             begin_x, end_x = begin[crossing], end[crossing]
             above = np.maximum(begin_x, end_x)
-            inflow[crossing] = above**2 / (2 * np.abs(end_x - begin_x)) * pieces.length[crossing]
-        return cls(covered, covered & late[after], begin, end, mean, inflow)
+            inflow_w_ms[crossing] = (
+                above**2 / (2 * np.abs(end_x - begin_x)) * pieces.length[crossing]
+            )
+        return cls(covered, covered & late[after], begin, end, net_w_ms, inflow_w_ms)
 
     def area(self, direction: int) -> Floats:
         """What flowed in (direction 0) or out (1), in W·ms."""
-        return self.inflow if direction == 0 else self.inflow - self.mean
+        return self.inflow_w_ms if direction == 0 else self.inflow_w_ms - self.net_w_ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)

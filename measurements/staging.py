@@ -26,14 +26,14 @@ class ColumnType:
     null: str | None = None
 
 
-KEY = ColumnType("integer", ">i4")
+INTEGER = ColumnType("integer", ">i4")
 INSTANT = ColumnType("timestamptz", ">i8")
 # Where there may be none, the instant 0 stands for it.
 MAYBE_INSTANT = ColumnType("timestamptz", ">i8", "'epoch'::timestamptz")
 REAL = ColumnType("real", ">f4", "'NaN'::real")
 DOUBLE = ColumnType("double precision", ">f8", "'NaN'::double precision")
-INTEGER = ColumnType("integer", ">i4", "-1")
-SMALL = ColumnType("smallint", ">i2", "-1::smallint")
+MAYBE_INTEGER = ColumnType("integer", ">i4", "-1")
+MAYBE_SMALL = ColumnType("smallint", ">i2", "-1::smallint")
 # Energies, which may be negative (a residual): the marker is a number that none of them reaches.
 NO_BIG = -(2**63)
 BIG = ColumnType("bigint", ">i8", "'-9223372036854775808'::bigint")
@@ -83,6 +83,6 @@ class StagingTable:
 def _encoded(column: ColumnType, values: np.ndarray) -> np.ndarray:
     if column in (INSTANT, MAYBE_INSTANT):
         return (values - EPOCH_2000_MS) * 1000
-    if column in (INTEGER, SMALL) and values.dtype.kind == "f":
+    if column in (MAYBE_INTEGER, MAYBE_SMALL) and values.dtype.kind == "f":
         return np.where(np.isnan(values), -1, values)
     return values

@@ -23,8 +23,9 @@ from measurements.clusters import appliances_within, past_of_cluster
 from measurements.coverage import device_shares, seconds_to_see, seen_shares
 from measurements.evidence import appliances_of
 from measurements.figures import COLUMNS, QUALITY, SUMMED, Figures, rate_columns
+from measurements.flags import names_of
 from measurements.history import past_of_appliance, past_of_system
-from measurements.models import Flag, Reading
+from measurements.models import Reading
 from measurements.pools import past_of_pool
 from measurements.queries import stored_readings
 from measurements.raw_wire import COLUMNS as RAW_COLUMNS
@@ -343,10 +344,7 @@ def _listed(columns: Mapping[str, Floats]) -> dict[str, list]:
 
 def _flags(flags: Ints) -> list[str]:
     """What is to know about each figure: "estimated recovered"."""
-    words = {
-        bits: " ".join(flag.name.lower() for flag in Flag if bits & flag)
-        for bits in np.unique(flags).tolist()
-    }
+    words = {bits: " ".join(names_of(bits)).lower() for bits in np.unique(flags).tolist()}
     return [words[bits] for bits in flags.tolist()]
 
 

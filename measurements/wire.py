@@ -15,11 +15,11 @@ import numpy as np
 from inventory.kinds import ApplianceKind
 from measurements.amounts import Floats, Ints, share_of
 from measurements.figures import Figures, rate_columns
+from measurements.flags import names_of
 from measurements.resolutions import Resolution, Span
 from measurements.wire_names import (
     DIRECT,
     FIGURES,
-    FLAGS,
     RATES,
     WS_PER_WH,
     Device,
@@ -180,7 +180,7 @@ def _items(wire: dict[str, Any]) -> dict[tuple[int, str], dict[str, Any]]:
 
 def _quality(share: float | None, bits: int) -> dict[str, Any]:
     told = {} if share is None else {"coverage": round(share, 4)}
-    return told | {"flags": [name for flag, name in FLAGS.items() if bits & flag]}
+    return told | {"flags": names_of(bits)}
 
 
 def _units(spans: Sequence[Span], in_power: bool) -> Floats:

@@ -5,7 +5,6 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from inventory.kinds import ApplianceKind, Plug
-from measurements.energy import ESTIMATED, IMPLAUSIBLE, RECOVERED, RESET
 
 WS_PER_WH = 3600
 PLUG_STATES = {
@@ -74,12 +73,3 @@ def sum_of_all(values: Iterable[float | None]) -> float | None:
     """The sum; None where one of them is not known, or there are none."""
     values = list(values)
     return None if not values or None in values else sum(values)
-
-
-# What there is to know about a figure, by its bit.
-FLAGS = {
-    ESTIMATED: "ESTIMATED",
-    RECOVERED: "RECOVERED",
-    RESET: "RESET",
-    IMPLAUSIBLE: "IMPLAUSIBLE",
-}

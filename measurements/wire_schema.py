@@ -6,7 +6,7 @@
 from rest_framework import serializers
 
 from accounts.wire import WireSerializer
-from measurements.wire_names import FLAGS
+from measurements.flags import Flag
 
 
 def _number(help_text: str = "") -> serializers.FloatField:
@@ -127,7 +127,7 @@ class ChargingSerializer(WireSerializer):
 
 class QualitySerializer(WireSerializer):
     coverage = _rate("The share of the time until now that was seen, of all that was to be seen;")
-    flags = serializers.ListField(child=serializers.ChoiceField(list(FLAGS.values())))
+    flags = serializers.ListField(child=serializers.ChoiceField([flag.name for flag in Flag]))
 
 
 class AskedQualitySerializer(WireSerializer):

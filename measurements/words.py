@@ -5,8 +5,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from measurements.charts import Grade, Quality
+from measurements.flags import Flag
 from measurements.formats import percent, power
-from measurements.models import Cause, Flag
+from measurements.models import Cause
 from measurements.ribbons import Statement
 
 SERIES: dict[str, str | Promise] = {
@@ -41,6 +42,12 @@ QUALITY: dict[str, str | Promise] = {
     "estimated": gettext_lazy("estimated"),
     "missing": gettext_lazy("missing"),
 }
+_FLAGS = {
+    Flag.ESTIMATED: QUALITY["estimated"],
+    Flag.RECOVERED: QUALITY["recovered"],
+    Flag.RESET: gettext_lazy("counter reset"),
+    Flag.IMPLAUSIBLE: gettext_lazy("implausible reading held back"),
+}
 # What the figures of a system are called where each stands for itself.
 FIGURES: dict[str, str | Promise] = {
     "pv": gettext_lazy("Solar production"),
@@ -68,7 +75,7 @@ FIGURES: dict[str, str | Promise] = {
 
 def flags_in_words(flags: int) -> str:
     """What there is to know about a figure: "estimated, arrived late"; empty where nothing is."""
-    return ", ".join(str(flag.label) for flag in Flag if flags & flag)
+    return ", ".join(str(word) for flag, word in _FLAGS.items() if flags & flag)
 
 
 def grade_in_words(grade: Grade) -> str:

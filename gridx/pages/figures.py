@@ -31,7 +31,7 @@ from gridx.pages.figure_words import (
 )
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
-from inventory.kinds import Role
+from inventory.kinds import METERS, Role
 from inventory.models import Cluster, System
 from measurements.amounts import share_of, sum_known
 from measurements.derivation import (
@@ -46,7 +46,7 @@ from measurements.derivation import (
     house_mwh,
 )
 from measurements.evidence import Measured, changes_of, is_any_final, measured_in
-from measurements.models import Flag
+from measurements.flags import Flag
 from measurements.queries import History, Period, Row, history_of_system
 from measurements.resolutions import SLOT, SLOT_S, Resolution, Span
 from measurements.words import FIGURES, flags_in_words
@@ -54,7 +54,6 @@ from measurements.words import FIGURES, flags_in_words
 # With more appliances than these a table would be too wide: each slot's page lists them all.
 _COLUMNS_AT_MOST = 5
 _CHANGES_AT_MOST = 20
-_METERS = frozenset({Role.GRID, Role.HOUSE})
 _IN_BALANCE = frozenset(Role) - {Role.NONE}
 
 
@@ -233,7 +232,7 @@ def _home_url(request: HttpRequest, system: System, period: Shown) -> str:
 
 def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
     roles = {MEASURED[name][0]} if name in MEASURED else set()
-    roles |= _METERS if name in ("import", "export") else set()
+    roles |= METERS if name in ("import", "export") else set()
     measured = measured_in(system=system, span=period.span, roles=roles)
     slots = [_told(name, slot, measured) for slot in _slots(system, period.span)]
     day = history_of_system(

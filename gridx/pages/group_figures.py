@@ -35,7 +35,7 @@ from gridx.pages.figures import Line, lines_of_parts
 from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
-from inventory.kinds import ROLES, Role, role_of
+from inventory.kinds import METERS, ROLES, Role, role_of
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.amounts import Floats, share_of, sum_known
 from measurements.clusters import appliances_within, history_told, past_of_cluster
@@ -49,7 +49,6 @@ from measurements.queries import History
 from measurements.words import flags_in_words
 
 SORTS = ("-energy", "energy", "name", "-name")
-_METERS = frozenset({Role.GRID, Role.HOUSE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +246,7 @@ def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
 def _sides(name: str, roles: set[Role]) -> dict[Role, str]:
     """Of whom the figure is the sum, and of which of their two energies; nothing where it follows
     from others."""
-    if name in ("consumption", "unmetered") and not roles & _METERS:
+    if name in ("consumption", "unmetered") and not roles & METERS:
         return dict(MEASURED[one] for one in CONSUMERS if one in MEASURED)
     # Where the grid's meter was not read, it follows from the household's.
     if name not in MEASURED or (name in ("import", "export") and Role.HOUSE in roles):

@@ -27,11 +27,6 @@ from measurements.words import quality_sentence
 
 # What has a history of its energies.
 Subject = System | Cluster | SystemPool
-# What a table tells before what its chart shows.
-TOTALS = (
-    charts.Series("pv", "sun", "pv_mwh"),
-    charts.Series("consumption", "house", "consumption_mwh"),
-)
 MIX_TONES = {"pv": "sun", "battery": "battery", "grid": "grid", "unmetered": "house"}
 # The width of the bar of origins, in its own units, and the room between two parts.
 MIX_WIDTH, MIX_GAP = 1000.0, 12.0
@@ -168,7 +163,7 @@ def _columns(series: Sequence[charts.Series], total: Any | None) -> tuple[charts
     shown = {one.key for one in series}
     first = [
         one
-        for one in TOTALS
+        for one in charts.TOTALS
         if one.key not in shown and total is not None and getattr(total, one.column) is not None
     ]
     return (*first, *series)
@@ -186,12 +181,11 @@ def _lines(
     shown: Shown,
     now: datetime,
 ) -> Iterator[Line]:
-    for row, figure in zip(charts.rows_of(spans, figures, now=now), figures, strict=False):
-        cells = {cell.key: cell for cell in row.cells}
-        hours = (row.span.until_at - row.span.from_at).total_seconds() / 3600
+    rows = charts.rows_of(spans, figures, columns, now=now)
+    for row, figure in zip(rows, figures, strict=False):  # what is to come has no row
         yield Line(
             dates.span_name(shown, row.span),
-            tuple(cells.get(one.key) or _cell(one, figure, hours) for one in columns),
+            row.cells,
             row.quality,
             _asked(shown, row.span),
             getattr(figure, "systems_seen", 0),
@@ -206,11 +200,6 @@ def _asked(shown: Shown, span: Span) -> str:
         case Zoom.YEAR:
             return urlencode({"resolution": Zoom.MONTH.value, "date": day})
     return urlencode({"date": day})
-
-
-def _cell(series: charts.Series, figure: Any | None, hours: float) -> charts.Cell:
-    mwh = None if figure is None else getattr(figure, series.column)
-    return charts.Cell(series.key, series.tone, mwh, None if mwh is None else mwh / 1000 / hours)
 
 
 def _chart(

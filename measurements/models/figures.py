@@ -7,15 +7,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
-class Flag(models.IntegerChoices):
-    """What to know about a figure; bits, joined by OR."""
-
-    ESTIMATED = 1, _("estimated")
-    RECOVERED = 2, _("arrived late")
-    RESET = 4, _("counter reset")
-    IMPLAUSIBLE = 8, _("implausible reading held back")
-
-
 class ApplianceFigures(models.Model):
     """The energies of one appliance over one span; `seen_s` of it were covered by readings."""
 

@@ -46,14 +46,14 @@ _FLOATS = (
 _SLOTS = staging.StagingTable(
     "appliance_slot_staging",
     {
-        "system_key": staging.KEY,
-        "appliance_key": staging.KEY,
+        "system_key": staging.INTEGER,
+        "appliance_key": staging.INTEGER,
         "start": staging.INSTANT,
         "import_mwh": staging.BIG,
         "export_mwh": staging.BIG,
         **dict.fromkeys(_FLOATS, staging.DOUBLE),
-        "seen_s": staging.KEY,
-        "flags": staging.SMALL,
+        "seen_s": staging.INTEGER,
+        "flags": staging.MAYBE_SMALL,
         "carry": staging.ColumnType("bytea", f"V{_CARRY_BYTES}", f"'\\x{_NO_CARRY.hex()}'::bytea"),
     },
 )

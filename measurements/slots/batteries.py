@@ -127,7 +127,7 @@ def _read(cursor, changes: Sequence[Change]) -> list[dict[str, np.ndarray]]:
 _CARRIED = staging.StagingTable(
     "carried_staging",
     {
-        "system_key": staging.KEY,
+        "system_key": staging.INTEGER,
         "start": staging.INSTANT,
         "via": staging.BIG,
         "from_grid": staging.BIG,

@@ -35,13 +35,13 @@ _ROWS_AT_ONCE = 100_000
 _SLOTS = staging.StagingTable(
     "system_slot_staging",
     {
-        "system_key": staging.KEY,
+        "system_key": staging.INTEGER,
         "start": staging.INSTANT,
         **dict.fromkeys((*SUMMED, *LAST), staging.BIG),
         **dict.fromkeys(LAST_FLOATS, staging.DOUBLE),
-        "seen_s": staging.KEY,
-        "expected_s": staging.KEY,
-        "flags": staging.SMALL,
+        "seen_s": staging.INTEGER,
+        "expected_s": staging.INTEGER,
+        "flags": staging.MAYBE_SMALL,
     },
 )
 _NO_ENERGY = -1  # energies of appliances are never negative

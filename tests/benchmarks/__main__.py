@@ -25,7 +25,9 @@ def summaries() -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which to run; none lists them")
-    parser.add_argument("--scale", type=float, default=1.0, help="how much data; 1 takes ~30 s")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="how much data; at 1, each says how long it takes"
+    )
     parser.add_argument("--days", type=float, help="how much, in days of readings; 30 are scale 1")
     parser.add_argument("--minutes", type=float, help="how long `link` watches its memory")
     parser.add_argument("--parts", nargs="+", help="what `scale` measures, in its order")

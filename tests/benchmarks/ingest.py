@@ -9,7 +9,7 @@ from django.db import connection
 
 from measurements.batches import Batch
 from measurements.ingest import store_readings
-from measurements.staging import DOUBLE, INSTANT, KEY, REAL, StagingTable
+from measurements.staging import DOUBLE, INSTANT, INTEGER, REAL, StagingTable
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.workload import APPLIANCES, BATCH, SYSTEMS, batches, make_inventory, now_after
 
@@ -19,8 +19,8 @@ ROUNDS = 3
 _STAGING = StagingTable(
     "bare_staging",
     {
-        "system_key": KEY,
-        "appliance_key": KEY,
+        "system_key": INTEGER,
+        "appliance_key": INTEGER,
         "at": INSTANT,
         "power_w": REAL,
         "imported_wh": DOUBLE,

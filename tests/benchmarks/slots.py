@@ -36,7 +36,7 @@ from measurements.models import (
 from measurements.partitions import make_weeks, week_of_ms
 from measurements.resolutions import to_ms
 from measurements.slots import compute_until_clean, mark_history
-from measurements.staging import DOUBLE, INSTANT, INTEGER, KEY, REAL, StagingTable
+from measurements.staging import DOUBLE, INSTANT, INTEGER, MAYBE_INTEGER, REAL, StagingTable
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.workers import worker_processes
 from tests.benchmarks.workload import APPLIANCES, BATCH, START, SYSTEMS, batches, make_inventory
@@ -64,14 +64,14 @@ _COMPUTED = (
 _READINGS = StagingTable(
     "loaded_reading",
     {
-        "system_key": KEY,
-        "appliance_key": KEY,
+        "system_key": INTEGER,
+        "appliance_key": INTEGER,
         "at": INSTANT,
         "power_w": REAL,
         "imported_wh": DOUBLE,
         "exported_wh": DOUBLE,
         "soc": REAL,
-        "delay_s": INTEGER,
+        "delay_s": MAYBE_INTEGER,
     },
 )
 _LOAD = f"""

@@ -5,8 +5,9 @@ from rest_framework.test import APIClient
 
 from gridx import clock
 from inventory.models import Cluster
+from measurements.flags import Flag
 from measurements.history import DEVICE_COLUMNS, past_of_system
-from measurements.models import ApplianceSlot, Flag, LatestReading, SystemDay, SystemSlot
+from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
 from measurements.queries import history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up

@@ -9,7 +9,7 @@ from django.db.models import Sum
 from inventory.models import Appliance
 from measurements.cadence import Cadence
 from measurements.declaring import Told, superseded, told_by
-from measurements.energy import ESTIMATED
+from measurements.flags import Flag
 from measurements.importing import import_file
 from measurements.ingest import declare_interval
 from measurements.layouts import Layout, parse_mapping
@@ -204,7 +204,7 @@ def test_temperatures_and_intervals_say_nothing_of_how_often_power_is_read(
     )
     assert declared() == intervals
     assert flags_and_coverage() == slots
-    assert not any(flags & ESTIMATED for _start, flags, _seen_s in slots)
+    assert not any(flags & Flag.ESTIMATED for _start, flags, _seen_s in slots)
     assert_a_rebuild_changes_nothing(cast.lindenweg, now)
 
 

@@ -5,14 +5,11 @@ from hypothesis import strategies as st
 
 from measurements.carry import CARRY_SIZE, open_since, unpack_carry
 from measurements.energy import (
-    ESTIMATED,
-    IMPLAUSIBLE,
-    RECOVERED,
-    RESET,
     Nominal,
     Readings,
     appliance_slots,
 )
+from measurements.flags import Flag
 from measurements.resolutions import SLOT_MS, slot_end_ms, slot_start_ms
 from tests.measurements.by_hand import pack_carry
 
@@ -109,7 +106,7 @@ def test_a_declared_interval_holds_from_its_instant():
 def test_a_long_pause_of_a_counter_is_spread_evenly_estimated_and_not_seen():
     made = slots(counter({0: 0, 5: 10, 10: 20, 65: 570, 70: 580, 75: 590}), count=5)
     assert made.import_mwh.to_list() == [70_000, 150_000, 150_000, 150_000, 70_000]
-    assert made.flags.tolist() == [ESTIMATED] * 5
+    assert made.flags.tolist() == [Flag.ESTIMATED] * 5
     assert made.seen_s.tolist() == [600, 0, 0, 0, 600]
 
 
@@ -119,7 +116,7 @@ def test_power_read_in_a_counters_pause_counts_as_seen():
     made = slots(readings, count=2)
     assert made.import_mwh.to_list() == [155_000, 155_000]
     assert made.seen_s.tolist() == [900, 900]
-    assert made.flags.tolist() == [ESTIMATED, ESTIMATED]
+    assert made.flags.tolist() == [Flag.ESTIMATED, Flag.ESTIMATED]
 
 
 def test_power_fills_in_where_a_counter_says_nothing_yet():
@@ -132,13 +129,13 @@ def test_nothing_is_said_across_a_reset_and_its_slots_are_flagged():
     readings = counter({0: 9000, 5: 9010, 40: 3, 45: 8, 50: 13, 55: 18, 60: 23})
     made = slots(readings, count=4)
     assert made.import_mwh.to_list() == [10_000, None, 5_000, 15_000]
-    assert made.flags.tolist() == [RESET, RESET, RESET, 0]
+    assert made.flags.tolist() == [Flag.RESET, Flag.RESET, Flag.RESET, 0]
     assert made.imported_wh[2:].tolist() == [8, 23]
 
 
 def test_a_dropped_reading_is_flagged_where_it_was():
     made = slots(counter({6: 9000, 8: 0, 11: 9010, 16: 9020}))
-    assert made.flags.tolist() == [IMPLAUSIBLE, 0]
+    assert made.flags.tolist() == [Flag.IMPLAUSIBLE, 0]
 
 
 def test_a_jump_beyond_the_power_is_held_back_until_it_is_corrected():
@@ -147,7 +144,7 @@ def test_a_jump_beyond_the_power_is_held_back_until_it_is_corrected():
     held, corrected = (slots(counter(jump | more), nominal=nominal) for more in ({}, {10: 9200}))
     assert held.import_mwh.to_list() == [100_000]
     assert corrected.import_mwh.to_list() == [200_000]
-    assert held.flags.tolist() == corrected.flags.tolist() == [IMPLAUSIBLE]
+    assert held.flags.tolist() == corrected.flags.tolist() == [Flag.IMPLAUSIBLE]
 
 
 def test_interval_readings_are_shared_over_their_slots_without_a_rest():
@@ -249,7 +246,7 @@ def test_what_came_late_is_flagged_where_it_tells_something():
         nominal=Nominal(interval_s=1800),
         count=8,
     )
-    assert made.flags.tolist() == [RECOVERED, RECOVERED, RECOVERED, 0, 0, 0, 0, 0]
+    assert made.flags.tolist() == [Flag.RECOVERED, Flag.RECOVERED, Flag.RECOVERED, 0, 0, 0, 0, 0]
 
 
 def test_mean_least_and_greatest_power_and_the_last_of_the_rest():

@@ -11,7 +11,8 @@ from inventory.kinds import ApplianceKind, Role
 from inventory.models import Appliance
 from measurements.derivation import NAMES, Rule, derived_mwh, formula_of, house_mwh
 from measurements.evidence import evidence_of, is_late, measured_in, received_at
-from measurements.models import ApplianceSlot, Flag, SystemSlot
+from measurements.flags import Flag
+from measurements.models import ApplianceSlot, SystemSlot
 from measurements.resolutions import SLOT, Span
 from measurements.tracing import Source, Treatment
 from tests.measurements.arrivals import (

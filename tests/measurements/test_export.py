@@ -27,8 +27,9 @@ from measurements import export_api, files
 from measurements.batches import Batch
 from measurements.figures import SUMMED
 from measurements.files import Format, encoded
+from measurements.flags import Flag
 from measurements.ingest import store_readings
-from measurements.models import Flag, Reading, SystemDay, SystemHour, SystemSlot
+from measurements.models import Reading, SystemDay, SystemHour, SystemSlot
 from measurements.raw_wire import COLUMNS
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean

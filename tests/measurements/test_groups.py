@@ -13,12 +13,12 @@ from measurements import clusters
 from measurements.batches import Batch
 from measurements.clusters import history_of_cluster, past_of_cluster
 from measurements.figures import SUMMED
+from measurements.flags import Flag
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
 from measurements.models import (
     ApplianceDay,
     ApplianceSlot,
-    Flag,
     LatestReading,
     SystemDay,
     SystemHour,

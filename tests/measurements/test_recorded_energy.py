@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from inventory.kinds import Role
-from measurements.energy import ESTIMATED, Nominal, Readings, appliance_slots
+from measurements.energy import Nominal, Readings, appliance_slots
 from measurements.figures import Part, sum_figures, system_figures
+from measurements.flags import Flag
 from measurements.resolutions import SLOT_MS, slot_end_ms, slot_start_ms
 
 
@@ -52,10 +53,10 @@ def test_the_dutch_month_is_the_difference_of_its_counters(columns):
     for direction, name in (("import", "imported_wh"), ("export", "exported_wh")):
         total = getattr(slots, f"{direction}_mwh").values.sum() / 1000
         assert abs(total - (counters[name][-1] - counters[name][0])) < 1
-    pause = slots.flags & ESTIMATED > 0
+    pause = slots.flags & Flag.ESTIMATED > 0
     assert pause.sum() == 45  # 23:01 to 10:10: 43 whole slots and the two at its ends
     assert slots.seen_s[pause].tolist() == [60, *[0] * 43, 300]
-    assert not (slots.flags & ~ESTIMATED).any()
+    assert not (slots.flags & ~Flag.ESTIMATED).any()
 
 
 def test_the_german_year_of_intervals_has_its_sums(columns):

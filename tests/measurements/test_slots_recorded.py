@@ -13,7 +13,7 @@ from django.core.management import call_command
 from accounts.models import Account
 from inventory.models import System
 from measurements import charts
-from measurements.models import Flag
+from measurements.flags import Flag
 from measurements.queries import History, history_of_system, judged_history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean

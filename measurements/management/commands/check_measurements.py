@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from gridx import clock
 from inventory.models import Appliance, System
+from measurements.amounts import MWH_PER_KWH
 from measurements.checks import check_day, last_settled_day
 from measurements.management.arguments import find_system, read_instant
 from measurements.resolutions import Resolution, Span, periods
@@ -130,4 +131,4 @@ def _value(value: Any) -> str:
 
 
 def _kwh(energy_mwh: int | None) -> str:
-    return "nothing" if energy_mwh is None else f"{energy_mwh / 1_000_000:.3f} kWh"
+    return "nothing" if energy_mwh is None else f"{energy_mwh / MWH_PER_KWH:.3f} kWh"

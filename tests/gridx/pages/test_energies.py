@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from gridx.pages.period import measured_days
 from inventory.models import Cluster, SystemPool
-from measurements.models import Flag, SystemDay, SystemSlot
+from measurements.flags import Flag
+from measurements.models import SystemDay, SystemSlot
 from tests.cast import Cast
 from tests.household import measure
 

@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.batches import Batch
-from measurements.models import Flag, SystemSlot
+from measurements.flags import Flag
+from measurements.models import SystemSlot
 from measurements.operations import declare_interval, store_readings
 from measurements.resolutions import SLOT_MS, to_ms
 from measurements.slots import compute_until_clean

@@ -20,7 +20,8 @@ from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.emitters import DIMMING, emitter_of
 from gridx.pages.fragments import render_live
 from inventory.models import Appliance, Gateway, System
-from measurements.models import Flag, SystemDay, SystemSlot
+from measurements.flags import Flag
+from measurements.models import SystemDay, SystemSlot
 from tests.cast import Cast
 from tests.household import measure, read_now
 
