@@ -123,7 +123,7 @@ def _while_there(appliance: Appliance, slots: dict[datetime, SlotOf]) -> dict[da
     return {start: slot for start, slot in slots.items() if start < end}
 
 
-def changes_of(*, system: System, span: Span, name: str) -> list[DayChange]:
+def receipts_of(*, system: System, span: Span, name: str) -> list[DayChange]:
     """The receipts of the days of a span in which this figure changed, the latest first."""
     rows = DayChange.objects.filter(
         system_key=system.key,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -11,9 +12,10 @@ from django.utils.translation import gettext as _
 from gridx.pages import dates
 from gridx.pages.shown import Shown, Zoom
 from inventory.models import Appliance, Cluster, System, SystemPool
-from measurements.derivation import Formula, Rule, Term
+from measurements.derivation import NAMES, Formula, Rule, Term
 from measurements.formats import MINUS, number
 from measurements.models import DayChange
+from measurements.queries import Row
 from measurements.words import FIGURES, causes_in_words
 
 # More appliances than these are counted, not named.
@@ -33,6 +35,33 @@ def figure_url(
         asked = {"resolution": (zoom or period.zoom).value} | asked
     address = reverse(FIGURE_PAGES[type(subject)], args=[subject.pk, name])
     return f"{address}?{urlencode(asked)}"
+
+
+def figure_frame(
+    subject: System | Cluster | SystemPool, name: str, period: Shown, total: Row | None
+) -> dict[str, Any]:
+    """What every page about a figure of a period says of it, of its `total`, and where one can go
+    from it."""
+    return {
+        "name": name,
+        "period": period,
+        "title": dates.title_of(period),
+        "when": dates.when_of(period),
+        "zone": period.zone.key,
+        "span_label": dates.spans_name(period),
+        "choices": [
+            (label, figure_url(subject, name, period, zoom=zoom), zoom is period.zoom)
+            for zoom, label in dates.zoom_names().items()
+        ],
+        "previous": period.previous and figure_url(subject, name, period, day=period.previous),
+        "next": period.next and figure_url(subject, name, period, day=period.next),
+        "mwh": total and total[f"{name}_mwh"],
+        "others": [
+            (other, total[f"{other}_mwh"], figure_url(subject, other, period))
+            for other in NAMES
+            if total and other != name and total[f"{other}_mwh"] is not None
+        ],
+    }
 
 
 def figure_slot_url(system: System, name: str, start: datetime) -> str:

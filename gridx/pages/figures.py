@@ -22,6 +22,7 @@ from gridx.pages.figure_words import (
     appliance_day_url,
     appliance_name,
     change_of,
+    figure_frame,
     figure_slot_url,
     figure_url,
     formula_words,
@@ -45,7 +46,7 @@ from measurements.derivation import (
     formula_of,
     house_mwh,
 )
-from measurements.evidence import Measured, changes_of, is_any_final, measured_in
+from measurements.evidence import Measured, is_any_final, measured_in, receipts_of
 from measurements.flags import Flag
 from measurements.queries import History, Period, Row, history_of_system
 from measurements.resolutions import SLOT, SLOT_S, Resolution, Span
@@ -134,33 +135,15 @@ def figure(request: HttpRequest, system_id: UUID, name: str) -> HttpResponse:
         now=now,
     )
     is_day = period.zoom is Zoom.DAY
-    context = _of_day(system, name, period) if is_day else _of_period(system, name, period, now)
-    total = context["total"]
+    context = (_of_day if is_day else _of_period)(system, name, period, now)
+    context |= figure_frame(system, name, period, context["total"])
     context |= {
         "system": system,
-        "name": name,
-        "period": period,
-        "title": dates.title_of(period),
-        "when": dates.when_of(period),
-        "zone": system.zone.key,
-        "home_url": _home_url(request, system, period),
+        "home_url": f"{reverse('system', args=[system.pk])}?{period.query}",
         "is_final": is_any_final(system=system, span=period.span),
-        "span_label": dates.spans_name(period),
-        "choices": [
-            (label, figure_url(system, name, period, zoom=zoom), zoom is period.zoom)
-            for zoom, label in dates.zoom_names().items()
-        ],
-        "previous": period.previous and figure_url(system, name, period, day=period.previous),
-        "next": period.next and figure_url(system, name, period, day=period.next),
-        "mwh": total and total[f"{name}_mwh"],
         "changes": [
             change_of(row, name, system)
-            for row in changes_of(system=system, span=period.span, name=name)[:_CHANGES_AT_MOST]
-        ],
-        "others": [
-            (other, total[f"{other}_mwh"], figure_url(system, other, period))
-            for other in NAMES
-            if total and other != name and total[f"{other}_mwh"] is not None
+            for row in receipts_of(system=system, span=period.span, name=name)[:_CHANGES_AT_MOST]
         ],
     }
     return render(request, "pages/figure.html", context)
@@ -171,11 +154,11 @@ def figure(request: HttpRequest, system_id: UUID, name: str) -> HttpResponse:
 @require_GET
 def figure_slot(request: HttpRequest, system_id: UUID, name: str, start: datetime) -> HttpResponse:
     """One slot of a figure: its sum in numbers, and the appliances that it goes back to."""
-    system, span = visible_system(request, system_id), Span(start, start + SLOT)
+    system, span, now = visible_system(request, system_id), Span(start, start + SLOT), clock.now()
     measured = measured_in(system=system, span=span, roles=_IN_BALANCE)
     [slot] = _slots(system, span)
-    told = _told(name, slot, measured)
-    period = day_of(system, start)
+    told = _told(name, slot, measured, now)
+    period = day_of(system, start, now=now)
     used = _used(name, told.formula, measured) if told.formula else measured
     terms, most = (told.formula.terms, told.formula.most) if told.formula else ((), ())
     context = {
@@ -213,28 +196,23 @@ def visible_system(request: HttpRequest, system_id: UUID) -> System:
     return get_object_or_404(System.objects.visible_to(request.user), pk=system_id)
 
 
-def day_of(system: System, at: datetime) -> Shown:
+def day_of(system: System, at: datetime, *, now: datetime) -> Shown:
     """The local day in which an instant lies. Raises Http404 where that is yet to come."""
     day = at.astimezone(system.zone).date()
-    period = shown(resolution=None, day=day.isoformat(), zone=system.zone, now=clock.now())
+    period = shown(resolution=None, day=day.isoformat(), zone=system.zone, now=now)
     if period.day != day:
         raise Http404
     return period
 
 
-def _home_url(request: HttpRequest, system: System, period: Shown) -> str:
-    asked = f"?resolution={period.zoom}&date={period.day.isoformat()}"
-    return reverse("system", args=[system.pk]) + asked
-
-
 # A day: its slots --------------------------------------------------------------------------------
 
 
-def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
+def _of_day(system: System, name: str, period: Shown, now: datetime) -> dict[str, Any]:
     roles = {MEASURED[name][0]} if name in MEASURED else set()
     roles |= METERS if name in ("import", "export") else set()
     measured = measured_in(system=system, span=period.span, roles=roles)
-    slots = [_told(name, slot, measured) for slot in _slots(system, period.span)]
+    slots = [_told(name, slot, measured, now) for slot in _slots(system, period.span)]
     day = history_of_system(
         system=system,
         from_at=period.span.from_at,
@@ -270,7 +248,7 @@ def _of_day(system: System, name: str, period: Shown) -> dict[str, Any]:
         "lines": [
             _line(system, name, slot, period, columns, terms)
             for slot in slots
-            if slot.span.from_at < clock.now()
+            if slot.span.from_at < now
         ],
         "sums": [
             *(sum_known(_energy(one, name, at) for at in one.slots) for one in columns),
@@ -294,7 +272,7 @@ def _slots(system: System, span: Span) -> Sequence[Period]:
     ).periods
 
 
-def _told(name: str, slot: Period, measured: Sequence[Measured]) -> Told:
+def _told(name: str, slot: Period, measured: Sequence[Measured], now: datetime) -> Told:
     span = Span(slot.start, slot.until)
     if slot.figures is None:
         return Told(span, {}, None, None, None, None, 0)
@@ -311,7 +289,7 @@ def _told(name: str, slot: Period, measured: Sequence[Measured]) -> Told:
         flags = 0
         for row in rows:
             flags |= row.flags
-    elapsed = min(1.0, (clock.now() - span.from_at) / SLOT)
+    elapsed = min(1.0, (now - span.from_at) / SLOT)
     return Told(
         span,
         figures,

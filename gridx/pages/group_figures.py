@@ -13,7 +13,6 @@ import numpy as np
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
@@ -23,9 +22,9 @@ from django.views.decorators.http import require_GET
 from accounts.fragments import render_page_or_part
 from accounts.paging import page_of
 from gridx import clock
-from gridx.pages import dates
 from gridx.pages.figure_words import (
     appliance_day_url,
+    figure_frame,
     figure_url,
     formula_words,
     rule_sentence,
@@ -102,44 +101,25 @@ def cluster_figure(request: HttpRequest, cluster_id: UUID, name: str) -> HttpRes
 def _show(
     request: HttpRequest, group: Cluster | SystemPool, name: str, read: Callable[..., Found]
 ) -> HttpResponse:
-    zone, now = group.zone, clock.now()
+    now = clock.now()
     period = shown(
         resolution=request.GET.get("resolution"),
         day=request.GET.get("date"),
-        zone=zone,
+        zone=group.zone,
         now=now,
     )
     found = read(group, name, period, now=now)
-    total, is_cluster = found.history.total, isinstance(group, Cluster)
     sort = request.GET.get("sort")
     sort = sort if sort in SORTS and (found.is_sum or "name" in sort) else ""
     sort = sort or ("-energy" if found.is_sum else "name")
-    context = {
+    context = figure_frame(group, name, period, found.history.total) | {
         "group": group,
-        "is_cluster": is_cluster,
-        "name": name,
+        "is_cluster": isinstance(group, Cluster),
         "found": found,
-        "period": period,
-        "title": dates.title_of(period),
-        "when": dates.when_of(period),
-        "zone": zone.key,
         "energy_url": _energy_url(group, period),
-        "choices": [
-            (label, figure_url(group, name, period, zoom=zoom), zoom is period.zoom)
-            for zoom, label in dates.zoom_names().items()
-        ],
-        "previous": period.previous and figure_url(group, name, period, day=period.previous),
-        "next": period.next and figure_url(group, name, period, day=period.next),
-        "span_label": dates.spans_name(period),
-        "mwh": total and total[f"{name}_mwh"],
         "summed": sum_known(member.amounts[0] for member in found.members),
         "page": page_of(_sorted(found.members, sort), request.GET.get("page")),
         "sort": sort,
-        "others": [
-            (other, total[f"{other}_mwh"], figure_url(group, other, period))
-            for other in NAMES
-            if total and other != name and total[f"{other}_mwh"] is not None
-        ],
     }
     return render_page_or_part(
         request,
@@ -151,9 +131,8 @@ def _show(
 
 
 def _energy_url(group: Cluster | SystemPool, period: Shown) -> str:
-    asked = {"resolution": period.zoom.value, "date": period.day.isoformat()}
     page = "cluster_energy" if isinstance(group, Cluster) else "pool_energy"
-    return f"{reverse(page, args=[group.pk])}?{urlencode(asked)}"
+    return f"{reverse(page, args=[group.pk])}?{period.query}"
 
 
 def _sorted(members: Sequence[Member], sort: str) -> list[Member]:

@@ -62,7 +62,7 @@ def period_context(
             "shown": period,
             "url": url(period.zoom, asked_day),
             "base_url": request.path,
-            "asked": urlencode({"resolution": period.zoom.value, "date": period.day.isoformat()}),
+            "asked": period.query,
             # Where each figure is told how it came about.
             "figure_page": FIGURE_PAGES[type(subject)],
             "subject": subject.pk,

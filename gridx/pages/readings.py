@@ -86,9 +86,9 @@ class ReadingLine:
 @require_GET
 def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) -> HttpResponse:
     """The slots of an appliance on the local day of its system that `?date=` says."""
-    system = visible_system(request, system_id)
+    system, now = visible_system(request, system_id), clock.now()
     appliance = _measured(system, appliance_id)
-    period = shown(resolution=None, day=request.GET.get("date"), zone=system.zone, now=clock.now())
+    period = shown(resolution=None, day=request.GET.get("date"), zone=system.zone, now=now)
     slots = slots_of(system=system, appliance=appliance, span=period.span)
     day = ApplianceDay.objects.filter(
         system_key=system.key, appliance_key=appliance.key, start=period.span.from_at
@@ -106,7 +106,7 @@ def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) 
         "lines": [
             _slot_line(system, appliance, period, span, slots.get(span.from_at))
             for span in period.spans
-            if span.from_at < clock.now()
+            if span.from_at < now
         ],
         "previous": period.previous and appliance_day_url(system, appliance, period.previous),
         "next": period.next and appliance_day_url(system, appliance, period.next),
@@ -124,7 +124,7 @@ def readings(
     """The readings that one slot of an appliance came from, and how it follows from them."""
     system = visible_system(request, system_id)
     appliance = _measured(system, appliance_id)
-    period, span = day_of(system, start), Span(start, start + SLOT)
+    period, span = day_of(system, start, now=clock.now()), Span(start, start + SLOT)
     evidence = evidence_of(system=system, appliance=appliance, start=start)
     columns = [
         name

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from measurements.resolutions import Resolution, Span, next_period, period_start, periods
@@ -52,6 +53,11 @@ class Shown:
     zone: ZoneInfo
     span: Span
     notices: tuple[Notice, ...] = ()
+
+    @property
+    def query(self) -> str:
+        """How addresses ask for it."""
+        return urlencode({"resolution": self.zoom.value, "date": self.day.isoformat()})
 
     @property
     def parts(self) -> Resolution:
