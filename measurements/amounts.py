@@ -93,3 +93,8 @@ def sum_known(values: Iterable[float | None]) -> float | None:
     """The sum of those that are known; None where none is."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
+
+
+def difference_known(value: float | None, other: float | None) -> float | None:
+    """The difference, with 0 for what is not known; None where neither is."""
+    return None if value is None and other is None else (value or 0) - (other or 0)

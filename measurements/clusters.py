@@ -25,7 +25,7 @@ from measurements.flags import Flag
 from measurements.history import (
     DEVICE_COLUMNS,
     START,
-    Measured,
+    Device,
     Past,
     appliance_table,
     bounds_of,
@@ -73,7 +73,7 @@ def past_of_cluster(
     """
     spans = periods(from_at, until_at, resolution, cluster.zone)
     members = [
-        Measured(one.key, one.pk, one.kind, one.capacity_wh) for one in appliances_within(cluster)
+        Device(one.key, one.pk, one.kind, one.capacity_wh) for one in appliances_within(cluster)
     ]
     if not spans or not members:
         return empty_past(spans)
@@ -148,7 +148,7 @@ _FURTHER = ("recovered_s", "estimated_s")
 
 
 def _pieces(
-    cluster: Cluster, members: Sequence[Measured], spans: Sequence[Span], table: type[Model]
+    cluster: Cluster, members: Sequence[Device], spans: Sequence[Span], table: type[Model]
 ) -> Iterator[_Piece]:
     """The spans bit by bit, each from what the batteries held at the end of the one before."""
     within = {
@@ -196,7 +196,7 @@ def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
     yield batch
 
 
-def _parts_of(members: Sequence[Measured]) -> dict[str, list]:
+def _parts_of(members: Sequence[Device]) -> dict[str, list]:
     """Of those that were read: which part each plays, of how many, and how much it can hold."""
     roles = [role_of(one.kind) for one in members]
     batteries = [one for one in members if role_of(one.kind) is Role.BATTERY]
@@ -302,11 +302,11 @@ def _late_and_bridged(
 
 def _listed(
     cluster: Cluster,
-    wanted: Sequence[Measured],
+    wanted: Sequence[Device],
     spans: Sequence[Span],
     table: type[Model],
     columns: Sequence[str],
-) -> list[tuple[Measured, Floats]]:
+) -> list[tuple[Device, Floats]]:
     """The rows of single appliances, each as columns, when they begin first."""
     if not wanted:
         return []

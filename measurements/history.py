@@ -67,7 +67,7 @@ def of_whole_hours(spans: Sequence[Span]) -> bool:
     return not any(span.from_at.minute for span in spans) and not spans[-1].until_at.minute
 
 
-class Measured(NamedTuple):
+class Device(NamedTuple):
     """What there is to know of an appliance beside its figures."""
 
     key: int
@@ -82,7 +82,7 @@ class DevicePast:
     `APPLIANCE_COLUMNS`, NaN where absent: energies in mWh, `soc` in 0–1 and counters in Wh at the
     span's end."""
 
-    appliance: Measured
+    appliance: Device
     known: Ints
     columns: Mapping[str, Floats]
 
@@ -148,7 +148,7 @@ def past_of_system(
         starts,
         Figures.of_floats(dict(zip(columns, rows, strict=True))),
         [
-            (Measured(*appliance), columns_of(sent, 1 + len(device_columns)))
+            (Device(*appliance), columns_of(sent, 1 + len(device_columns)))
             for *appliance, sent in of_appliances
         ],
         device_columns=device_columns,
@@ -162,7 +162,7 @@ def past_of_appliance(
     of `periods`), in the system's time zone: the columns of `APPLIANCE_COLUMNS`."""
     system = appliance.system
     spans = periods(from_at, until_at, resolution, system.zone)
-    measured = Measured(appliance.key, appliance.pk, appliance.kind, appliance.capacity_wh)
+    measured = Device(appliance.key, appliance.pk, appliance.kind, appliance.capacity_wh)
     sent = None
     if spans:
         ((sent,),) = fetch(
@@ -183,7 +183,7 @@ def past_of(
     spans: Sequence[Span],
     starts: Floats,
     figures: Figures,
-    appliances: Iterable[tuple[Measured, Floats]] = (),
+    appliances: Iterable[tuple[Device, Floats]] = (),
     *,
     device_columns: Sequence[str] = DEVICE_COLUMNS,
     further: Mapping[str, Ints] | None = None,
@@ -289,7 +289,7 @@ def groups(starts: Floats, bounds: Floats) -> tuple[Ints, Ints]:
 
 
 def device_of(
-    appliance: Measured,
+    appliance: Device,
     starts: Floats,
     columns: Sequence[Floats],
     bounds: Floats,

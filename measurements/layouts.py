@@ -137,7 +137,7 @@ def parse_new_appliance(text: str) -> NewAppliance:
     return NewAppliance(name.strip(), ApplianceKind(kind.strip()))
 
 
-def parse_interval(text: str) -> int:
+def parse_duration(text: str) -> int:
     """Seconds from `15m`, `30s`, `1h` or a number of seconds. Raises UnableToMap."""
     found = re.fullmatch(r"(\d+)\s*(s|m|min|h)?", text.strip())
     if not found:

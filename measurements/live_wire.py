@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from inventory.kinds import ApplianceKind
+from measurements.amounts import difference_known
 from measurements.wire_names import (
     DIRECT,
     FIGURES,
@@ -19,6 +20,7 @@ from measurements.wire_names import (
     Device,
     capacity_of,
     of_kind,
+    present,
     reference_to,
     sum_of_all,
 )
@@ -62,7 +64,9 @@ def live_to_wire(live: LiveFigures) -> dict[str, Any]:
         sum_of_all(_get(meter.reading, "imported_wh") for meter in meters),
         sum_of_all(_get(meter.reading, "exported_wh") for meter in meters),
     )
-    return _present(_live_flows(live) | counters | _live_batteries(live) | _live_consumers(live))
+    return present(
+        **_live_flows(live), **counters, **_live_batteries(live), **_live_consumers(live)
+    )
 
 
 def pool_live_to_wire(live: LiveFigures, *, seen: int, systems: int) -> dict[str, Any]:
@@ -71,16 +75,14 @@ def pool_live_to_wire(live: LiveFigures, *, seen: int, systems: int) -> dict[str
 
     Where some of them take from the grid and others feed in, `grid` tells neither: both are told.
     """
-    battery = _live_batteries(live).get("battery")
-    exchange = {
-        "gridSupply": live.figures.get("import_w"),
-        "gridFeedIn": live.figures.get("export_w"),
-    }
-    return _present(
-        _live_flows(live)
-        | exchange
-        | {"battery": battery, "evChargingStation": _group(power=live.figures.get("ev_w"))}
-        | {"systemsSeen": seen, "systemsCount": systems}
+    return present(
+        **_live_flows(live),
+        gridSupply=live.figures.get("import_w"),
+        gridFeedIn=live.figures.get("export_w"),
+        battery=_live_batteries(live).get("battery"),
+        evChargingStation=present(power=live.figures.get("ev_w")),
+        systemsSeen=seen,
+        systemsCount=systems,
     )
 
 
@@ -91,14 +93,14 @@ def _live_flows(live: LiveFigures) -> dict[str, Any]:
     if figures.get("direct_consumption_w") is not None:
         wire |= {name: figures.get(f"{key}_w") or 0 for name, key in DIRECT.items()}
     wire["measuredAt"] = _seconds(live.measured_at)
-    wire["grid"] = _less(figures.get("import_w"), figures.get("export_w"))
+    wire["grid"] = difference_known(figures.get("import_w"), figures.get("export_w"))
     return wire
 
 
 def _live_batteries(live: LiveFigures) -> dict[str, Any]:
     batteries = [
         reference_to(now)
-        | _group(
+        | present(
             power=_negative(now.power_w),
             stateOfCharge=_get(now.reading, "soc"),
             remainingCharge=_remaining(
@@ -108,8 +110,8 @@ def _live_batteries(live: LiveFigures) -> dict[str, Any]:
         | capacity_of([now.appliance])
         for now in of_kind(live.appliances, ApplianceKind.BATTERY)
     ]
-    together = _group(
-        power=_less(live.figures.get("discharge_w"), live.figures.get("charge_w")),
+    together = present(
+        power=difference_known(live.figures.get("discharge_w"), live.figures.get("charge_w")),
         charge=live.figures.get("charge_w"),
         discharge=live.figures.get("discharge_w"),
         **{
@@ -122,14 +124,14 @@ def _live_batteries(live: LiveFigures) -> dict[str, Any]:
     elif batteries:
         shares = [battery.get("stateOfCharge") for battery in batteries]
         whole = sum_of_all(shares)
-        together |= _group(stateOfCharge=None if whole is None else whole / len(shares))
-    return _filled(battery=together, batteries=batteries)
+        together |= present(stateOfCharge=None if whole is None else whole / len(shares))
+    return present(battery=together, batteries=batteries)
 
 
 def _live_consumers(live: LiveFigures) -> dict[str, Any]:
     stations = [
         reference_to(now)
-        | _group(
+        | present(
             power=now.power_w,
             currentL1=_fresh(now, "current_l1_a"),
             currentL2=_fresh(now, "current_l2_a"),
@@ -141,20 +143,21 @@ def _live_consumers(live: LiveFigures) -> dict[str, Any]:
         for now in of_kind(live.appliances, ApplianceKind.EV_CHARGING_STATION)
     ]
     heat_pumps = [
-        reference_to(now) | _group(power=now.power_w, sgReadyState="UNKNOWN")
+        reference_to(now) | present(power=now.power_w, sgReadyState="UNKNOWN")
         for now in of_kind(live.appliances, ApplianceKind.HEAT_PUMP)
     ]
     heaters = [
-        reference_to(now) | _group(power=now.power_w, temperature=_fresh(now, "temperature_c"))
+        reference_to(now) | present(power=now.power_w, temperature=_fresh(now, "temperature_c"))
         for now in of_kind(live.appliances, ApplianceKind.HEATER)
     ]
     temperatures = [heater["temperature"] for heater in heaters if "temperature" in heater]
-    return _filled(
-        evChargingStation=_group(power=live.figures.get("ev_w")),
+    return present(
+        evChargingStation=present(power=live.figures.get("ev_w")),
         evChargingStations=stations,
         heatPumps=heat_pumps,
         heaters=heaters,
-    ) | _group(heatingTemperature=temperatures[0] if temperatures else None)
+        heatingTemperature=temperatures[0] if temperatures else None,
+    )
 
 
 def _counters(imported_wh: float | None, exported_wh: float | None) -> dict[str, Any]:
@@ -179,26 +182,8 @@ def _fresh(now: DeviceNow, name: str) -> Any:
     return None if now.is_stale else _get(now.reading, name)
 
 
-def _present(wire: dict[str, Any]) -> dict[str, Any]:
-    """Without what has no value, and without groups that have none."""
-    return {name: value for name, value in wire.items() if value is not None and value != {}}
-
-
-def _group(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _filled(**lists: Any) -> dict[str, Any]:
-    return {name: value for name, value in lists.items() if value}
-
-
 def _negative(value: float | None) -> float | None:
     return None if value is None else 0 - value
-
-
-def _less(value: float | None, other: float | None) -> float | None:
-    """The difference; None only where neither is known."""
-    return None if value is None and other is None else (value or 0) - (other or 0)
 
 
 def _seconds(at: datetime | None) -> datetime | None:

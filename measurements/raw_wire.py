@@ -10,7 +10,7 @@ from typing import Any
 
 from inventory.kinds import ApplianceKind, Plug
 from measurements import batches
-from measurements.wire_names import PLUG_STATES, WS_PER_WH
+from measurements.wire_names import PLUG_STATES, WS_PER_WH, present
 
 # What is read of one appliance at one instant, by the names of `measurements.models.Reading`.
 Raw = Mapping[str, Any]
@@ -19,8 +19,7 @@ COLUMNS = ("at", *batches.COLUMNS)
 
 def raw_to_wire(kind: str, capacity_wh: float | None, raw: Raw) -> dict[str, Any]:
     """One reading of an appliance of this kind."""
-    wire = {"measuredAt": raw["at"]} | _SHAPES[ApplianceKind(kind)](raw, capacity_wh)
-    return {name: value for name, value in wire.items() if value is not None}
+    return present(measuredAt=raw["at"], **_SHAPES[ApplianceKind(kind)](raw, capacity_wh))
 
 
 def outward(kind: str) -> bool:
@@ -65,16 +64,15 @@ def _inverter(raw: Raw, _capacity_wh: float | None) -> dict[str, Any]:
 
 def _battery(raw: Raw, capacity_wh: float | None) -> dict[str, Any]:
     power = _milli(power_w_of(raw))
-    told = {
-        "measuredAt": raw["at"],
-        "capacity": capacity_wh and round(capacity_wh),
-        "nominalCapacity": capacity_wh and round(capacity_wh),
-        "stateOfCharge": None if raw["soc"] is None else round(raw["soc"] * 100),
-        "temperature": raw["temperature_c"] and round(raw["temperature_c"]),
-        "presentCharge": None if power is None else max(power, 0),
-        "presentDischarge": None if power is None else max(-power, 0),
-    }
-    battery = {name: value for name, value in told.items() if value is not None}
+    battery = present(
+        measuredAt=raw["at"],
+        capacity=capacity_wh and round(capacity_wh),
+        nominalCapacity=capacity_wh and round(capacity_wh),
+        stateOfCharge=None if raw["soc"] is None else round(raw["soc"] * 100),
+        temperature=raw["temperature_c"] and round(raw["temperature_c"]),
+        presentCharge=None if power is None else max(power, 0),
+        presentDischarge=None if power is None else max(-power, 0),
+    )
     return _inverter(raw, capacity_wh) | {"battery": battery}
 
 

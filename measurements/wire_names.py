@@ -69,6 +69,11 @@ def capacity_of(appliances: Sequence[Device]) -> dict[str, float]:
     return {} if whole is None else {"capacity": whole, "nominalCapacity": whole}
 
 
+def present(**values: Any) -> dict[str, Any]:
+    """Without what has no value: None, and groups and lists in which there is nothing."""
+    return {name: value for name, value in values.items() if value not in (None, {}, [])}
+
+
 def sum_of_all(values: Iterable[float | None]) -> float | None:
     """The sum; None where one of them is not known, or there are none."""
     values = list(values)

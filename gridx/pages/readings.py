@@ -23,7 +23,7 @@ from gridx.pages.figures import day_of, visible_system
 from gridx.pages.shown import Shown, shown
 from gridx.pages.tracing_words import clock_words, energy_sentences, notes_of, source_words
 from inventory.models import Appliance, System
-from measurements.amounts import sum_known
+from measurements.amounts import difference_known, sum_known
 from measurements.evidence import (
     Evidence,
     appliances_of,
@@ -188,7 +188,7 @@ def _slot_line(
 def _mean_w(slot: ApplianceSlot) -> float | None:
     """What its energies come to, so that both say the same: powers that were read beside a counter
     are only those of single instants. Theirs where no energy is known."""
-    mwh = sum_known([slot.import_mwh, None if slot.export_mwh is None else -slot.export_mwh])
+    mwh = difference_known(slot.import_mwh, slot.export_mwh)
     return slot.mean_w if mwh is None else mwh / 1000 * 3600 / SLOT_S
 
 

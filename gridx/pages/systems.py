@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gridx.pages.flow import Seen, seen_of
 from inventory.models import System
+from measurements.amounts import difference_known
 from measurements.queries import Live, live_of_systems
 
 
@@ -30,13 +31,12 @@ def lines_of(systems: Sequence[System], *, now: datetime) -> list[SystemLine]:
 
 def _line(system: System, live: Live, now: datetime) -> SystemLine:
     figures = live.figures
-    bought, fed_in = figures["import_w"], figures["export_w"]
     return SystemLine(
         system=system,
         seen=seen_of(system, live, now=now),
         is_fresh=not live.is_stale,
         pv_w=figures["pv_w"],
         consumption_w=figures["consumption_w"],
-        grid_w=None if bought is None and fed_in is None else (bought or 0) - (fed_in or 0),
+        grid_w=difference_known(figures["import_w"], figures["export_w"]),
         soc=live.soc,
     )

@@ -8,7 +8,7 @@ integers. `measurements.figures.sum_figures` is the same sum in memory.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 from django.db import connection
 
@@ -29,6 +29,42 @@ class Rollup:
     keys: tuple[str, ...]
     columns: Mapping[str, str]
     begins: str = "from_at"
+
+    @cached_property
+    def statement(self) -> str:
+        """What makes the rows of these keys and spans anew, and tells how many changed."""
+        keys, names = ", ".join(self.keys), ", ".join(self.columns)
+        sums = ", ".join(f"{sql} AS {name}" for name, sql in self.columns.items())
+        same = " AND ".join(f"summed.{key} = target.{key}" for key in self.keys)
+        return f"""
+        WITH wanted AS (
+            SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
+                AS given (key, from_at, until_at)
+        ), summed AS (
+            SELECT sums.*
+            FROM wanted CROSS JOIN LATERAL (
+                SELECT {keys}, {self.begins} AS begins, {sums}
+                FROM {self.source}
+                WHERE system_key = wanted.key AND start >= from_at AND start < until_at
+                GROUP BY {keys}, {self.begins}
+            ) AS sums
+        ), gone AS (
+            DELETE FROM {self.target} AS target USING wanted
+            WHERE target.system_key = wanted.key
+                AND target.start >= wanted.from_at AND target.start < wanted.until_at
+                AND NOT EXISTS (SELECT FROM summed WHERE target.start = summed.begins AND {same})
+            RETURNING 1
+        ), stored AS (
+            INSERT INTO {self.target} AS target ({keys}, start, {names})
+            SELECT {keys}, begins, {names} FROM summed
+            ON CONFLICT ({keys}, start) DO UPDATE
+            SET {", ".join(f"{name} = EXCLUDED.{name}" for name in self.columns)}
+            WHERE ({", ".join(f"target.{name}" for name in self.columns)})
+                IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in self.columns)})
+            RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM stored)
+        """  # noqa: S608 - put together from this module's own names
 
 
 # Every ordered aggregate in the same order, so that the rows of a sum are sorted once.
@@ -91,7 +127,7 @@ def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.execute(
-            _statement(rollup.target),
+            rollup.statement,
             [
                 [key for key, _span in wanted],
                 [span.from_at for _key, span in wanted],
@@ -100,46 +136,3 @@ def roll_up(rollup: Rollup, spans: Iterable[tuple[int, Span]]) -> int:
         )
         (changed,) = cursor.fetchone()
         return changed
-
-
-_ROLLUPS = {
-    rollup.target: rollup
-    for rollup in (SYSTEM_HOURS, SYSTEM_DAYS, SYSTEM_MONTHS, APPLIANCE_HOURS, APPLIANCE_DAYS)
-}
-
-
-@cache
-def _statement(target: str) -> str:
-    rollup = _ROLLUPS[target]
-    keys, names = ", ".join(rollup.keys), ", ".join(rollup.columns)
-    sums = ", ".join(f"{sql} AS {name}" for name, sql in rollup.columns.items())
-    same = " AND ".join(f"summed.{key} = target.{key}" for key in rollup.keys)
-    return f"""
-    WITH wanted AS (
-        SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
-            AS given (key, from_at, until_at)
-    ), summed AS (
-        SELECT sums.*
-        FROM wanted CROSS JOIN LATERAL (
-            SELECT {keys}, {rollup.begins} AS begins, {sums}
-            FROM {rollup.source}
-            WHERE system_key = wanted.key AND start >= from_at AND start < until_at
-            GROUP BY {keys}, {rollup.begins}
-        ) AS sums
-    ), gone AS (
-        DELETE FROM {rollup.target} AS target USING wanted
-        WHERE target.system_key = wanted.key
-            AND target.start >= wanted.from_at AND target.start < wanted.until_at
-            AND NOT EXISTS (SELECT FROM summed WHERE target.start = summed.begins AND {same})
-        RETURNING 1
-    ), stored AS (
-        INSERT INTO {rollup.target} AS target ({keys}, start, {names})
-        SELECT {keys}, begins, {names} FROM summed
-        ON CONFLICT ({keys}, start) DO UPDATE
-        SET {", ".join(f"{name} = EXCLUDED.{name}" for name in rollup.columns)}
-        WHERE ({", ".join(f"target.{name}" for name in rollup.columns)})
-            IS DISTINCT FROM ({", ".join(f"EXCLUDED.{name}" for name in rollup.columns)})
-        RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM stored)
-    """  # noqa: S608 - put together from this module's own names

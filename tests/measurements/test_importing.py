@@ -21,7 +21,7 @@ from measurements.importing import ImportReport, UnableToImport, import_file
 from measurements.layouts import (
     Layout,
     UnableToMap,
-    parse_interval,
+    parse_duration,
     parse_mapping,
     parse_new_appliance,
 )
@@ -514,9 +514,9 @@ def test_quantities_that_do_not_fit_together_are_refused(mappings, interval_s, m
 
 
 def test_intervals_and_new_appliances_are_read():
-    assert [parse_interval(text) for text in ("15m", "30s", "1h", "900")] == [900, 30, 3600, 900]
+    assert [parse_duration(text) for text in ("15m", "30s", "1h", "900")] == [900, 30, 3600, 900]
     with pytest.raises(UnableToMap):
-        parse_interval("soon")
+        parse_duration("soon")
     assert parse_new_appliance("My: pump:heat_pump").kind is ApplianceKind.HEAT_PUMP
     with pytest.raises(UnableToMap):
         parse_new_appliance("Toaster:toaster")

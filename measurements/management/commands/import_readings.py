@@ -14,7 +14,7 @@ from measurements.importing import ImportReport, UnableToImport, import_file
 from measurements.layouts import (
     Layout,
     UnableToMap,
-    parse_interval,
+    parse_duration,
     parse_mapping,
     parse_new_appliance,
 )
@@ -134,7 +134,7 @@ def _read_layout(options: dict) -> Layout:
             mappings=tuple(parse_mapping(text) for text in options["map"]),
             time_column=options["time_column"],
             zone=zoneinfo.ZoneInfo(options["time_zone"]) if options["time_zone"] else None,
-            interval_s=parse_interval(options["interval"]) if options["interval"] else None,
+            interval_s=parse_duration(options["interval"]) if options["interval"] else None,
             label_end=options["label"] == "end",
             create=tuple(parse_new_appliance(text) for text in options["create"]),
         )
