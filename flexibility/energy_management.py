@@ -23,8 +23,8 @@ from measurements.raw_api import (
     json_array,
     raw_readings,
 )
-from measurements.raw_wire import outward
 from measurements.resolutions import Span
+from measurements.wire.readings import outward
 
 
 class EnergyManagementSerializer(WireSerializer):

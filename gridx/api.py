@@ -17,8 +17,8 @@ from gridx.api_errors import not_found
 from inventory import api as inventory
 from inventory.inventory_api import InventoryList
 from measurements import api as measurements
-from measurements import export_api as exports
 from measurements import raw_api as raw
+from measurements.exports import api as exports
 
 urlpatterns = [
     path("oauth/token", TokenView.as_view(), name="api_token"),

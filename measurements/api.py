@@ -23,19 +23,19 @@ from measurements.coverage import device_shares, seconds_to_see
 from measurements.figures import QUALITY, SUMMED
 from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
-from measurements.live_wire import live_to_wire, pool_live_to_wire
 from measurements.numbers import fetch_one
 from measurements.pools import live_of_pool, past_of_pool
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution
-from measurements.wire import (
+from measurements.wire.history import (
     COLUMNS,
     LISTED,
     add_quality,
     history_to_wire,
     pool_history_to_wire,
 )
-from measurements.wire_schema import (
+from measurements.wire.live import live_to_wire, pool_live_to_wire
+from measurements.wire.schema import (
     HistoricalSerializer,
     LiveSerializer,
     PoolHistoricalSerializer,

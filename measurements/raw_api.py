@@ -18,9 +18,9 @@ from inventory.export import streaming
 from inventory.models import Appliance
 from measurements.intervals import RAW_LIMIT, check_raw_length, parse_interval
 from measurements.queries import stored_readings
-from measurements.raw_schema import RawSerializer
-from measurements.raw_wire import COLUMNS, raw_to_wire
 from measurements.resolutions import Span
+from measurements.wire.readings import COLUMNS, raw_to_wire
+from measurements.wire.readings_schema import RawSerializer
 
 # So many are read, and written, at a time.
 AT_ONCE = 2000

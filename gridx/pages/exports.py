@@ -22,10 +22,10 @@ from gridx.pages.figures import visible_system
 from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.shown import EARLIEST, local_day
 from inventory.models import Appliance
-from measurements.files import XLSX_ROWS, Format, file_of, fits
+from measurements.exports.files import XLSX_ROWS, Format, file_of, fits
+from measurements.exports.tables import RAW, Subject, table_of
 from measurements.formats import number
 from measurements.resolutions import Resolution, Span
-from measurements.tables import RAW, Subject, table_of
 
 RESOLUTIONS = {
     RAW: gettext_lazy("single readings"),

@@ -35,8 +35,8 @@ from measurements.imports.operations import (
     receive_file,
 )
 from measurements.imports.progress import read_progress
+from measurements.imports.recordings import UnableToRead
 from measurements.models import RecordingImport
-from measurements.recordings import UnableToRead
 from measurements.tasks import work_imports
 
 

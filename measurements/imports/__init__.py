@@ -1,1 +1,1 @@
-"""Recorded readings from files that people bring to a page; workers read them."""
+"""Recorded history from files: read, mapped, judged and stored; by command, or by a page."""

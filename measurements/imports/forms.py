@@ -16,8 +16,7 @@ from django.utils.translation import gettext_lazy
 from inventory.forms import TimeZoneInput
 from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
 from inventory.models import Appliance, System, validate_time_zone
-from measurements.imports.preview import Preview
-from measurements.layouts import (
+from measurements.imports.layouts import (
     COUNTERS,
     INTERVAL_ONLY,
     POINT_QUANTITIES,
@@ -27,8 +26,9 @@ from measurements.layouts import (
     NewAppliance,
     UnableToMap,
 )
-from measurements.recordings import ENDINGS
-from measurements.transcripts import appliances_called, check_columns
+from measurements.imports.preview import Preview
+from measurements.imports.recordings import ENDINGS
+from measurements.imports.transcripts import appliances_called, check_columns
 
 BYTES_PER_MB = 1_000_000
 NEW = "new"

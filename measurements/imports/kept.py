@@ -6,8 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from inventory.kinds import ApplianceKind
-from measurements.importing import ImportReport
-from measurements.layouts import ColumnMapping, Layout, NewAppliance
+from measurements.imports.importing import ImportReport
+from measurements.imports.layouts import ColumnMapping, Layout, NewAppliance
 
 # A reason quotes the file, which may hold anything.
 _LONGEST_REASON = 300

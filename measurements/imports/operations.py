@@ -30,13 +30,13 @@ from accounts.audit import Verb, record_change
 from accounts.models import OutboxMessage, User
 from accounts.outbox import Patience
 from inventory.models import System
-from measurements.importing import UnableToImport, import_file
+from measurements.imports.importing import UnableToImport, import_file
 from measurements.imports.kept import layout_of_json, layout_to_json, report_to_json
+from measurements.imports.layouts import Layout
 from measurements.imports.preview import Preview, ending_of, read_preview
 from measurements.imports.progress import forget_progress, tell_progress
-from measurements.layouts import Layout
+from measurements.imports.recordings import UnableToRead
 from measurements.models import RecordingImport
-from measurements.recordings import UnableToRead
 from measurements.slots.claims import make_claimable
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from django.utils.translation import gettext as _
 
-from measurements.recordings import ENDINGS, UnableToRead, open_recording
-from measurements.transcripts import APPLIANCE_COLUMN
+from measurements.imports.recordings import ENDINGS, UnableToRead, open_recording
+from measurements.imports.transcripts import APPLIANCE_COLUMN
 
 FIRST_LINES = 8
 MOST_COLUMNS = 120

@@ -28,7 +28,7 @@ from gridx.wsgi import application
 from inventory.models import System, SystemPool
 from measurements.pools import past_of_pool
 from measurements.resolutions import Resolution
-from measurements.wire import COLUMNS, pool_history_to_wire
+from measurements.wire.history import COLUMNS, pool_history_to_wire
 from tests.benchmarks.filled import DAYS, KINDS, MONTHS, POOLED, fill
 from tests.benchmarks.ground import server_settings
 from tests.benchmarks.preview import trivial

@@ -9,7 +9,8 @@ from rest_framework.test import APIClient
 from flexibility.models import ResolvedBoundary
 from gridx import clock
 from inventory.models import Appliance
-from tests.measurements.test_raw_api import HOUR, NOON, store
+from tests.measurements.arrivals import store_one
+from tests.measurements.test_raw_api import HOUR, NOON
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_combined_readings_tell_what_held_when_they_were_read(cast, mara):
     decide(cast.evcs, NOON + timedelta(minutes=2, seconds=30), 7000.0)
     decide(cast.evcs, NOON + timedelta(minutes=2, seconds=40), 8000.0)
     for minute in range(4):
-        store(cast.evcs, NOON + timedelta(minutes=minute), power_w=1000.0 * minute)
+        store_one(cast.evcs, NOON + timedelta(minutes=minute), power_w=1000.0 * minute)
     found = ask(mara, cast.evcs)
     assert [one["realPower"] for one in found] == [0, 1_000_000, 2_000_000, 3_000_000]
     assert "energyManagement" not in found[0]
@@ -80,6 +81,6 @@ def test_combined_readings_tell_what_held_when_they_were_read(cast, mara):
 
 def test_what_held_before_the_interval_holds_in_it(cast, mara):
     decide(cast.evcs, datetime(2026, 6, 1, tzinfo=UTC), 4200.0)
-    store(cast.evcs, NOON, power_w=1000.0)
+    store_one(cast.evcs, NOON, power_w=1000.0)
     (found,) = ask(mara, cast.evcs)
     assert found["energyManagement"]["measuredAt"] == "2026-06-01T00:00:00Z"

@@ -15,8 +15,9 @@ from flexibility.models import ResolvedBoundary
 from gridx import clock
 from gridx.pages import past
 from inventory import export
-from measurements import raw_api, tables
+from measurements import raw_api
 from measurements.batches import Batch
+from measurements.exports import tables
 from measurements.ingest import store_readings
 from measurements.resolutions import Resolution
 from tests.cast import Cast, make_cast

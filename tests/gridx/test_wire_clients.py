@@ -34,11 +34,11 @@ from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.history import past_of_system
 from measurements.ingest import store_readings
-from measurements.live_wire import live_to_wire
 from measurements.queries import live_of_system
 from measurements.resolutions import Resolution, slot_start
 from measurements.slots.compute import compute_until_clean
-from measurements.wire import LISTED, history_to_wire
+from measurements.wire.history import LISTED, history_to_wire
+from measurements.wire.live import live_to_wire
 from tests.cast import PASSWORD, Cast
 
 pytestmark = [

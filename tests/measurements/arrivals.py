@@ -111,6 +111,19 @@ def store(site: Site, events: list[Event], *, history: bool, now: datetime | Non
     assert not report.refused, report.refusals
 
 
+def store_one(
+    appliance: Appliance, at: datetime, *, now: datetime | None = None, **values: float
+) -> None:
+    """Store one reading of it; a minute after it was read, unless said."""
+    batch = Batch.of(
+        system_key=appliance.system.key,
+        appliance_key=appliance.key,
+        at_ms=round(at.timestamp() * 1000),
+        **{name: [value] for name, value in values.items()},
+    )
+    assert not store_readings(batch=batch, now=now or at + timedelta(minutes=1)).refused
+
+
 def store_intervals(
     site: Site, at_ms: np.ndarray, *, interval_s: int, rng: np.random.Generator, now: datetime
 ) -> None:

@@ -11,7 +11,7 @@ from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemS
 from measurements.queries import history_of_system
 from measurements.resolutions import Resolution, Span
 from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
-from measurements.wire import LISTED
+from measurements.wire.history import LISTED
 
 DAY = datetime(2026, 6, 14, 22, tzinfo=UTC)  # midnight in Berlin
 QUARTER = timedelta(minutes=15)

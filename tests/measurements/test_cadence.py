@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from measurements.cadence import Cadence
+from measurements.imports.cadence import Cadence
 
 HOUR = 3600
 DAY = 24 * HOUR

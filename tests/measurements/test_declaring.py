@@ -7,12 +7,12 @@ import pytest
 from django.db.models import Sum
 
 from inventory.models import Appliance
-from measurements.cadence import Cadence
-from measurements.declaring import Told, superseded, told_by
 from measurements.flags import Flag
-from measurements.importing import import_file
+from measurements.imports.cadence import Cadence
+from measurements.imports.declaring import Told, superseded, told_by
+from measurements.imports.importing import import_file
+from measurements.imports.layouts import Layout, parse_mapping
 from measurements.ingest import declare_interval
-from measurements.layouts import Layout, parse_mapping
 from measurements.models import ApplianceSlot, DeclaredInterval
 from measurements.plausibility import EARLIEST
 from measurements.resolutions import Resolution, periods

@@ -23,19 +23,19 @@ from rest_framework.test import APIClient
 from gridx import clock
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance, Cluster, System, SystemPool
-from measurements import export_api, files
 from measurements.batches import Batch
+from measurements.exports import api, files
+from measurements.exports.files import Format, encoded
+from measurements.exports.tables import Column, Kind, Table, history_table, readings_table
 from measurements.figures import SUMMED
-from measurements.files import Format, encoded
 from measurements.flags import Flag
 from measurements.ingest import store_readings
 from measurements.models import Reading, SystemDay, SystemHour, SystemSlot
-from measurements.raw_wire import COLUMNS
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from measurements.tables import Column, Kind, Table, history_table, readings_table
+from measurements.wire.readings import COLUMNS
 from tests.cast import make_cast
-from tests.measurements.arrivals import Device, Site, make_site
+from tests.measurements.arrivals import Device, Site, make_site, store_one
 
 pytestmark = pytest.mark.django_db
 
@@ -274,20 +274,10 @@ def test_clusters_and_pools_say_how_much_of_a_day_was_measured(staff, site, subj
 # Readings ----------------------------------------------------------------------------------------
 
 
-def store(appliance: Appliance, at: datetime, **values: float) -> None:
-    batch = Batch.of(
-        system_key=appliance.system.key,
-        appliance_key=appliance.key,
-        at_ms=[at.timestamp() * 1000],
-        **{name: [value] for name, value in values.items()},
-    )
-    assert not store_readings(batch=batch, now=at + timedelta(minutes=1)).refused
-
-
 def test_readings_are_those_of_the_api(staff, cast):
     at = SINCE + timedelta(milliseconds=250)
-    store(cast.battery, at, power_w=853.5, soc=0.77)
-    store(cast.battery, at + timedelta(days=2), interval_s=900, export_energy_wh=100.0)
+    store_one(cast.battery, at, power_w=853.5, soc=0.77)
+    store_one(cast.battery, at + timedelta(days=2), interval_s=900, export_energy_wh=100.0)
     rows = rows_of_csv(
         export(staff, f"appliances/{cast.battery.pk}", interval=ALL, resolution="raw")
     )
@@ -314,7 +304,7 @@ def test_readings_are_those_of_the_api(staff, cast):
 
 
 def test_a_plug_is_told_by_its_name_in_every_format(staff, cast):
-    store(cast.evcs, SINCE, power_w=0.0, plug_state=Plug.UNPLUGGED)
+    store_one(cast.evcs, SINCE, power_w=0.0, plug_state=Plug.UNPLUGGED)
     asked = {"interval": ALL, "resolution": "raw"}
     path = f"appliances/{cast.evcs.pk}"
     (row,) = rows_of_csv(export(staff, path, **asked))
@@ -326,8 +316,8 @@ def test_a_plug_is_told_by_its_name_in_every_format(staff, cast):
 def test_readings_of_a_home_come_appliance_by_appliance_in_order_of_time(staff, cast):
     for minutes in (2, 0, 1):
         for one in (cast.pv, cast.battery):
-            store(one, SINCE + timedelta(minutes=minutes), power_w=float(minutes))
-    store(cast.other_meter, SINCE, power_w=1.0)
+            store_one(one, SINCE + timedelta(minutes=minutes), power_w=float(minutes))
+    store_one(cast.other_meter, SINCE, power_w=1.0)
     rows = rows_of_csv(
         export(staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw")
     )
@@ -343,7 +333,7 @@ def test_readings_of_a_cluster_are_those_of_its_nested_members_too_and_no_others
     inner = Cluster.objects.create(system=cast.lindenweg, parent=outer, name="Meters")
     for one, cluster in ((cast.battery, outer), (cast.grid_meter, inner), (cast.pv, None)):
         Appliance.objects.filter(pk=one.pk).update(cluster=cluster)
-        store(one, SINCE, power_w=1.0)
+        store_one(one, SINCE, power_w=1.0)
     rows = rows_of_csv(export(staff, f"clusters/{outer.pk}", interval=ALL, resolution="raw"))
     assert [row["appliance"] for row in rows] == ["Grid meter", "Battery"]
 
@@ -352,7 +342,7 @@ def test_readings_of_a_pool_name_the_system_and_have_the_pool_s_clock(staff, cas
     SystemPool.objects.filter(pk=cast.pool.pk).update(time_zone="Asia/Kolkata")
     cast.pool.systems.add(cast.hafenstrasse)
     for one in (cast.other_meter, cast.pv, cast.grid_meter):
-        store(one, SINCE, power_w=1.0)
+        store_one(one, SINCE, power_w=1.0)
     rows = rows_of_csv(export(staff, f"systempools/{cast.pool.pk}", interval=ALL, resolution="raw"))
     assert [(row["system"], row["appliance"]) for row in rows] == [
         ("Lindenweg 12", "Grid meter"),
@@ -376,8 +366,8 @@ def test_readings_stay_with_the_home_where_they_were_read_but_not_the_name(staff
 
 
 def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path):
-    store(cast.pv, SINCE, power_w=-853.5, exported_wh=1234.5)
-    store(cast.battery, SINCE + timedelta(minutes=1), power_w=250.0, soc=0.5)
+    store_one(cast.pv, SINCE, power_w=-853.5, exported_wh=1234.5)
+    store_one(cast.battery, SINCE + timedelta(minutes=1), power_w=250.0, soc=0.5)
     content = export(staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw")
     before = list(Reading.objects.order_by("appliance_key").values(*COLUMNS))
     Reading.objects.all().delete()
@@ -390,7 +380,7 @@ def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path):
 @pytest.mark.parametrize("wanted", list(Format))
 def test_readings_of_many_are_the_same_in_every_format(staff, cast, wanted):
     for one in (cast.pv, cast.evcs):
-        store(one, SINCE, power_w=-1.5, plug_state=Plug.UNPLUGGED)
+        store_one(one, SINCE, power_w=-1.5, plug_state=Plug.UNPLUGGED)
     content = export(
         staff, f"systempools/{cast.pool.pk}", interval=ALL, resolution="raw", format=str(wanted)
     )
@@ -474,7 +464,7 @@ def test_what_does_not_fit_is_422_naming_each_field(staff, cast):
 
 
 def test_more_rows_than_a_sheet_has_are_refused(staff, cast, monkeypatch):
-    for module in (files, export_api):
+    for module in (files, api):
         monkeypatch.setattr(module, "XLSX_ROWS", 576)
     path = f"systems/{cast.lindenweg.pk}"
     asked = {"interval": ALL, "resolution": "15m", "format": "xlsx"}
@@ -490,24 +480,24 @@ def test_a_sheet_has_as_many_rows_as_the_format_allows():
 
 
 def test_readings_are_counted_before_they_are_put_on_a_sheet(staff, cast, monkeypatch):
-    for module in (files, export_api):
+    for module in (files, api):
         monkeypatch.setattr(module, "XLSX_ROWS", 1)
     for minutes in (0, 1):
-        store(cast.pv, SINCE + timedelta(minutes=minutes), power_w=-1.0)
+        store_one(cast.pv, SINCE + timedelta(minutes=minutes), power_w=-1.0)
     asked = {"interval": ALL, "resolution": "raw", "format": "xlsx"}
     (said,) = refused(staff, f"appliances/{cast.pv.pk}", **asked)
     assert said.startswith("format: xlsx holds at most 1 rows")
 
 
 def test_readings_of_all_appliances_are_counted_together(staff, cast, monkeypatch):
-    for module in (files, export_api):
+    for module in (files, api):
         monkeypatch.setattr(module, "XLSX_ROWS", 1)
     asked = {"interval": ALL, "resolution": "raw", "format": "xlsx"}
     paths = (f"systems/{cast.lindenweg.pk}", f"systempools/{cast.pool.pk}")
-    store(cast.pv, SINCE, power_w=-1.0)
+    store_one(cast.pv, SINCE, power_w=-1.0)
     for path in paths:
         assert export(staff, path, **asked)
-    store(cast.battery, SINCE, power_w=1.0)
+    store_one(cast.battery, SINCE, power_w=1.0)
     for path in paths:
         (said,) = refused(staff, path, **asked)
         assert said.startswith("format: xlsx holds at most 1 rows; take csv or parquet")

@@ -17,8 +17,8 @@ from pyarrow import parquet
 
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
-from measurements.importing import ImportReport, UnableToImport, import_file
-from measurements.layouts import (
+from measurements.imports.importing import ImportReport, UnableToImport, import_file
+from measurements.imports.layouts import (
     Layout,
     UnableToMap,
     parse_duration,
@@ -95,7 +95,7 @@ def test_the_same_file_twice_changes_nothing(load):
 
 
 def test_what_a_file_repeats_was_not_known_before(load, monkeypatch):
-    monkeypatch.setattr("measurements.recordings.LINES_AT_ONCE", 2)
+    monkeypatch.setattr("measurements.imports.recordings.LINES_AT_ONCE", 2)
     again = LONG + LONG.split("\n", 1)[1]
     report = load(again)
     assert (report.stored, report.unchanged, report.repeated) == (3, 0, 3)
@@ -279,7 +279,7 @@ def test_one_bad_line_is_enough_for_nothing_to_be_stored(load):
 
 
 def test_a_bad_line_at_the_end_of_a_long_file_takes_back_all_before_it(load, monkeypatch):
-    monkeypatch.setattr("measurements.recordings.LINES_AT_ONCE", 2)
+    monkeypatch.setattr("measurements.imports.recordings.LINES_AT_ONCE", 2)
     with pytest.raises(UnableToImport, match="One line is bad"):
         load(LONG + "2020-05-01T10:05Z,battery,x,,,\n" + LONG.split("\n", 1)[1])
     assert not Reading.objects.exists()
@@ -414,7 +414,7 @@ def test_the_usual_distance_is_declared_for_the_time_of_the_recording_only(load,
 def test_another_resolution_is_declared_from_the_instant_on_at_which_it_begins(
     load, cast, monkeypatch
 ):
-    monkeypatch.setattr("measurements.recordings.LINES_AT_ONCE", 1000)
+    monkeypatch.setattr("measurements.imports.recordings.LINES_AT_ONCE", 1000)
     begin, change = at("2020-05-01T10:00Z"), at("2020-05-04T13:00Z")
     end = at("2020-05-06T00:00Z")
     minute = timedelta(minutes=1)

@@ -24,10 +24,10 @@ from accounts.models import AuditEntry, OutboxMessage, User
 from accounts.queries import audit_line
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
-from measurements import importing, recordings
-from measurements.importing import import_file
-from measurements.imports import operations
+from measurements.imports import importing, operations, recordings
+from measurements.imports.importing import import_file
 from measurements.imports.kept import layout_of_json, layout_to_json
+from measurements.imports.layouts import ColumnMapping, Layout, NewAppliance
 from measurements.imports.operations import (
     KEPT_UNUSED,
     UnableToBegin,
@@ -39,9 +39,8 @@ from measurements.imports.operations import (
     work_due,
 )
 from measurements.imports.progress import read_progress
-from measurements.layouts import ColumnMapping, Layout, NewAppliance
+from measurements.imports.recordings import UnableToRead
 from measurements.models import DeclaredInterval, Reading, RecordingImport
-from measurements.recordings import UnableToRead
 from tests.cast import Cast
 
 LONG = """\

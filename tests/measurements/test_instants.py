@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measurements.layouts import Instants
+from measurements.imports.layouts import Instants
 from tests.measurements.arrivals import ZONES
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -10,11 +10,12 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from measurements import recordings, tasks
+from measurements import tasks
 from measurements.batches import Batch
-from measurements.importing import ImportReport, import_file
+from measurements.imports import recordings
+from measurements.imports.importing import ImportReport, import_file
+from measurements.imports.layouts import Layout, parse_mapping
 from measurements.ingest import store_readings
-from measurements.layouts import Layout, parse_mapping
 from measurements.models import DirtySlot, Reading
 from measurements.partitions import (
     existing_weeks,

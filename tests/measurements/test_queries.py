@@ -9,15 +9,21 @@ import pytest
 
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
-from measurements.batches import Batch
 from measurements.figures import COLUMNS, LAST, LAST_FLOATS, SUMMED
 from measurements.history import past_of_system
-from measurements.ingest import store_readings
 from measurements.queries import history_of_system, live_of_system, live_of_systems
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from tests.measurements.arrivals import ZONES, Device, Site, events_of, make_site, store_intervals
-from tests.measurements.arrivals import store as store_all
+from tests.measurements.arrivals import (
+    ZONES,
+    Device,
+    Site,
+    events_of,
+    make_site,
+    store,
+    store_intervals,
+    store_one,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -26,25 +32,17 @@ LATER = datetime(2027, 6, 1, tzinfo=UTC)
 FINE_TO_COARSE = list(Resolution)
 
 
-def store(appliance: Appliance, at: datetime, *, now: datetime, **values: float) -> None:
-    batch = Batch.of(
-        system_key=appliance.system.key,
-        appliance_key=appliance.key,
-        at_ms=round(at.timestamp() * 1000),
-        **{name: [value] for name, value in values.items()},
-    )
-    assert store_readings(batch=batch, now=now).refused == 0
-
-
 # Live ---------------------------------------------------------------------------------------
 
 
 def test_live_powers_are_those_of_the_newest_readings_and_their_flows(cast, now):
     second = timedelta(seconds=1)
-    store(cast.grid_meter, now - 9 * second, now=now, power_w=-1500, imported_wh=10, exported_wh=7)
-    store(cast.pv, now - 20 * second, now=now, power_w=-5000)
-    store(cast.battery, now - 30 * second, now=now, power_w=2000, soc=0.4)
-    store(cast.evcs, now - 50 * second, now=now, power_w=1200)
+    store_one(
+        cast.grid_meter, now - 9 * second, now=now, power_w=-1500, imported_wh=10, exported_wh=7
+    )
+    store_one(cast.pv, now - 20 * second, now=now, power_w=-5000)
+    store_one(cast.battery, now - 30 * second, now=now, power_w=2000, soc=0.4)
+    store_one(cast.evcs, now - 50 * second, now=now, power_w=1200)
     live = live_of_system(system=cast.lindenweg, now=now)
     figures = {name: live.figures[f"{name}_w"] for name in ("pv", "export", "charge", "ev")}
     assert figures == {"pv": 5000, "export": 1500, "charge": 2000, "ev": 1200}
@@ -60,9 +58,9 @@ def test_live_powers_are_those_of_the_newest_readings_and_their_flows(cast, now)
 
 
 def test_a_silent_appliance_counts_no_more_but_is_still_shown(cast, now):
-    store(cast.grid_meter, now, now=now, power_w=400)
-    store(cast.pv, now - timedelta(minutes=4), now=now, power_w=-5000)
-    store(cast.battery, now - timedelta(minutes=4), now=now, power_w=100, soc=0.4)
+    store_one(cast.grid_meter, now, now=now, power_w=400)
+    store_one(cast.pv, now - timedelta(minutes=4), now=now, power_w=-5000)
+    store_one(cast.battery, now - timedelta(minutes=4), now=now, power_w=100, soc=0.4)
     live = live_of_system(system=cast.lindenweg, now=now)
     stale = {each.appliance.kind: each.is_stale for each in live.appliances}
     assert stale == {
@@ -86,20 +84,20 @@ def test_what_is_stale_depends_on_how_often_an_appliance_reads(
     cast, now, interval_s, age_s, is_stale
 ):
     Appliance.objects.filter(pk=cast.pv.pk).update(interval_s=interval_s)
-    store(cast.pv, now - timedelta(seconds=age_s), now=now, power_w=-1)
+    store_one(cast.pv, now - timedelta(seconds=age_s), now=now, power_w=-1)
     live = live_of_system(system=cast.lindenweg, now=now)
     assert live.of_kind(ApplianceKind.PV_INVERTER)[0].is_stale is is_stale
 
 
 def test_new_quantities_do_not_make_an_old_power_fresh(cast, now):
-    store(cast.battery, now - timedelta(hours=1), now=now, power_w=900, soc=0.5)
-    store(cast.battery, now, now=now, soc=0.6)
+    store_one(cast.battery, now - timedelta(hours=1), now=now, power_w=900, soc=0.5)
+    store_one(cast.battery, now, now=now, soc=0.6)
     live = live_of_system(system=cast.lindenweg, now=now)
     assert live.figures["charge_w"] is None
 
 
 def test_an_appliance_without_power_is_as_fresh_as_its_newest_reading(cast, now):
-    store(cast.battery, now, now=now, soc=0.6)
+    store_one(cast.battery, now, now=now, soc=0.6)
     live = live_of_system(system=cast.lindenweg, now=now)
     (battery,) = live.of_kind(ApplianceKind.BATTERY)
     assert (battery.is_stale, battery.power_w, live.soc) == (False, None, pytest.approx(0.6))
@@ -110,8 +108,8 @@ def test_batteries_together_are_as_full_as_their_capacities_say(cast, now):
         system=cast.lindenweg, kind=ApplianceKind.BATTERY, name="Small", capacity_wh=2_000
     )
     small.refresh_from_db(fields=["key"])
-    store(cast.battery, now, now=now, soc=0.5)
-    store(small, now, now=now, soc=1.0)
+    store_one(cast.battery, now, now=now, soc=0.5)
+    store_one(small, now, now=now, soc=1.0)
     assert live_of_system(system=cast.lindenweg, now=now).soc == pytest.approx(7 / 12)
     Appliance.objects.filter(pk=small.pk).update(capacity_wh=None)
     assert live_of_system(system=cast.lindenweg, now=now).soc == pytest.approx(0.75)
@@ -124,7 +122,7 @@ def test_a_system_without_readings_says_nothing(cast, now):
 
 
 def test_removed_appliances_are_not_live(cast, now):
-    store(cast.pv, now, now=now, power_w=-1000)
+    store_one(cast.pv, now, now=now, power_w=-1000)
     Appliance.objects.filter(pk=cast.pv.pk).update(removed_at=now)
     live = live_of_system(system=cast.lindenweg, now=now)
     assert live.of_kind(ApplianceKind.PV_INVERTER) == []
@@ -132,8 +130,8 @@ def test_removed_appliances_are_not_live(cast, now):
 
 
 def test_many_systems_take_one_statement(cast, now, django_assert_num_queries):
-    store(cast.grid_meter, now, now=now, power_w=1)
-    store(cast.other_meter, now, now=now, power_w=2)
+    store_one(cast.grid_meter, now, now=now, power_w=1)
+    store_one(cast.other_meter, now, now=now, power_w=2)
     with django_assert_num_queries(1):
         found = live_of_systems(systems=[cast.lindenweg, cast.hafenstrasse], now=now)
     imported = {key: live.figures["import_w"] for key, live in found.items()}
@@ -293,7 +291,7 @@ def test_what_was_used_while_no_meter_was_read_is_in_no_rate(metered_h, resoluti
         Device(ApplianceKind.HEAT_PUMP, 900, readings=steady(1200, from_h=0, until_h=24)),
     ]
     site = make_site(devices, "Europe/London", begin=begin)
-    store_all(site, events_of(devices), history=True, now=LATER)
+    store(site, events_of(devices), history=True, now=LATER)
     compute_until_clean(now=LATER)
     past = history_of_system(
         system=site.system,

@@ -16,6 +16,7 @@ from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from tests.cast import Cast, make_cast
+from tests.measurements.arrivals import store_one
 
 NOON = datetime(2026, 6, 15, 10, tzinfo=UTC)
 HOUR = "2026-06-15T12:00:00+02:00/2026-06-15T13:00:00+02:00"
@@ -26,16 +27,6 @@ def mara(cast) -> APIClient:
     client = APIClient()
     client.force_authenticate(cast.mara)
     return client
-
-
-def store(appliance: Appliance, at: datetime, **values: float) -> None:
-    batch = Batch.of(
-        system_key=appliance.system.key,
-        appliance_key=appliance.key,
-        at_ms=[at.timestamp() * 1000],
-        **{name: [value] for name, value in values.items()},
-    )
-    assert not store_readings(batch=batch, now=at + timedelta(minutes=1)).refused
 
 
 def readings(client: APIClient, appliance: Appliance, *, interval: str = HOUR) -> list[dict]:
@@ -50,7 +41,7 @@ def address(appliance: Appliance) -> str:
 
 
 def test_a_meter_counts_import_as_positive(cast, mara):
-    store(
+    store_one(
         cast.grid_meter,
         NOON,
         power_w=-59.25,
@@ -70,14 +61,14 @@ def test_a_meter_counts_import_as_positive(cast, mara):
 
 
 def test_a_roof_counts_what_it_gives(cast, mara):
-    store(cast.pv, NOON, power_w=-1512.0)
+    store_one(cast.pv, NOON, power_w=-1512.0)
     (reading,) = readings(mara, cast.pv)
     assert reading == {"measuredAt": "2026-06-15T10:00:00Z", "acActivePower": 1_512_000}
 
 
 def test_a_battery_tells_its_charge_in_percent(cast, mara):
-    store(cast.battery, NOON, power_w=853.0, soc=0.77)
-    store(cast.battery, NOON + timedelta(minutes=1), power_w=-400.0)
+    store_one(cast.battery, NOON, power_w=853.0, soc=0.77)
+    store_one(cast.battery, NOON + timedelta(minutes=1), power_w=-400.0)
     charging, discharging = readings(mara, cast.battery)
     assert charging["acActivePower"] == -853_000
     assert charging["battery"] == {
@@ -93,8 +84,8 @@ def test_a_battery_tells_its_charge_in_percent(cast, mara):
 
 
 def test_a_station_tells_of_its_plug(cast, mara):
-    store(cast.evcs, NOON, power_w=7930.4, current_l2_a=11.5, soc=0.5, plug_state=Plug.CHARGING)
-    store(cast.evcs, NOON + timedelta(minutes=1), power_w=0.0, plug_state=Plug.UNPLUGGED)
+    store_one(cast.evcs, NOON, power_w=7930.4, current_l2_a=11.5, soc=0.5, plug_state=Plug.CHARGING)
+    store_one(cast.evcs, NOON + timedelta(minutes=1), power_w=0.0, plug_state=Plug.UNPLUGGED)
     charging, gone = readings(mara, cast.evcs)
     assert charging == {
         "measuredAt": "2026-06-15T10:00:00Z",
@@ -110,21 +101,21 @@ def test_a_station_tells_of_its_plug(cast, mara):
 @pytest.mark.parametrize("kind", [ApplianceKind.HEAT_PUMP, ApplianceKind.HEATER])
 def test_what_heats_tells_its_power(cast, mara, kind):
     Appliance.objects.filter(pk=cast.pv.pk).update(kind=kind, max_power_w=5000)
-    store(cast.pv, NOON, power_w=1074.932, temperature_c=59.6)
+    store_one(cast.pv, NOON, power_w=1074.932, temperature_c=59.6)
     (reading,) = readings(mara, cast.pv)
     assert reading["power"] == 1_074_932
     assert 59.6 in reading.values()
 
 
 def test_a_reading_of_an_interval_tells_its_mean(cast, mara):
-    store(cast.grid_meter, NOON, interval_s=900, import_energy_wh=500.0, export_energy_wh=100.0)
+    store_one(cast.grid_meter, NOON, interval_s=900, import_energy_wh=500.0, export_energy_wh=100.0)
     (reading,) = readings(mara, cast.grid_meter)
     assert reading["sumActivePower"] == 1_600_000
 
 
 def test_readings_are_those_of_the_interval_in_order(cast, mara):
     for minutes in (60, 30, -1, 0, 59):
-        store(cast.pv, NOON + timedelta(minutes=minutes), power_w=-float(minutes + 100))
+        store_one(cast.pv, NOON + timedelta(minutes=minutes), power_w=-float(minutes + 100))
     powers = [reading["acActivePower"] for reading in readings(mara, cast.pv)]
     assert powers == [100_000, 130_000, 159_000]
 
@@ -197,7 +188,7 @@ def test_a_day_of_seconds_is_streamed_in_little_memory(cast, mara):
 async def test_an_asgi_server_sends_the_readings_in_parts():
     cast = await sync_to_async(make_cast)()
     for number in range(3):
-        await sync_to_async(store)(cast.pv, NOON + number * timedelta(minutes=1), power_w=-1.0)
+        await sync_to_async(store_one)(cast.pv, NOON + number * timedelta(minutes=1), power_w=-1.0)
     client = AsyncClient()
     await client.aforce_login(cast.mara)
     answer = await client.get(address(cast.pv), {"interval": HOUR})

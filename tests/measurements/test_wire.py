@@ -15,9 +15,9 @@ from inventory.kinds import ROLES, ApplianceKind
 from measurements.figures import Figures, rates_of
 from measurements.flows import live_figures_of_many
 from measurements.history import DEVICE_COLUMNS
-from measurements.live_wire import live_to_wire
 from measurements.resolutions import Resolution, Span
-from measurements.wire import COLUMNS, history_to_wire
+from measurements.wire.history import COLUMNS, history_to_wire
+from measurements.wire.live import live_to_wire
 
 KIND = ApplianceKind
 ID = UUID("97af25d0-3791-48cc-857c-14aaac749267")

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from gridx import clock
 from inventory.models import System
-from measurements.importing import ImportReport, UnableToImport, import_file
-from measurements.layouts import (
+from measurements.imports.importing import ImportReport, UnableToImport, import_file
+from measurements.imports.layouts import (
     Layout,
     UnableToMap,
     parse_duration,

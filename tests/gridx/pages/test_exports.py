@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from gridx.pages import exports
 from inventory.models import Appliance, Cluster
-from measurements import files
+from measurements.exports import files
 from tests.cast import Cast
 from tests.household import measure
 

@@ -14,9 +14,9 @@ from accounts.access import Role
 from accounts.models import User
 from inventory.kinds import ApplianceKind
 from measurements.imports.kept import layout_to_json
+from measurements.imports.layouts import ColumnMapping, Layout, NewAppliance
 from measurements.imports.operations import work_due
 from measurements.imports.preview import ending_of
-from measurements.layouts import ColumnMapping, Layout, NewAppliance
 from measurements.models import Reading, RecordingImport
 from tests.cast import Cast
 

@@ -28,9 +28,9 @@ from measurements.history import past_of_appliance, past_of_system
 from measurements.models import Reading
 from measurements.pools import past_of_pool
 from measurements.queries import stored_readings
-from measurements.raw_wire import COLUMNS as RAW_COLUMNS
-from measurements.raw_wire import power_w_of
 from measurements.resolutions import Resolution, Span, each_period
+from measurements.wire.readings import COLUMNS as RAW_COLUMNS
+from measurements.wire.readings import power_w_of
 
 Subject = System | Cluster | SystemPool | Appliance
 # Single readings, beside the resolutions.

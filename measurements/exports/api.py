@@ -14,10 +14,10 @@ from accounts.wire import ErrorSerializer
 from gridx import clock
 from inventory.models import Appliance
 from measurements.api import ClusterView, PoolView, SystemView
-from measurements.files import CONTENT_TYPES, XLSX_ROWS, Format, file_of, fits
+from measurements.exports.files import CONTENT_TYPES, XLSX_ROWS, Format, file_of, fits
+from measurements.exports.tables import RESOLUTIONS, Subject, table_of
 from measurements.intervals import parse_interval
 from measurements.resolutions import Resolution, Span
-from measurements.tables import RESOLUTIONS, Subject, table_of
 
 _INTERVAL = OpenApiParameter(
     "interval",

@@ -18,15 +18,15 @@ from django.utils.translation import ngettext
 from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance, System
 from measurements.batches import Batch
-from measurements.cadence import Cadence
-from measurements.declaring import Stood, bridged, declare_told, told_by
+from measurements.imports.cadence import Cadence
+from measurements.imports.declaring import Stood, bridged, declare_told, told_by
+from measurements.imports.layouts import Layout, UnableToMap
+from measurements.imports.recordings import Piece, UnableToRead, open_recording
+from measurements.imports.transcripts import Transcriber
 from measurements.ingest import declare_interval, judge_history, store_readings
-from measurements.layouts import Layout, UnableToMap
 from measurements.plausibility import REASONS, load_plausible_powers
-from measurements.recordings import Piece, UnableToRead, open_recording
 from measurements.resolutions import from_ms
 from measurements.slots.claims import make_claimable
-from measurements.transcripts import Transcriber
 
 # So many refused lines are told one by one; beyond that they are only counted.
 TOLD_LINES = 1_000
@@ -98,7 +98,7 @@ def import_file(
     stored, and all of them are told. `progress` is told how much of how much is read. The same
     file twice changes nothing. Declares how often was read: the interval of the layout, or else
     the usual distance of the instants, from the first on and wherever it changes for a
-    day or more (`measurements.cadence`). Raises UnableToImport.
+    day or more (`measurements.imports.cadence`). Raises UnableToImport.
     """
     # Before the long transaction: gateways that store meanwhile would wait for its end to learn
     # whether the row exists.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from inventory.kinds import ApplianceKind
 from measurements.amounts import difference_known
-from measurements.wire_names import (
+from measurements.wire.names import (
     DIRECT,
     FIGURES,
     PLUG_STATES,

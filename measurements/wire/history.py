@@ -17,7 +17,7 @@ from measurements.amounts import Floats, Ints, share_of
 from measurements.figures import Figures, rate_columns
 from measurements.flags import names_of
 from measurements.resolutions import Resolution, Span
-from measurements.wire_names import (
+from measurements.wire.names import (
     DIRECT,
     FIGURES,
     RATES,

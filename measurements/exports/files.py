@@ -18,8 +18,8 @@ from django.utils.text import slugify
 from xlsxwriter import Workbook
 
 from inventory.export import cell, streamed
+from measurements.exports.tables import Kind, Piece, Subject, Table
 from measurements.resolutions import Resolution, Span
-from measurements.tables import Kind, Piece, Subject, Table
 
 # What a sheet can hold, without the row of the names.
 XLSX_ROWS = 1_048_575

@@ -8,14 +8,14 @@ from django.utils.translation import gettext as _
 
 from inventory.models import Appliance, System
 from measurements.batches import Batch
-from measurements.layouts import (
+from measurements.imports.layouts import (
     POINT_QUANTITIES,
     Instants,
     Layout,
     UnableToMap,
     interval_values,
 )
-from measurements.recordings import Piece
+from measurements.imports.recordings import Piece
 
 APPLIANCE_COLUMN = "appliance"
 # So many names of no appliance are remembered.

@@ -1,4 +1,4 @@
-"""The shapes of single readings, for the API's description; `measurements.raw_wire` makes them."""
+"""The shapes of single readings, for the API's description; `readings` makes them."""
 
 from drf_spectacular.utils import PolymorphicProxySerializer
 from rest_framework import serializers

@@ -1,6 +1,6 @@
 """The shapes of `/live` and `/historical`, for the API's description.
 
-`measurements.wire` and `measurements.live_wire` make the answers; tests hold them against these.
+`history` and `live` make the answers; tests hold them against these.
 """
 
 from rest_framework import serializers

@@ -10,7 +10,7 @@ from typing import Any
 
 from inventory.kinds import ApplianceKind, Plug
 from measurements import batches
-from measurements.wire_names import PLUG_STATES, WS_PER_WH, present
+from measurements.wire.names import PLUG_STATES, WS_PER_WH, present
 
 # What is read of one appliance at one instant, by the names of `measurements.models.Reading`.
 Raw = Mapping[str, Any]

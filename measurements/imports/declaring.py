@@ -25,8 +25,8 @@ from django.db import connection
 from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance
 from measurements.batches import Batch
-from measurements.cadence import Cadence, Stretch, joined
 from measurements.energy import Nominal
+from measurements.imports.cadence import Cadence, Stretch, joined
 from measurements.models import Cause, DeclaredInterval, Reading
 from measurements.plausibility import EARLIEST
 from measurements.resolutions import SLOT_MS, Span, from_ms, to_ms
