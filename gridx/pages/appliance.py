@@ -10,7 +10,6 @@ from zlib import crc32
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -38,6 +37,7 @@ from gridx.pages.flow import gateway_of, seen_of
 from gridx.pages.lines import constraint_lines, undo_of, why_of
 from gridx.pages.sources import shares_in, sources_of
 from gridx.pages.timeline import spans_around, timeline_context
+from gridx.pages.visible import uuid_or_none, visible_appliance
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance
 from measurements.formats import power
@@ -93,13 +93,6 @@ def appliance(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
         return render_page_or_part(
             request, "pages/appliance.html", PARTS[part], context, target=part
         )
-
-
-def visible_appliance(request: HttpRequest, appliance_id: UUID) -> Appliance:
-    visible = Appliance.objects.visible_to(request.user).select_related(
-        "system__account", "system__gateway", "gateway"
-    )
-    return get_object_or_404(visible, pk=appliance_id)
 
 
 def shown_context(
@@ -178,13 +171,6 @@ def emitter_or_none(user: User) -> Emitter | None:
 
 def may_constrain(found: Appliance, emitter: Emitter | None) -> bool:
     return emitter is not None and found.removed_at is None and found.kind in CONTROLLABLE
-
-
-def uuid_or_none(text: str | None) -> UUID | None:
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
 
 
 def _mark(flexibility: Now, now: datetime) -> str:

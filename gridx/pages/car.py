@@ -36,7 +36,7 @@ from flexibility.sentences import kilowatts, moment
 from gridx import clock
 from gridx.pages import appliance as appliance_page
 from gridx.pages.acting import may_withdraw
-from gridx.pages.appliance import emitter_or_none, uuid_or_none
+from gridx.pages.appliance import emitter_or_none
 from gridx.pages.charging_words import (
     Story,
     asked_of,
@@ -48,6 +48,7 @@ from gridx.pages.charging_words import (
 )
 from gridx.pages.lines import undo_of
 from gridx.pages.navigation import show_in_navigation
+from gridx.pages.visible import uuid_or_none, visible_appliance
 from inventory.kinds import ApplianceKind, Plug
 from inventory.models import Appliance
 
@@ -135,7 +136,7 @@ def car_stop(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
 
 
 def _station(request: HttpRequest, appliance_id: UUID) -> Appliance:
-    found = appliance_page.visible_appliance(request, appliance_id)
+    found = visible_appliance(request, appliance_id)
     if found.kind != ApplianceKind.EV_CHARGING_STATION:
         raise Http404
     return found

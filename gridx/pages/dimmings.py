@@ -40,6 +40,7 @@ from flexibility.dimming.rules import Why
 from flexibility.models import Dimming
 from gridx import clock
 from gridx.pages.lines import Tag
+from gridx.pages.visible import visible_system
 from inventory.export import csv_file
 from inventory.kinds import DimmingMode
 from inventory.models import System
@@ -203,8 +204,7 @@ def _wanted(
         found = found.filter(valid_at__date__lte=last)
     system = None
     if form.cleaned_data["system"]:
-        visible = System.objects.visible_to(request.user)
-        system = get_object_or_404(visible, pk=form.cleaned_data["system"])
+        system = visible_system(request, form.cleaned_data["system"])
         found = found.filter(system=system)
     return form, found.order_by("-valid_at", "pk"), system
 

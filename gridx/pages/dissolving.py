@@ -5,13 +5,14 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from accounts.access import Action, require
 from flexibility.groups.operations import UnableToDissolve, dissolve
 from gridx import clock
+from gridx.pages.visible import visible_cluster, visible_pool
 from inventory.models import Cluster, SystemPool
 
 
@@ -19,8 +20,7 @@ from inventory.models import Cluster, SystemPool
 @require_POST
 def cluster_remove(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
     """Dissolve a cluster; what was in it moves up."""
-    visible = Cluster.objects.visible_to(request.user).select_related("system__account")
-    cluster = get_object_or_404(visible, pk=cluster_id)
+    cluster = visible_cluster(request, cluster_id)
     if _is_dissolved(request, cluster):
         return redirect("system_inventory", cluster.system_id)
     return redirect("cluster_flexibility", cluster.pk)
@@ -30,8 +30,7 @@ def cluster_remove(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
 @require_POST
 def pool_remove(request: HttpRequest, pool_id: UUID) -> HttpResponse:
     """Dissolve a pool; its systems stay."""
-    visible = SystemPool.objects.visible_to(request.user).select_related("account")
-    pool = get_object_or_404(visible, pk=pool_id)
+    pool = visible_pool(request, pool_id)
     if _is_dissolved(request, pool):
         return redirect("account_inventory", pool.account_id)
     return redirect("pool_flexibility", pool.pk)

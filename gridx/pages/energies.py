@@ -10,8 +10,9 @@ from django.views.decorators.http import require_GET
 
 from accounts.fragments import render_page_or_part
 from gridx import clock
-from gridx.pages.groups import frame_of, visible_cluster, visible_pool
+from gridx.pages.groups import frame_of
 from gridx.pages.period import period_context
+from gridx.pages.visible import visible_cluster, visible_pool
 from inventory.models import Cluster, SystemPool
 
 

@@ -17,10 +17,8 @@ from django.views.decorators.http import require_GET
 
 from accounts.widgets import DayInput
 from gridx import clock
-from gridx.pages.appliance import visible_appliance
-from gridx.pages.figures import visible_system
-from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.shown import EARLIEST, local_day
+from gridx.pages.visible import visible_appliance, visible_cluster, visible_pool, visible_system
 from inventory.models import Appliance
 from measurements.exports.files import XLSX_ROWS, Format, file_of, fits
 from measurements.exports.tables import RAW, Subject, table_of

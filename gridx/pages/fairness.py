@@ -17,7 +17,8 @@ from accounts.fragments import render_page_or_part
 from flexibility.fairness import Held, held_back
 from flexibility.standing import members_of
 from gridx import clock
-from gridx.pages.groups import MOST_MEMBERS, visible_cluster
+from gridx.pages.groups import MOST_MEMBERS
+from gridx.pages.visible import visible_cluster
 from inventory.export import Echo, cell, csv_file
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Cluster

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -32,6 +32,7 @@ from gridx.pages.figure_words import (
 )
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
+from gridx.pages.visible import visible_system
 from inventory.kinds import METERS, Role
 from inventory.models import Cluster, System
 from measurements.amounts import share_of, sum_known
@@ -190,10 +191,6 @@ def _summands(system: System, told: Told, terms: Sequence[Term]) -> list[tuple]:
         (sign, term.name, told.figures.get(term.name), _term_url(system, term, start))
         for sign, term in zip(signs(terms), terms, strict=True)
     ]
-
-
-def visible_system(request: HttpRequest, system_id: UUID) -> System:
-    return get_object_or_404(System.objects.visible_to(request.user), pk=system_id)
 
 
 def day_of(system: System, at: datetime, *, now: datetime) -> Shown:

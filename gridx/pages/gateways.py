@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods
@@ -19,6 +19,7 @@ from accounts.paging import search_of
 from accounts.queries import trail
 from gridx import clock
 from gridx.gateways.topics import Channel, mqtt_topic
+from gridx.pages.visible import uuid_or_none, visible_system
 from inventory import operations
 from inventory.forms import RegistrationForm
 from inventory.models import Appliance, Gateway, GatewayFault, System
@@ -199,11 +200,5 @@ def _choose_system(request: HttpRequest) -> HttpResponse:
 
 def _chosen_system(request: HttpRequest, text: str) -> System | None:
     """The system that the address names; Http404 where it is not in sight."""
-    if not text:
-        return None
-    try:
-        chosen = UUID(text)
-    except ValueError:
-        return None
-    visible = System.objects.visible_to(request.user).select_related("account")
-    return get_object_or_404(visible, pk=chosen)
+    chosen = uuid_or_none(text)
+    return chosen and visible_system(request, chosen)

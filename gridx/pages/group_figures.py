@@ -31,9 +31,9 @@ from gridx.pages.figure_words import (
     signs,
 )
 from gridx.pages.figures import Line, lines_of_parts
-from gridx.pages.groups import visible_cluster, visible_pool
 from gridx.pages.history import read_history
 from gridx.pages.shown import Shown, Zoom, shown
+from gridx.pages.visible import visible_cluster, visible_pool
 from inventory.kinds import METERS, ROLES, Role, role_of
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.amounts import Floats, share_of, sum_known

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -42,7 +41,6 @@ from flexibility.summed import is_open, least_w
 from gridx import clock
 from gridx.pages.acting import emitters_or_none, may_withdraw_as
 from gridx.pages.again import Again, again_of, first_of_each, series_among
-from gridx.pages.appliance import uuid_or_none
 from gridx.pages.appliances import LOOKS
 from gridx.pages.deliveries import IN_TRANSIT, delivery_tag, is_asked
 from gridx.pages.dimmings import running_in
@@ -55,6 +53,7 @@ from gridx.pages.together import (
     together_timeline,
     why_together,
 )
+from gridx.pages.visible import uuid_or_none, visible_cluster, visible_pool
 from inventory.kinds import CONTROLLABLE, ApplianceKind
 from inventory.models import Appliance, Cluster, SystemPool
 from measurements.formats import power
@@ -131,16 +130,6 @@ def cluster_flexibility(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
 def pool_flexibility(request: HttpRequest, pool_id: UUID) -> HttpResponse:
     """The same of a pool."""
     return _show(request, visible_pool(request, pool_id))
-
-
-def visible_cluster(request: HttpRequest, cluster_id: UUID) -> Cluster:
-    visible = Cluster.objects.visible_to(request.user).select_related("system__account")
-    return get_object_or_404(visible, pk=cluster_id)
-
-
-def visible_pool(request: HttpRequest, pool_id: UUID) -> SystemPool:
-    visible = SystemPool.objects.visible_to(request.user).select_related("account")
-    return get_object_or_404(visible, pk=pool_id)
 
 
 def _show(request: HttpRequest, group: Cluster | SystemPool) -> HttpResponse:

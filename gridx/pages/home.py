@@ -4,7 +4,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
@@ -21,6 +21,7 @@ from gridx.pages.fragments import figures_mark, live_context
 from gridx.pages.navigation import show_in_navigation
 from gridx.pages.period import period_context
 from gridx.pages.systems import lines_of
+from gridx.pages.visible import visible_system
 from inventory.kinds import ApplianceKind
 from inventory.models import System
 from inventory.queries import InventoryFilter, inventory
@@ -48,12 +49,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_GET
 def system(request: HttpRequest, system_id: UUID) -> HttpResponse:
     """The same page for one of the systems in sight."""
-    return _show(request, _visible(request, system_id))
-
-
-def _visible(request: HttpRequest, system_id: UUID) -> System:
-    visible = System.objects.visible_to(request.user).select_related("gateway")
-    return get_object_or_404(visible, pk=system_id)
+    return _show(request, visible_system(request, system_id))
 
 
 # One system ------------------------------------------------------------------------------------

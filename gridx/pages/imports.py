@@ -22,7 +22,7 @@ from accounts.hints import run_soon
 from accounts.paging import page_of
 from flexibility.asking import moment
 from gridx import clock
-from gridx.pages.figures import visible_system
+from gridx.pages.visible import visible_system
 from inventory.export import Echo, cell, csv_file
 from inventory.models import System
 from measurements.imports.forms import LayoutForm, UploadForm

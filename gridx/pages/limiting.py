@@ -34,7 +34,6 @@ from flexibility.resolver import EmitterKind
 from flexibility.room import steered
 from flexibility.standing import members_of
 from gridx import clock
-from gridx.pages.groups import visible_cluster
 from gridx.pages.limits import (
     limit_emitters,
     limit_undo_of,
@@ -43,6 +42,7 @@ from gridx.pages.limits import (
     tried_limit,
 )
 from gridx.pages.lines import group_url
+from gridx.pages.visible import visible_cluster
 from inventory.models import Appliance, Cluster
 
 # By whether it is a new one.

@@ -15,7 +15,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -36,6 +36,7 @@ from gridx import clock
 from gridx.pages.lines import Tag, outcome_tag, who_set
 from gridx.pages.sources import Source, shares_in, sources_of, title_of
 from gridx.pages.timeline import deciders_of, priority_line
+from gridx.pages.visible import visible_appliance
 from inventory.export import Echo, cell, csv_file
 from inventory.models import Appliance
 
@@ -124,7 +125,7 @@ class Change:
 @require_GET
 def appliance_past(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
     """What held at `?at=`, and why; without it, now."""
-    appliance, now = _visible(request, appliance_id), clock.now()
+    appliance, now = visible_appliance(request, appliance_id), clock.now()
     zone, side = appliance.system.zone, side_of(appliance.kind)
     with timezone.override(zone):
         asked_for = request.GET.get("at")
@@ -155,7 +156,7 @@ def appliance_past(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
 @require_GET
 def appliance_past_file(request: HttpRequest, appliance_id: UUID) -> HttpResponseBase:
     """Every change with all that had a say in it, the oldest first, as CSV."""
-    appliance = _visible(request, appliance_id)
+    appliance = visible_appliance(request, appliance_id)
     lines = _csv(kept_of(appliance))
     return csv_file(request, lines, "gridx-past.csv")
 
@@ -165,11 +166,6 @@ def kept_of(appliance: Appliance) -> QuerySet[ResolvedBoundary]:
     return ResolvedBoundary.objects.filter(
         system_key=appliance.system.key, appliance_key=appliance.key
     )
-
-
-def _visible(request: HttpRequest, appliance_id: UUID) -> Appliance:
-    visible = Appliance.objects.visible_to(request.user).select_related("system__account")
-    return get_object_or_404(visible, pk=appliance_id)
 
 
 def _known_then(

@@ -27,11 +27,10 @@ from flexibility.policies.standing import policies_on, stations_of
 from flexibility.policies.terms import Mode
 from flexibility.sentences import moment
 from gridx import clock
-from gridx.pages.appliance import uuid_or_none
 from gridx.pages.car import ICONS
 from gridx.pages.charging_words import policy_url, undo_of_policy
-from gridx.pages.groups import visible_cluster
 from gridx.pages.lines import group_url
+from gridx.pages.visible import uuid_or_none, visible_cluster, visible_system
 from inventory.models import Cluster, System
 from measurements.formats import number
 
@@ -63,8 +62,7 @@ def cluster_policy(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def system_policy(request: HttpRequest, system_id: UUID) -> HttpResponse:
     """How the stations of a system charge."""
-    visible = System.objects.visible_to(request.user).select_related("account")
-    return _edit(request, get_object_or_404(visible, pk=system_id))
+    return _edit(request, visible_system(request, system_id))
 
 
 @login_required

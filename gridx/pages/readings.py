@@ -19,9 +19,10 @@ from django.views.decorators.http import require_GET
 from gridx import clock
 from gridx.pages import dates
 from gridx.pages.figure_words import appliance_day_url, appliance_name, readings_url
-from gridx.pages.figures import day_of, visible_system
+from gridx.pages.figures import day_of
 from gridx.pages.shown import Shown, shown
 from gridx.pages.tracing_words import clock_words, energy_sentences, notes_of, source_words
+from gridx.pages.visible import visible_system
 from inventory.models import Appliance, System
 from measurements.amounts import difference_known, sum_known
 from measurements.evidence import (

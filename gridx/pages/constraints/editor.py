@@ -31,12 +31,12 @@ from flexibility.series.sentences import series_words
 from flexibility.tasks import work_bulk_actions
 from gridx import clock
 from gridx.pages import appliance as appliance_page
-from gridx.pages import groups as groups_page
 from gridx.pages.acting import home_of, is_editable, may_edit
 from gridx.pages.constraints import subjects
 from gridx.pages.constraints.previewing import try_out
 from gridx.pages.constraints.subjects import Subject
 from gridx.pages.navigation import show_under
+from gridx.pages.visible import visible_appliance, visible_cluster, visible_pool
 from inventory.models import Appliance
 
 # So many of those for which it cannot be set are named.
@@ -53,7 +53,7 @@ _AMOUNTS = ("least", "greatest", "point", "least_energy", "greatest_energy")
 @require_http_methods(["GET", "POST"])
 def appliance_constrain(request: HttpRequest, appliance_id: UUID) -> HttpResponse:
     """Set a constraint on an appliance."""
-    found = appliance_page.visible_appliance(request, appliance_id)
+    found = visible_appliance(request, appliance_id)
     emitters = emitters_of(request.user, home=found.system)
     if not appliance_page.may_constrain(found, emitters[0]):
         raise Http404
@@ -65,7 +65,7 @@ def appliance_constrain(request: HttpRequest, appliance_id: UUID) -> HttpRespons
 @require_http_methods(["GET", "POST"])
 def cluster_constrain(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
     """Set a constraint on each member of a cluster."""
-    cluster = groups_page.visible_cluster(request, cluster_id)
+    cluster = visible_cluster(request, cluster_id)
     emitters = emitters_of(request.user, home=cluster.system)
     return _edit(request, subjects.of_group(cluster), emitters)
 
@@ -75,7 +75,7 @@ def cluster_constrain(request: HttpRequest, cluster_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def pool_constrain(request: HttpRequest, pool_id: UUID) -> HttpResponse:
     """Set a constraint on each appliance of a pool's systems."""
-    pool = groups_page.visible_pool(request, pool_id)
+    pool = visible_pool(request, pool_id)
     return _edit(request, subjects.of_group(pool), emitters_of(request.user))
 
 
