@@ -18,9 +18,9 @@ from flexibility.asking import ANY, Side, side_of
 from flexibility.bulk.operations import MOST_APPLIANCES
 from flexibility.operations import Target
 from flexibility.standing import members_of
-from gridx.pages import appliance as appliance_page
 from gridx.pages.groups import MOST_MEMBERS
 from gridx.pages.lines import group_url
+from gridx.pages.visible import uuid_or_none
 from inventory.forms import InventoryFilterForm
 from inventory.kinds import CONTROLLABLE
 from inventory.models import Appliance, Cluster, SystemPool
@@ -96,7 +96,7 @@ def of_chosen(request: HttpRequest) -> Subject | None:
     data = request.POST if request.method == "POST" else request.GET
     if "matching" in data:
         return _matching(request, data)
-    ids = {appliance_page.uuid_or_none(one) for one in data.getlist("appliance")}
+    ids = {uuid_or_none(one) for one in data.getlist("appliance")}
     if not ids:
         return None
     visible = Appliance.objects.visible_to(request.user).filter(pk__in=ids - {None})
@@ -114,7 +114,7 @@ def _matching(request: HttpRequest, data) -> Subject:
     search, kind = form.cleaned_data.get("q", ""), form.cleaned_data.get("kind", "")
     account = None
     if data.get("account"):
-        account_id: UUID | None = appliance_page.uuid_or_none(data["account"])
+        account_id: UUID | None = uuid_or_none(data["account"])
         account = get_object_or_404(Account.objects.visible_to(request.user), pk=account_id)
     wanted = InventoryFilter(section=Section.APPLIANCES, search=search, kind=kind, sort="name")
     found = inventory(user=request.user, account=account, wanted=wanted)
