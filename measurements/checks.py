@@ -16,6 +16,7 @@ from inventory.models import System
 from measurements.models import DayCheck, Reading, SystemDay
 from measurements.resolutions import Resolution, Span, next_period, period_start, previous_period
 from measurements.slots.checking import Comparison, KeptChanging, compare
+from measurements.slots.gathering import gather_rows
 from measurements.slots.receipts import SETTLED_AFTER
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,8 @@ def check_due(*, now: datetime, for_s: float) -> int:
     """Check what is due, for so many seconds at most; returns how many days were.
 
     Of each system the last day that is settled and, where that was due, the day whose check is
-    longest ago. Two that do so at once do some of it twice, which changes nothing.
+    longest ago; their rows are gathered besides. Two that do so at once do some of it twice, which
+    changes nothing.
     """
     until, count = time.monotonic() + for_s, 0
     for system, day in _due(now):
@@ -93,6 +95,7 @@ def check_due(*, now: datetime, for_s: float) -> int:
                 check_day(system=system, day=one, now=now)
             except KeptChanging:
                 logger.info("%s of %s kept changing; it is left for later", one.from_at, system)
+            gather_rows(system_key=system.key, span=one)
             count += 1
         if time.monotonic() > until:
             break

@@ -1,6 +1,7 @@
 """Homes with years of slots, hours, days and months, made by the database itself."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from django.db import connection, models
 
@@ -46,6 +47,40 @@ _TABLES = (
     ApplianceDay,
     SystemMonth,
 )
+
+
+# Rows lie as the product leaves them. Those of settled days are gathered, a system's day by day. Of
+# the days since, a page holds what was computed at about the same time of several systems, as it
+# does of days and months.
+UNSETTLED_DAYS = 2
+_OF_APPLIANCES = (ApplianceSlot, ApplianceHour, ApplianceDay)
+_STEPS = {
+    SystemSlot: "15 min",
+    ApplianceSlot: "15 min",
+    SystemHour: "1 hour",
+    ApplianceHour: "1 hour",
+}
+# Days and months are those of the zone's clock.
+_LOCAL = {
+    SystemDay: ("1 day", f"{DAYS} days"),
+    ApplianceDay: ("1 day", f"{DAYS} days"),
+    SystemMonth: ("1 month", f"{MONTHS} months"),
+}
+_PERIODS = """(
+    SELECT moment AT TIME ZONE %(zone)s FROM generate_series(
+        %(until)s::timestamptz AT TIME ZONE %(zone)s - %(back)s::interval,
+        %(until)s::timestamptz AT TIME ZONE %(zone)s - %(step)s::interval, %(step)s
+    ) AS moment
+)"""
+_DAYS = """(
+    SELECT moment AT TIME ZONE %(zone)s FROM generate_series(
+        %(from)s::timestamptz AT TIME ZONE %(zone)s,
+        %(settled)s::timestamptz AT TIME ZONE %(zone)s - interval '1 day', '1 day'
+    ) AS moment
+)"""
+_NEWEST = """generate_series(
+    %(settled)s::timestamptz, %(until)s::timestamptz - %(step)s::interval, %(step)s
+)"""
 
 
 def fill(*, systems: int, days: int, until: datetime, now: datetime) -> Account:
@@ -97,48 +132,55 @@ def fill(*, systems: int, days: int, until: datetime, now: datetime) -> Account:
 
 
 def _fill_tables(systems: int, days: int, until: datetime) -> None:
-    spans = {
-        SystemSlot: ("15 min", f"{days} days"),
-        ApplianceSlot: ("15 min", f"{days} days"),
-        SystemHour: ("1 hour", f"{days} days"),
-        ApplianceHour: ("1 hour", f"{days} days"),
-        SystemDay: ("1 day", f"{DAYS} days"),
-        ApplianceDay: ("1 day", f"{DAYS} days"),
-        SystemMonth: ("1 month", f"{MONTHS} months"),
-    }
-    of_each = (
-        f", LATERAL generate_series(1, CASE WHEN system_key IS NULL THEN 0 ELSE {len(KINDS)} END)"
-        " AS number"
-    )
+    local = until.astimezone(ZoneInfo(ZONE))
+    settled = local - timedelta(days=min(UNSETTLED_DAYS, days))
     with connection.cursor() as cursor:
         for table in _TABLES:
-            name = table._meta.db_table
+            name, of_appliance = table._meta.db_table, table in _OF_APPLIANCES
             keys = {"system_key": "system_key"}
-            of_appliance = table in (ApplianceSlot, ApplianceHour, ApplianceDay)
             if of_appliance:
                 keys["appliance_key"] = f"(system_key - 1) * {len(KINDS)} + number"
             cursor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {name}_pkey")
-            step, back = spans[table]
-            # Days and months are those of the zone's clock, slots and hours those of UTC. One
-            # instant after the other and of it system by system, as they are computed: a page holds
-            # some systems' rows of an instant.
-            cursor.execute(
-                f"{_insert(table, keys)} FROM (SELECT moment AT TIME ZONE %(zone)s AS start"
-                " FROM generate_series(%(until)s::timestamptz AT TIME ZONE %(zone)s"
-                " - %(back)s::interval, %(until)s::timestamptz AT TIME ZONE %(zone)s"
-                " - %(step)s::interval, %(step)s) AS moment) AS span,"
-                " LATERAL generate_series(1, CASE WHEN start IS NULL THEN 0 ELSE %(systems)s END)"
-                " AS system_key" + (of_each if of_appliance else ""),
-                {
-                    "zone": "UTC" if step in ("15 min", "1 hour") else ZONE,
-                    "until": until,
-                    "back": back,
-                    "step": step,
-                    "systems": systems,
-                },
-            )
+            insert = f"{_insert(table, keys)} FROM"
+            asked = {"zone": ZONE, "systems": systems, "until": until}
+            if table in _LOCAL:
+                step, back = _LOCAL[table]
+                asked |= {"step": step, "back": back}
+                cursor.execute(f"{insert} {_PERIODS} AS period (start), {_each(table)}", asked)
+            else:
+                asked |= {"step": _STEPS[table], "from": local - timedelta(days=days)}
+                asked |= {"settled": settled}
+                cursor.execute(
+                    f"{insert} {_DAYS} AS day (begins), {_each(table, 'begins')}, {_of_day(table)}",
+                    asked,
+                )
+                cursor.execute(f"{insert} {_NEWEST} AS newest (start), {_each(table)}", asked)
             columns = ", ".join([*keys, "start"])
             cursor.execute(f"ALTER TABLE {name} ADD CONSTRAINT {name}_pkey PRIMARY KEY ({columns})")
+
+
+def _each(table: type[models.Model], of: str = "start") -> str:
+    """Every system, or every appliance of every system, at each instant or day.
+
+    What hangs on what stands before it stays in this order: whoever plans may not turn it round.
+    """
+    every = f"LATERAL generate_series(1, CASE WHEN {of} IS NULL THEN 0 ELSE %(systems)s END)"
+    if table not in _OF_APPLIANCES:
+        return f"{every} AS system_key"
+    number = (
+        f"LATERAL generate_series(1, CASE WHEN system_key IS NULL THEN 0 ELSE {len(KINDS)} END)"
+    )
+    return f"{every} AS system_key, {number} AS number"
+
+
+def _of_day(table: type[models.Model]) -> str:
+    """The instants of each of these days, one after the other."""
+    whose = "number" if table in _OF_APPLIANCES else "system_key"
+    ends = "(begins AT TIME ZONE %(zone)s + interval '1 day') AT TIME ZONE %(zone)s"
+    return (
+        f"LATERAL generate_series(CASE WHEN {whose} IS NULL THEN NULL ELSE begins END,"
+        f" {ends} - %(step)s::interval, %(step)s) AS of_day (start)"
+    )
 
 
 def _insert(table: type[models.Model], keys: dict[str, str]) -> str:

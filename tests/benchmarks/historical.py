@@ -120,6 +120,13 @@ def _addresses(days: int) -> dict[str, Iterator[str]]:
         while True:
             yield address
 
+    def newest() -> Iterator[str]:
+        """The day that most ask for, of which the rows are not gathered yet."""
+        interval = f"{stamp(UNTIL - timedelta(days=1))}/{stamp(UNTIL)}"
+        while True:
+            whose = of_system.format(chance.choice(systems))
+            yield f"{whose}/historical?interval={interval}&resolution=15m"
+
     there_are = {"15m": days, "1h": days, "1d": DAYS, "1w": DAYS, "1M": 30 * MONTHS, "1y": 1}
     of_system, of_pool = "/api/systems/{}", f"/api/systempools/{pool}"
     return {
@@ -132,6 +139,7 @@ def _addresses(days: int) -> dict[str, Iterator[str]]:
             )
             for resolution, length in LONGEST.items()
         },
+        "newest_15m": newest(),
         "pool_live": live(of_pool),
         "pool_1d": history(of_pool, "1d", LONGEST["1d"], DAYS),
         "pool_1M_of_a_year": history(of_pool, "1M", 365, DAYS),
