@@ -175,7 +175,7 @@ def test_what_is_left_by_others_counts_for_the_plan(home: Home):
     [
         ({}, "Choose how it charges."),
         ({"mode": "departure", "energy": "", "ready_at": "2026-06-16T07:00"}, "Say how much."),
-        ({"mode": "departure", "energy": "much", "ready_at": "2026-06-16T07:00"}, "such as 10"),
+        ({"mode": "departure", "energy": "much", "ready_at": "2026-06-16T07:00"}, "such as 2.5"),
         ({"mode": "departure", "energy": "10", "ready_at": ""}, "Give a day and a time."),
         ({"mode": "departure", "energy": "10", "ready_at": "2020-01-01T07:00"}, "in the past"),
         ({"mode": "departure", "energy": "2000", "ready_at": "2026-06-16T07:00"}, "no energy"),
