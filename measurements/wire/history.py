@@ -115,16 +115,16 @@ def history_to_wire(
     stamps = [span.until_at if in_power else span.from_at for span in past.spans]
     told = of_kind(past.devices, ApplianceKind.BATTERY)
     capacity = capacity_of([device.appliance for device in told] or batteries)
+    over_all = f"{_text(stamps[0])}/{_text(stamps[-1])}" if stamps else None
     known = past.known.tolist()
-    values = _values(past, units[past.known])
-    lists = {"measuredAt": [stamps[index] for index in known]} | _lists(past, units)
-    points = dict(zip(known, _points(values[:, : len(known)], lists, capacity), strict=True))
-    (total,) = _points(values[:, len(known) :], {}, capacity) or [{}]
-    if stamps:
-        total["measuredAt"] = f"{_text(stamps[0])}/{_text(stamps[-1])}"
+    # The total is told like a point, after the last of them.
+    told_at = [*(stamps[index] for index in known), *([over_all] if known else [])]
+    *told_points, total = _points(_values(past, units[past.known]), told_at, capacity) or [{}]
+    points = dict(zip(known, told_points, strict=True))
+    _list_devices(past.devices, units, points)
     return {
         "data": [points.get(index) or {"measuredAt": at} for index, at in enumerate(stamps)],
-        "total": total,
+        "total": total or {"measuredAt": over_all},
     }
 
 
@@ -187,8 +187,9 @@ def _units(spans: Sequence[Span], in_power: bool) -> Floats:
     """By what mWh are divided: how many of a span are 1 W on average, or how many are 1 Wh."""
     if not in_power:
         return np.full(len(spans), _PER_WH)
-    lengths_s = [(span.until_at - span.from_at).total_seconds() for span in spans]
-    return np.array(lengths_s) * 1000 / 3600
+    bounds_s = [span.from_at.timestamp() for span in spans]
+    bounds_s += [span.until_at.timestamp() for span in spans[-1:]]
+    return np.diff(bounds_s) * 1000 / 3600
 
 
 def _values(past: Past, units: Floats) -> Floats:
@@ -207,9 +208,9 @@ def _values(past: Past, units: Floats) -> Floats:
 
 
 def _points(
-    values: Floats, lists: Mapping[str, list], capacity: Mapping[str, float]
+    values: Floats, told_at: Sequence[datetime | str], capacity: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """What is told by each column of `values`."""
+    """What is told by each column of `values`, and of when."""
     groups, row = {}, 0
     for name, members in _GROUPS.items():
         groups[name] = _dicts(members, values[row : row + len(members)], {})
@@ -217,22 +218,22 @@ def _points(
     if capacity:
         for battery in filter(None, groups["battery"]):
             battery.update(capacity)
-    return _dicts(_FLAT, values[row:], {**lists, **groups})
+    return _dicts(_FLAT, values[row:], {"measuredAt": told_at, **groups})
 
 
-def _lists(past: Past, units: Floats) -> dict[str, list[list[dict]]]:
-    """The lists of single appliances, for each of the spans known."""
-    place = np.full(len(past.spans), -1)
-    place[past.known] = np.arange(len(past.known))
-    lists: dict[str, list] = {}
-    for device in past.devices:
+def _list_devices(
+    devices: Iterable[DevicePast], units: Floats, points: Mapping[int, dict[str, Any]]
+) -> None:
+    """Add the lists of single appliances to the points, which are given by their spans' index."""
+    for device in devices:
         name = _LISTS[ApplianceKind(device.appliance.kind)]
-        of_kind = lists.setdefault(name, [[] for _span in past.known])
-        points = _device_points(device, units[device.known])
-        for number, point in zip(place[device.known].tolist(), points, strict=True):
-            if number >= 0:
-                of_kind[number].append(point)
-    return lists
+        items = _device_points(device, units[device.known])
+        for index, item in zip(device.known.tolist(), items, strict=True):
+            if (point := points.get(index)) is not None:
+                if name in point:
+                    point[name].append(item)
+                else:
+                    point[name] = [item]
 
 
 def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
