@@ -191,9 +191,10 @@ def _ms(expression: str) -> str:
 
 def _knows(counter: str, carried_at: int) -> str:
     # Nobody looks for a counter that an appliance is not known to have: it would take long. Where
-    # only slots know of it that are still to be computed, these will reach back to the run.
+    # only slots know of it that are still to be computed, these will reach back to the run; but a
+    # run in pieces has to know of what is in any of them.
     carried = f"substring(newest.carry FROM {8 * carried_at + 1} FOR 8) <> '{_NAN}'::bytea"
-    return f"(latest.{counter} IS NOT NULL OR {carried})"
+    return f"(run.knows_{counter} OR latest.{counter} IS NOT NULL OR {carried})"
 
 
 def _two_after(counter: str, carried_at: int) -> str:
@@ -226,8 +227,8 @@ SELECT
 },
     {_two_after("imported_wh", 0)},
     {_two_after("exported_wh", 3)},
-    {_is_within("imported_wh")},
-    {_is_within("exported_wh")},
+    run.has_imported_wh,
+    run.has_exported_wh,
     {
     _ms(f'''(SELECT max(at + interval_s * interval '1 s') FROM measurements_reading AS r
         WHERE {_OF_RUN} AND at < until_at
@@ -235,7 +236,17 @@ SELECT
 },
     {_ms("slot_before.start")},
     slot_before.carry
-FROM {unnested("system_key", "appliance_key", instants=("from_at", "until_at", "barrier"))} AS run
+FROM (
+    SELECT *, bool_or(has_imported_wh) OVER whose AS knows_imported_wh,
+        bool_or(has_exported_wh) OVER whose AS knows_exported_wh
+    FROM (
+        SELECT *, {_is_within("imported_wh")} AS has_imported_wh,
+            {_is_within("exported_wh")} AS has_exported_wh
+        FROM {unnested("system_key", "appliance_key", instants=("from_at", "until_at", "barrier"))}
+            AS run
+    ) AS run
+    WINDOW whose AS (PARTITION BY system_key, appliance_key)
+) AS run
 LEFT JOIN measurements_latestreading AS latest
     ON latest.system_key = run.system_key AND latest.appliance_key = run.appliance_key
 LEFT JOIN LATERAL (SELECT carry FROM measurements_applianceslot AS r WHERE {_OF_RUN}

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from django.db import transaction
+from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -305,3 +306,18 @@ def test_an_appliance_read_far_more_often_than_it_says_needs_little_memory():
     rows = rows_of(site)
     assert sum(day["import_mwh"] for day in rows["SystemDay"].values()) == 500 * seconds[-1]
     assert [slot["seen_s"] for slot in rows["SystemSlot"].values()] == [900] * 287 + [899]
+
+
+def test_a_counter_that_comes_after_all_else_is_counted_from_slot_to_slot():
+    # Far more slots than are computed at a time: none knows of the counter until now.
+    quarters = range(19 * 96)
+    exported = {900 * n: {"exported_wh": 100.0 * n} for n in quarters}
+    imported = {900 * n + 300: {"imported_wh": 250.0 * n} for n in quarters[:-40]}
+    devices = [Device(ApplianceKind.GRID_METER, interval_s=900)]
+    site = make_site(devices, "Europe/Berlin")
+    store_and_compute(site, [(0, at, values) for at, values in exported.items()], history=True)
+    store_and_compute(site, [(0, at, values) for at, values in imported.items()], history=True)
+    rows = ApplianceSlot.objects.filter(appliance_key=site.keys[0])
+    sums = rows.aggregate(exported=Sum("export_mwh"), imported=Sum("import_mwh"))
+    assert sums["exported"] == 100_000 * (len(exported) - 1)
+    assert sums["imported"] == 250_000 * (len(imported) - 1)
