@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from inventory.kinds import LONGEST_INTERVAL_S
+from measurements.amounts import Bools
 from measurements.batches import Batch
 from measurements.energy import LONGEST_GAP_MS
 from measurements.resolutions import to_ms
@@ -71,19 +72,19 @@ def _disjoint(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
-def final_rows(batch: Batch, *, now: datetime) -> np.ndarray:
-    """Of each row of a batch whether it lies in a slot that is final.
+def final_rows(batch: Batch, *, among: Bools, now: datetime) -> Bools:
+    """Of each row of a batch whether it is `among` those meant and lies in a slot that is final.
 
     The database is asked only where rows are older than days.
     """
     final = np.zeros(len(batch), dtype=bool)
-    old = np.flatnonzero(batch.at_ms < to_ms(now - _NEVER_FINAL))
+    old = np.flatnonzero(among & (batch.at_ms < to_ms(now - _NEVER_FINAL)))
     if len(old):
         final[old] = _final_rows(batch.take(old))
     return final
 
 
-def _final_rows(batch: Batch) -> np.ndarray:
+def _final_rows(batch: Batch) -> Bools:
     """The same, whatever the age of its rows, of which there is one at least."""
     final = np.zeros(len(batch), dtype=bool)
     keys = np.stack([batch.system_key, batch.appliance_key], axis=1)

@@ -150,7 +150,8 @@ def _judge(
 ) -> np.ndarray:
     """`plausibility.judge`; what lies in slots that are final is too old as well."""
     reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
-    reasons[(reasons == 0) & final_rows(batch, now=now)] = 1 + REASONS.index(Refusal.TOO_OLD)
+    final = final_rows(batch, among=reasons == 0, now=now)
+    reasons[final] = 1 + REASONS.index(Refusal.TOO_OLD)
     return reasons
 
 

@@ -38,7 +38,8 @@ _ATTACHING = 0x67726964
 _HOLDING = 0x67726965
 _DROPPING = 0x67726966
 _LOCK_TIMEOUT = "2s"
-_LOCK_NOT_AVAILABLE = "55P03"
+# Lock not available, deadlock detected: an import may hold what a drop needs, and wait for it.
+_BUSY = {"55P03", "40P01"}
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def _drop(week: int, name: str) -> bool:
             cursor.execute(f"DROP TABLE {name}")
             return True
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        if getattr(error.__cause__, "sqlstate", None) not in _BUSY:
             raise
         return False
 

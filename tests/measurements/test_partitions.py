@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -195,6 +196,40 @@ def test_a_week_into_which_somebody_stores_is_not_dropped(weeks_of_their_own):
         in_threads(lambda: seen.append(maintain_partitions(now=NOW, weeks_ahead=0).kept))
     assert seen == [("measurements_reading_2025w25",)]
     assert Reading.objects.count() == 2
+
+
+@pytest.mark.slow
+def test_a_week_is_kept_where_an_import_turns_to_it_just_then(weeks_of_their_own):
+    old = MONDAY - 52 * 7 * DAY
+    store(old, history=True)
+    DirtySlot.objects.all().delete()
+    has_begun, kept = Event(), []
+
+    def load() -> None:
+        with transaction.atomic():
+            store(old + 14 * DAY, history=True)
+            has_begun.set()
+            until_a_drop_waits()
+            store(old + DAY, history=True)  # waits for the drop, which waits for this one
+
+    def drop() -> None:
+        has_begun.wait(timeout=30)
+        kept.extend(maintain_partitions(now=NOW, weeks_ahead=0).kept)
+
+    in_threads(load, drop)
+    assert "measurements_reading_2025w25" in kept
+    assert Reading.objects.count() == 3
+
+
+def until_a_drop_waits() -> None:
+    for _try in range(300):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*), pg_sleep(0.01) FROM pg_locks"
+                " WHERE NOT granted AND locktype = 'relation'"
+            )
+            if cursor.fetchone()[0]:
+                return
 
 
 @pytest.mark.slow

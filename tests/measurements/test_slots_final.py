@@ -362,3 +362,10 @@ def test_a_usual_batch_asks_for_no_final_slots(site):
 
     assert asked(timedelta(minutes=1)) == asked(timedelta(days=5)) == 0
     assert asked(timedelta(days=8)) == 1
+
+
+def test_a_clock_that_was_never_set_asks_for_no_final_slots(site):
+    with CaptureQueriesContext(connection) as queries:
+        refused = read_live(site, datetime(1999, 1, 1, tzinfo=UTC), now=LONG_AFTER).refusals
+    assert refused == {Refusal.TOO_OLD: 1}
+    assert not any("measurements_finalspan" in query["sql"] for query in queries)
