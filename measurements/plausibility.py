@@ -139,16 +139,19 @@ def judge(
             outside |= (column < low) | (column > high)
     refuse(unread, Refusal.EMPTY)
     refuse(infinite, Refusal.NOT_FINITE)
-    refuse(batch.at_ms > to_ms(now + FUTURE_TOLERANCE), Refusal.FUTURE)
+    interval = any(name in columns for name in INTERVAL_QUANTITIES)
+    told_until_ms = batch.at_ms
+    if interval:
+        interval_s = batch.column("interval_s")
+        told_until_ms = told_until_ms + np.nan_to_num(interval_s) * 1000
+    refuse(told_until_ms > to_ms(now + FUTURE_TOLERANCE), Refusal.FUTURE)
     oldest = EARLIEST if kept_from is None else max(kept_from, EARLIEST)
     refuse(batch.at_ms < to_ms(oldest), Refusal.TOO_OLD)
     refuse(outside, Refusal.OUT_OF_RANGE)
-    interval = any(name in columns for name in INTERVAL_QUANTITIES)
     if interval:
         energies_unread = np.isnan(batch.column("import_energy_wh")) & np.isnan(
             batch.column("export_energy_wh")
         )
-        interval_s = batch.column("interval_s")
         refuse(energies_unread != np.isnan(interval_s), Refusal.HALF_INTERVAL)
     least_w, greatest_w = powers.for_rows(batch.appliance_key)
     if "power_w" in columns:

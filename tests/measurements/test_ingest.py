@@ -114,6 +114,10 @@ def test_an_interval_of_another_length_replaces_both_energies_and_marks_what_it_
         ({"power_w": np.inf}, Refusal.NOT_FINITE),
         ({"power_w": 1, "soc": -np.inf}, Refusal.NOT_FINITE),
         ({"power_w": 1, "at_ms": ago(minutes=-5, seconds=-1)}, Refusal.FUTURE),
+        (
+            {"import_energy_wh": 1, "interval_s": 900, "at_ms": ago(minutes=9, seconds=59)},
+            Refusal.FUTURE,
+        ),
         ({"power_w": 1, "at_ms": ago(days=90, seconds=1)}, Refusal.TOO_OLD),
         ({"soc": 1.01}, Refusal.OUT_OF_RANGE),
         ({"imported_wh": -1}, Refusal.OUT_OF_RANGE),
@@ -129,7 +133,7 @@ def test_an_interval_of_another_length_replaces_both_energies_and_marks_what_it_
     ],
 )
 def test_a_bad_reading_is_refused_with_its_reason_and_its_neighbours_are_not(columns, reason):
-    bad = Batch.of(system_key=3, appliance_key=8, **{"at_ms": ago(minutes=2)} | columns)
+    bad = Batch.of(system_key=3, appliance_key=8, **{"at_ms": ago(hours=3)} | columns)
     good = Batch.of(system_key=3, appliance_key=7, at_ms=ago(minutes=1), power_w=1)
     report = store_readings(batch=Batch.joined([good, bad, good]), now=NOON)
     assert report.refusals == {reason: 1}
@@ -146,11 +150,11 @@ def test_a_bad_reading_is_refused_with_its_reason_and_its_neighbours_are_not(col
         {"power_w": 1, "at_ms": ago(days=90)},
         {"soc": 0},
         {"soc": 1},
-        {"export_energy_wh": 0, "interval_s": 3600},
+        {"export_energy_wh": 0, "interval_s": 3600, "at_ms": ago(minutes=55)},
     ],
 )
 def test_what_is_just_allowed_is_stored(columns):
-    assert store(**{"at_ms": ago(minutes=2)} | columns).stored == 1
+    assert store(**{"at_ms": ago(hours=3)} | columns).stored == 1
 
 
 def test_nominal_limits_bound_what_is_believed(cast):
