@@ -54,9 +54,14 @@ class Membership:
             end_ms = self.end_ms[system_key]
             old = before.stays.get(system_key, {})
             for key, stay in stays.items():
-                first_ms = min(old[key].from_ms, end_ms) if key in old else end_ms
-                if stay.from_ms != first_ms:
-                    yield system_key, *sorted((stay.from_ms, first_ms))
+                until_ms = min(stay.until_ms, end_ms)
+                first_ms, last_ms = end_ms, until_ms
+                if key in old:
+                    first_ms = min(old[key].from_ms, end_ms)
+                    last_ms = min(old[key].until_ms, end_ms)
+                for is_ms, was_ms in ((stay.from_ms, first_ms), (until_ms, last_ms)):
+                    if is_ms != was_ms:
+                        yield system_key, *sorted((is_ms, was_ms))
 
 
 def load_membership(system_keys: Collection[int]) -> Membership:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
 from measurements import energy
 from measurements.batches import Batch
 from measurements.ingest import store_readings
@@ -26,6 +27,7 @@ from measurements.slots import (
     compute,
     compute_dirty,
     compute_until_clean,
+    mark_history,
     systems,
 )
 from tests.measurements import by_hand
@@ -321,3 +323,19 @@ def test_a_counter_that_comes_after_all_else_is_counted_from_slot_to_slot():
     sums = rows.aggregate(exported=Sum("export_mwh"), imported=Sum("import_mwh"))
     assert sums["exported"] == 100_000 * (len(exported) - 1)
     assert sums["imported"] == 250_000 * (len(imported) - 1)
+
+
+def test_late_readings_of_one_that_moved_on_count_from_its_last_slot_to_theirs():
+    minutes = range(10 * 60)
+    meter = [(0, 60 * n, {"power_w": 500.0}) for n in minutes]
+    pump = [(1, 60 * n, {"power_w": 300.0}) for n in minutes]
+    devices = [Device(ApplianceKind.GRID_METER), Device(ApplianceKind.HEAT_PUMP)]
+    site, elsewhere = make_site(devices, "Europe/Berlin"), make_site([], "Europe/Berlin")
+    store_and_compute(site, meter + pump[:60], history=True)
+    Appliance.objects.filter(key=site.keys[1]).update(system=elsewhere.system)
+    compute_until_clean(now=NOW)
+    store_and_compute(site, pump[-60:], history=True)
+    found = rows_of(site)
+    mark_history(system=site.system, from_at=BEGIN, until_at=NOW, now=NOW)
+    compute_until_clean(now=NOW)
+    assert differences(found, rows_of(site)) == []
