@@ -4,7 +4,7 @@ All in one transaction, so that a batch that is handled again changes nothing: r
 idempotent, and sequence numbers too. Only counts of refusals can grow by such a repetition.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -61,7 +61,7 @@ class _Known:
     kind: str
     min_power_w: float | None
     max_power_w: float | None
-    removed: bool
+    removed_ms: int | None
 
 
 class _Rows:
@@ -154,6 +154,8 @@ class _Intake:
         self._contacts: dict[UUID, Contact] = {}
         self._faults: list[Fault] = []
         self._readings: list[tuple[Upward, GatewayRow]] = []
+        # Of each of these messages how many of its readings are refused, by reason.
+        self._refused: list[dict[str, int]] = []
 
     def take(self, item: Upward | Unreadable, gateway: GatewayRow) -> None:
         contact = gather(self._contacts, gateway.id)
@@ -171,6 +173,7 @@ class _Intake:
             contact.touch(item.arrival.at, item.message.sent_at)
             contact.numbers.append(item.message.seq)
             self._readings.append((item, gateway))
+            self._refused.append({})
         else:
             contact.touch(item.arrival.at)
             received = Received(gateway, item.message, item.arrival, self._now)
@@ -185,32 +188,62 @@ class _Intake:
     def _store_readings(self) -> None:
         appliances = _Appliances({gateway.id for _item, gateway in self._readings})
         rows = _Rows()
-        refused: list[dict[str, int]] = [{} for _ in self._readings]
         for number, (item, gateway) in enumerate(self._readings):
             parts = [
                 (part, appliances.find(gateway.id, part.appliance))
                 for part in item.message.appliances
                 if part.at
             ]
-            if self._may_defer and any(found == UNKNOWN_APPLIANCE for _part, found in parts):
+            if self._may_defer and any(known is None for _part, known in parts):
                 self._outcome.deferred.add(item.arrival.number)
                 continue
-            for part, found in parts:
-                if isinstance(found, _Known):
-                    rows.add(part, found, number)
+            for part, known in parts:
+                if known is None:
+                    detail = f"appliance {part.appliance}"
+                    self._refuse(number, UNKNOWN_APPLIANCE, len(part.at), detail)
                 else:
-                    self._refuse(number, found, len(part.at), f"appliance {part.appliance}")
-                    refused[number][found] = refused[number].get(found, 0) + len(part.at)
+                    rows.add(self._present(number, part, known), known, number)
         if len(rows):
             batch = rows.batch()
             report = store_readings(batch=batch, now=self._now, powers=appliances.powers())
             self._outcome.late = _is_late(batch, report, self._now)
-            self._take_report(report, rows, refused)
-        for number, reasons in enumerate(refused):
+            self._take_report(report, rows)
+        for number, reasons in enumerate(self._refused):
             if reasons:
                 self._answer_refused(number, reasons)
 
-    def _take_report(self, report: StoreReport, rows: _Rows, refused: list[dict[str, int]]) -> None:
+    def _present(self, number: int, part: ApplianceReadings, known: _Known) -> ApplianceReadings:
+        """Those of the readings that were made while the appliance was there.
+
+        They count, however late they arrive: its system's balance has it until it was removed.
+        """
+        removed_ms = known.removed_ms
+        if removed_ms is not None:
+            part = self._keep(number, part, lambda at_ms: at_ms < removed_ms, REMOVED_APPLIANCE)
+        return part
+
+    def _keep(
+        self,
+        number: int,
+        part: ApplianceReadings,
+        is_kept: Callable[[int], bool],
+        reason: str,
+    ) -> ApplianceReadings:
+        """The readings whose instants in ms are kept; the others are refused for this reason."""
+        refused = [at_ms for at_ms in part.at if not is_kept(at_ms)]
+        if not refused:
+            return part
+        detail = f"appliance {part.appliance} at {_shown(refused[0])}"
+        self._refuse(number, reason, len(refused), detail)
+        kept = [place for place, at_ms in enumerate(part.at) if is_kept(at_ms)]
+        columns = {
+            name: [values[place] for place in kept]
+            for name in ("at", *QUANTITIES)
+            if (values := getattr(part, name)) is not None
+        }
+        return ApplianceReadings(appliance=part.appliance, **columns)
+
+    def _take_report(self, report: StoreReport, rows: _Rows) -> None:
         self._outcome.count("readings stored", report.stored)
         self._outcome.count("readings known already", report.unchanged)
         fresh = {system_key for system_key, _appliance_key in report.fresh}
@@ -232,10 +265,11 @@ class _Intake:
             reason = REASONS[code - 1].value
             detail = f"appliance {rows.names[rows.appliance_key[row]]} at {_shown(rows.at_ms[row])}"
             self._refuse(number, reason, int(count), detail)
-            refused[number][reason] = refused[number].get(reason, 0) + int(count)
 
     def _refuse(self, number: int, reason: str, count: int, detail: str) -> None:
         item, gateway = self._readings[number]
+        reasons = self._refused[number]
+        reasons[reason] = reasons.get(reason, 0) + count
         self._contacts[gateway.id].refused_readings += count
         self._outcome.count("readings refused", count)
         self._faults.append(
@@ -282,18 +316,15 @@ class _Appliances:
             "removed_at",
         )
         for gateway_id, local_id, appliance_id, *rest, removed_at in rows:
-            known = _Known(*rest, removed=removed_at is not None)
+            known = _Known(*rest, None if removed_at is None else to_ms(removed_at))
             self._by_local_id[gateway_id, local_id] = known
             self._by_id[gateway_id, str(appliance_id)] = known
 
-    def find(self, gateway_id: UUID, reference: str) -> _Known | str:
-        """The appliance that a gateway means, or why there is none."""
-        known = self._by_local_id.get((gateway_id, reference)) or self._by_id.get(
+    def find(self, gateway_id: UUID, reference: str) -> _Known | None:
+        """The appliance that a gateway means, if it has it."""
+        return self._by_local_id.get((gateway_id, reference)) or self._by_id.get(
             (gateway_id, reference.lower())
         )
-        if known is None:
-            return UNKNOWN_APPLIANCE
-        return REMOVED_APPLIANCE if known.removed else known
 
     def powers(self) -> PlausiblePowers:
         return PlausiblePowers.of(

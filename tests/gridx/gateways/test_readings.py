@@ -125,7 +125,36 @@ def test_a_foreign_appliance_is_refused_and_its_neighbours_are_stored(cast, send
     assert Gateway.objects.get(serial="GX-0001").refused_readings == 2
 
 
-def test_a_removed_appliance_is_refused(cast, send, now):
+def test_what_was_read_before_an_appliance_was_removed_is_stored_and_the_rest_refused(
+    cast, send, now
+):
+    hour, second = timedelta(hours=1), timedelta(seconds=1)
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(removed_at=now - hour)
+    instants = [now, now - hour, now - hour - second, now - 3 * hour]
+    part = {"appliance": "grid", "at": [to_ms(at) for at in instants]}
+    of_meter = part | {"power_w": [1, 2, 3, 4], "imported_wh": [9, 8, 7, None]}
+    outcome = send(
+        readings(now, of_meter, {"appliance": "pv", "at": [to_ms(now)], "power_w": [-5]}, seq=3)
+    )
+    stored = Reading.objects.filter(appliance_key=cast.grid_meter.key).order_by("at")
+    assert list(stored.values_list("at", "power_w", "imported_wh")) == [
+        (now - 3 * hour, 4, None),
+        (now - hour - second, 3, 7),
+    ]
+    assert Reading.objects.get(appliance_key=cast.pv.key).power_w == -5
+    fault = GatewayFault.objects.get()
+    assert (fault.reason, fault.count) == ("removed_appliance", 2)
+    assert fault.detail == f"appliance grid at {now.isoformat()}"
+    (error,) = errors(outcome)
+    assert (error.reason, error.seq, error.refused) == (
+        "removed_appliance",
+        3,
+        {"removed_appliance": 2},
+    )
+    assert Gateway.objects.get(serial="GX-0001").refused_readings == 2
+
+
+def test_nothing_is_stored_of_an_appliance_that_was_removed_before(cast, send, now):
     Appliance.objects.filter(pk=cast.grid_meter.pk).update(removed_at=now)
     send(readings(now))
     assert faults() == {"removed_appliance": 1}
