@@ -205,6 +205,13 @@ class ApplianceAdminForm(TrialSaveForm):
         ),
     }
 
+    def clean_removed_at(self):
+        removed_at = self.cleaned_data["removed_at"]
+        # Everybody takes one that has the instant for one that is gone.
+        if removed_at is not None and removed_at > clock.now():
+            self.add_error("removed_at", _("That lies in the future."))
+        return removed_at
+
 
 @admin.register(Appliance)
 class ApplianceAdmin(OfSystemAdmin):

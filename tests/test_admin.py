@@ -1,6 +1,7 @@
 """Django's admin as staff finds it: everything opens, searches, and refuses in words."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -10,6 +11,7 @@ from django.urls import reverse
 from accounts import operations, outbox
 from accounts.access import Role
 from accounts.models import Account, AuditEntry, OutboxMessage, User
+from gridx import clock
 from inventory.models import (
     Appliance,
     Cluster,
@@ -270,6 +272,17 @@ def test_an_appliance_with_a_part_of_another_system_is_an_error_of_the_form(fill
     response = _save(staff, Appliance, url, **{part: str(others[part].pk)})
     assert "belongs to another system" in _errors(response)
     assert part in response.context["adminform"].form.errors
+
+
+def test_an_appliance_is_not_removed_in_the_future(filled, staff):
+    url = _url(Appliance, "change", filled.pv.pk)
+    for days, is_saved in ((1, False), (-1, True)):
+        at = clock.now() + timedelta(days=days)
+        sent = {"removed_at_0": f"{at:%Y-%m-%d}", "removed_at_1": f"{at:%H:%M:%S}"}
+        response = _save(staff, Appliance, url, **sent)
+        if not is_saved:
+            assert "lies in the future" in _errors(response)
+        assert Appliance.objects.filter(pk=filled.pv.pk, removed_at=None).exists() is not is_saved
 
 
 def test_limits_the_wrong_way_round_are_an_error_of_the_form(filled, staff):
