@@ -128,6 +128,7 @@ class GatewayAdmin(OfSystemAdmin):
         "revoked_at",
         "paused_until",
         "registered_at",
+        "here_since",
     )
     ordering = ("serial",)
     actions = ("rotate_secret", "revoke")
@@ -148,6 +149,8 @@ class GatewayAdmin(OfSystemAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: Gateway, form: ModelForm, change: bool) -> None:
+        if not change:
+            obj.registered_at = clock.now()
         super().save_model(request, obj, form, change)
         if not change:
             self._rotate(request, obj)

@@ -132,7 +132,8 @@ class Gateway(Identified):
     """The box at the site: it manages the appliances and holds the connection.
 
     Its secret is kept only as a SHA-256 digest (32 random bytes need no slow hash); an empty
-    digest lets nobody in.
+    digest lets nobody in. `here_since`: when it was registered, where the box was at another system
+    before; else None, for a box may read before it is registered for the first time.
     """
 
     system = models.OneToOneField(
@@ -155,6 +156,7 @@ class Gateway(Identified):
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
     paused_until = models.DateTimeField(_("paused until"), null=True, editable=False)
     registered_at = models.DateTimeField(_("registered"), default=timezone.now, editable=False)
+    here_since = models.DateTimeField(_("at this system since"), null=True, editable=False)
     online = models.BooleanField(_("online"), default=False, editable=False)
     contacted_at = models.DateTimeField(_("last contact"), null=True, editable=False)
     clock_offset_s = models.FloatField(_("clock offset"), null=True, editable=False)
@@ -172,6 +174,24 @@ class Gateway(Identified):
                 name="gateway_serial_form", condition=Q(serial__regex=r"^[A-Z0-9-]{3,64}$")
             ),
         ]
+
+    def __str__(self) -> str:
+        return self.serial
+
+
+class FormerGateway(models.Model):
+    """Where the box of a gateway was that was deleted; it may be registered anew elsewhere.
+
+    The database itself writes it, for good, and reads it (migration `0007_former_gateways`).
+    """
+
+    pk = models.CompositePrimaryKey("serial", "system_key")
+    serial = models.CharField(max_length=64)
+    system_key = models.IntegerField()
+
+    class Meta:
+        verbose_name = _("former gateway")
+        verbose_name_plural = _("former gateways")
 
     def __str__(self) -> str:
         return self.serial

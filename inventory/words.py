@@ -39,6 +39,7 @@ REASONS: dict[str, str | Promise] = {
     "unknown_parent": _("The appliance that this one is part of is not known"),
     "invalid_constraint": _("A limit or a wish makes no sense"),
     # A reading
+    "other_system": _("The gateway was at another system when it read this"),
     "empty": _("The reading says nothing"),
     "not_finite": _("A value of the reading is not a number"),
     "future": _("The reading lies in the future"),

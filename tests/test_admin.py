@@ -365,11 +365,16 @@ def test_a_new_secret_is_shown_once(filled, staff):
     assert secret not in again.content.decode()
 
 
-def test_a_gateway_that_is_added_gets_a_secret(filled, staff):
+def test_a_gateway_that_is_added_gets_a_secret_and_is_registered_now(
+    filled, staff, now, monkeypatch
+):
+    monkeypatch.setattr(clock, "now", lambda: now)
     system = System.objects.create(account=filled.meyers, name="New")
     response = _save(staff, Gateway, _url(Gateway, "add"), system=str(system.pk), serial="GX-77")
     assert response.status_code == 302
-    assert Gateway.objects.get(serial="GX-77").secret_digest
+    gateway = Gateway.objects.get(serial="GX-77")
+    assert gateway.secret_digest
+    assert gateway.registered_at == now
 
 
 def test_a_gateway_is_revoked(filled, staff, now):

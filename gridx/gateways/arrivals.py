@@ -68,6 +68,7 @@ class GatewayRow(NamedTuple):
     serial: str
     system_id: UUID
     system_key: int
+    here_since: datetime | None
 
 
 @dataclass(slots=True)
@@ -148,7 +149,7 @@ def read(arrival: Arrival) -> Upward | Unreadable | None:
 def find_gateways(serials: Iterable[str]) -> dict[str, GatewayRow]:
     """The registered gateways among these serial numbers."""
     rows = Gateway.objects.filter(serial__in=set(serials)).values_list(
-        "id", "serial", "system_id", "system__key"
+        "id", "serial", "system_id", "system__key", "here_since"
     )
     return {row[1]: GatewayRow(*row) for row in rows}
 

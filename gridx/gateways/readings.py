@@ -47,6 +47,7 @@ _PLUG_NUMBERS = {PlugState[plug.name]: float(plug) for plug in Plug}
 
 REFUSED = "readings_refused"
 REMOVED_APPLIANCE = "removed_appliance"
+OTHER_SYSTEM = "other_system"
 
 # These keep their order, so another consumer of the log brings them (`gridx.gateways.ordered`).
 _ELSEWHERE = frozenset({Channel.HELLO, Channel.CONSTRAINTS, Channel.ACK, Channel.STATUS})
@@ -213,10 +214,15 @@ class _Intake:
                 self._answer_refused(number, reasons)
 
     def _present(self, number: int, part: ApplianceReadings, known: _Known) -> ApplianceReadings:
-        """Those of the readings that were made while the appliance was there.
+        """Those of the readings that were made while box and appliance were at the system.
 
-        They count, however late they arrive: its system's balance has it until it was removed.
+        They count, however late they arrive: its balance has the appliance until it was removed.
+        What the box read at another system before is none of this one's.
         """
+        here_since = self._readings[number][1].here_since
+        if here_since is not None:
+            since_ms = to_ms(here_since)
+            part = self._keep(number, part, lambda at_ms: at_ms >= since_ms, OTHER_SYSTEM)
         removed_ms = known.removed_ms
         if removed_ms is not None:
             part = self._keep(number, part, lambda at_ms: at_ms < removed_ms, REMOVED_APPLIANCE)

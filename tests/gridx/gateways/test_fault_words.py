@@ -19,7 +19,8 @@ def test_every_reason_and_every_channel_has_words():
     reasons = {
         *Reason,
         *(arrivals.UNKNOWN_TOPIC, arrivals.UNKNOWN_FIELD, arrivals.INTERNAL_ERROR),
-        *(handlers.UNKNOWN_APPLIANCE, handlers.INVALID_CONSTRAINT, readings.REMOVED_APPLIANCE),
+        *(handlers.UNKNOWN_APPLIANCE, handlers.INVALID_CONSTRAINT),
+        *(readings.REMOVED_APPLIANCE, readings.OTHER_SYSTEM),
         *(Refused.WRONG_SECRET, Refused.REVOKED, floods.TOO_MANY),
         *disconnects._REASONS.values(),
         *UnableToAdd.values,

@@ -8,7 +8,9 @@ from gridx.gateways.ordered import apply_arrivals
 from gridx.gateways.readings import PLUG_STATES, store_arrivals
 from gridx.gateways.topics import Channel, stream_subject
 from gridx.models import SequenceHoles
-from inventory.models import Appliance, Gateway, GatewayFault
+from inventory.discovery import FoundAppliance, apply_hello
+from inventory.models import Appliance, Gateway, GatewayFault, System
+from inventory.operations import register_gateway
 from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
 from measurements.resolutions import slot_start, to_ms
 from measurements.slots import compute_until_clean
@@ -158,6 +160,67 @@ def test_nothing_is_stored_of_an_appliance_that_was_removed_before(cast, send, n
     Appliance.objects.filter(pk=cast.grid_meter.pk).update(removed_at=now)
     send(readings(now))
     assert faults() == {"removed_appliance": 1}
+    assert not Reading.objects.exists()
+
+
+@pytest.fixture
+def move(cast, now):
+    """Deletes the gateway of Lindenweg and registers its serial at a system an hour ago."""
+
+    def move(system) -> Gateway:
+        Appliance.objects.filter(gateway=cast.gateway).update(gateway=None)
+        Gateway.objects.filter(pk=cast.gateway.pk).delete()
+        at = now - timedelta(hours=1)
+        gateway, _secret = register_gateway(system=system, serial="GX-0001", by=None, now=at)
+        grid = FoundAppliance(local_id="grid", kind="grid_meter", interval_s=60)
+        apply_hello(gateway=gateway, model="Box", firmware="1", found=[grid], now=now)
+        return gateway
+
+    return move
+
+
+def of_two_hours(now) -> dict:
+    """Two readings of a meter from before an hour ago, and two from then on."""
+    instants = [now - timedelta(minutes=back) for back in (120, 61, 60, 0)]
+    part = {"appliance": "grid", "at": [to_ms(at) for at in instants], "power_w": [1, 2, 3, 4]}
+    return readings(now, part, seq=3)
+
+
+def test_what_a_box_read_at_another_system_before_is_refused(cast, send, move, now):
+    garden = System.objects.create(account=cast.meyers, name="Garden")
+    gateway = move(garden)
+    outcome = send(of_two_hours(now))
+    meter = Appliance.objects.get(gateway=gateway)
+    assert (meter.system, meter.pk == cast.grid_meter.pk) == (garden, False)
+    stored = Reading.objects.values_list("appliance_key", "power_w")
+    assert set(stored) == {(meter.key, 3), (meter.key, 4)}
+    fault = GatewayFault.objects.get()
+    assert (fault.reason, fault.count) == ("other_system", 2)
+    assert fault.detail == f"appliance grid at {(now - timedelta(hours=2)).isoformat()}"
+    assert [error.refused for error in errors(outcome)] == [{"other_system": 2}]
+    gateway.refresh_from_db()
+    assert gateway.refused_readings == 2
+
+
+def test_one_that_is_registered_anew_where_it_was_brings_all_that_it_read(cast, send, move, now):
+    move(cast.lindenweg)
+    send(of_two_hours(now))
+    assert set(Reading.objects.values_list("appliance_key", "power_w")) == {
+        (cast.grid_meter.key, power_w) for power_w in (1, 2, 3, 4)
+    }
+    assert faults() == {}
+
+
+def test_one_that_is_registered_for_the_first_time_brings_what_it_read_before(cast, send, now):
+    Gateway.objects.filter(pk=cast.gateway.pk).update(registered_at=now)
+    send(of_two_hours(now))
+    assert Reading.objects.count() == 4
+
+
+def test_what_a_gateway_says_late_of_an_appliance_that_went_elsewhere_is_refused(cast, send, now):
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(system=cast.hafenstrasse, gateway=None)
+    send(of_two_hours(now))
+    assert faults() == {"unknown_appliance": 4}
     assert not Reading.objects.exists()
 
 
