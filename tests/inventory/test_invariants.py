@@ -81,10 +81,13 @@ def test_a_cluster_does_not_change_systems_with_appliances_in_it(cast, clusters)
     _refuses_at_the_end("appliance_cluster_in_system")
 
 
-def test_a_gateway_does_not_change_systems_with_appliances_on_it(cast):
+@pytest.mark.parametrize("name", ["system", "serial"])
+def test_a_gateway_stays_what_it_was_registered_as(cast, name):
     empty = System.objects.create(account=cast.meyers, name="Empty")
-    Gateway.objects.filter(pk=cast.gateway.pk).update(system=empty)
-    _refuses_at_the_end("appliance_gateway_in_system")
+    Appliance.objects.filter(gateway=cast.gateway).update(gateway=None)
+    changed = {"system": empty, "serial": "GX-0009"}[name]
+    with pytest.raises(IntegrityError, match="not moved, but registered anew"):
+        Gateway.objects.filter(pk=cast.gateway.pk).update(**{name: changed})
 
 
 def test_a_system_has_one_gateway_at_most(cast):
