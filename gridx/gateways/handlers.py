@@ -34,9 +34,10 @@ from gridx.gateways.topics import Channel
 from inventory import discovery
 from inventory.models import Appliance, Gateway
 from measurements.ingest import declare_interval
-from measurements.models import DeclaredInterval
+from measurements.models import Cause, DeclaredInterval
 from measurements.plausibility import EARLIEST
-from measurements.resolutions import from_ms, to_ms
+from measurements.resolutions import Span, from_ms, to_ms
+from measurements.slots.rebuilding import mark_computed
 
 UNKNOWN_APPLIANCE = "unknown_appliance"
 INVALID_CONSTRAINT = "invalid_constraint"
@@ -97,7 +98,7 @@ def apply_hello(received: Received) -> Reaction:
         now=received.now,
     )
     reaction = Reaction(Channel.HELLO, has_news=True, sent_at_ms=hello.sent_at)
-    _declare_intervals(found.intervals_s, received.gateway.system_key, received.now)
+    _declare_intervals(found.intervals_s, received)
     reaction.faults += [
         (reason.value, f"appliance {local_id}")
         for local_id, reason in (found.refused | found.remarks).items()
@@ -200,23 +201,37 @@ HANDLERS: dict[Channel, Handler] = {
 
 
 def _declare_intervals(
-    intervals_s: dict[int, discovery.IntervalChange], system_key: int, now: datetime
+    intervals_s: dict[int, discovery.IntervalChange], received: Received
 ) -> None:
-    """What was read before any hello has the interval of the first one, else that which held."""
+    """What was read before any hello has the interval of the first one, else that which held.
+
+    Another one holds since its hello came, however late that is handled; what was computed since
+    then is so once more.
+    """
+    system_key, came_at = received.gateway.system_key, received.arrival.at
     of_system = DeclaredInterval.objects.filter(system_key=system_key)
     declared = set(
         of_system.filter(appliance_key__in=intervals_s).values_list("appliance_key", flat=True)
     )
     news = {
-        key: change
+        key: change.after_s
         for key, change in intervals_s.items()
         if key not in declared or change.before_s != change.after_s
     }
     for appliance in Appliance.objects.select_related("system").filter(key__in=news):
-        declare_interval(
-            appliance=appliance,
-            interval_s=news[appliance.key].after_s,
-            valid_from=now if appliance.key in declared else EARLIEST,
+        interval_s = news[appliance.key]
+        if appliance.key not in declared:
+            declare_interval(appliance=appliance, interval_s=interval_s, valid_from=EARLIEST)
+            continue
+        # Where history was imported meanwhile, what held before was declared behind it.
+        for valid_from in (came_at, received.now):
+            declare_interval(appliance=appliance, interval_s=interval_s, valid_from=valid_from)
+        mark_computed(
+            system_key=system_key,
+            appliance_key=appliance.key,
+            spans=[Span(came_at, received.now)],
+            cause=Cause.CORRECTION,
+            now=received.now,
         )
 
 

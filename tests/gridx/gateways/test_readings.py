@@ -2,6 +2,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db.models import Sum
 
 from gridx.gateways.arrivals import Arrival
 from gridx.gateways.ordered import apply_arrivals
@@ -11,6 +12,7 @@ from gridx.models import SequenceHoles
 from inventory.discovery import FoundAppliance, apply_hello
 from inventory.models import Appliance, Gateway, GatewayFault, System
 from inventory.operations import register_gateway
+from measurements.ingest import declare_interval
 from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
 from measurements.resolutions import slot_start, to_ms
 from measurements.slots import compute_until_clean
@@ -401,9 +403,10 @@ def test_a_hello_of_a_protocol_of_the_future_is_refused_counted_and_answered(cas
 def greet(arrive, now):
     """The grid meter's gateway says hello: how often it reads the meter."""
 
-    def greet(interval_s, *, at=now):
+    def greet(interval_s, *, at=now, handled_at=None):
         grid = {"local_id": "grid", "kind": "grid_meter", "interval_s": interval_s}
-        apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(at, grid))], now=at)
+        arrivals = [arrive(Channel.HELLO, hello(at, grid), at=at)]
+        apply_arrivals(arrivals=arrivals, now=handled_at or at)
 
     return greet
 
@@ -415,6 +418,38 @@ def test_what_was_read_before_keeps_the_interval_that_held_then(cast, greet, now
     assert list(declared.values_list("interval_s", flat=True)) == [60, 5]
     assert declared.first().valid_from < now - timedelta(days=9000)
     assert declared.last().valid_from == now + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("computed", [False, True])
+def test_another_interval_holds_since_its_hello_came_however_late_that_is_handled(
+    cast, send, greet, now, computed
+):
+    greet(60, at=now - timedelta(days=1))
+    came_at = now - timedelta(hours=3)
+    at_ms = [to_ms(came_at + timedelta(minutes=15 * number)) for number in range(13)]
+    send(readings(now, {"appliance": "grid", "at": at_ms, "power_w": [2000] * 13}))
+    if computed:
+        compute_until_clean(now=now)
+    greet(900, at=came_at, handled_at=now)
+    compute_until_clean(now=now)
+    slots = ApplianceSlot.objects.filter(appliance_key=cast.grid_meter.key)
+    assert slots.aggregate(sum=Sum("import_mwh"))["sum"] == 6_000_000
+
+
+def test_another_interval_holds_on_where_history_was_imported_meanwhile(cast, greet, now):
+    greet(60, at=now - timedelta(days=1))
+    behind = now - timedelta(hours=1)
+    came_at = behind - timedelta(hours=1)
+    meter = Appliance.objects.get(pk=cast.grid_meter.pk)
+    for interval_s, valid_from in ((10, came_at - timedelta(hours=1)), (60, behind)):
+        declare_interval(appliance=meter, interval_s=interval_s, valid_from=valid_from)
+    greet(900, at=came_at, handled_at=now)
+    declared = DeclaredInterval.objects.order_by("valid_from")
+    assert list(declared.values_list("valid_from", "interval_s"))[2:] == [
+        (came_at, 900),
+        (behind, 60),
+        (now, 900),
+    ]
 
 
 @pytest.mark.parametrize("before", [0, 2, 4])
