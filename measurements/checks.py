@@ -15,7 +15,7 @@ from accounts.models import User
 from inventory.models import System
 from measurements.models import DayCheck, Reading, SystemDay
 from measurements.resolutions import Resolution, Span, next_period, period_start, previous_period
-from measurements.slots.checking import Comparison, KeptChanging, compare
+from measurements.slots.checking import Comparison, KeptChanging, compare, compute_waiting
 from measurements.slots.gathering import gather_rows
 from measurements.slots.receipts import SETTLED_AFTER
 
@@ -67,6 +67,7 @@ def repair_day(*, check: DayCheck, by: User, now: datetime) -> DayCheck:
     Where nothing differs, there is nothing to say. Raises KeptChanging.
     """
     system = System.objects.select_related("account").get(key=check.system_key)
+    compute_waiting(system=system, now=now)
     with transaction.atomic():
         check = check_day(system=system, day=_day_of(check.start, system), now=now, repair=True)
         if check.differing:

@@ -92,12 +92,12 @@ def compare(*, system: System, day: Span, now: datetime, repair: bool = False) -
     """Compare a local day of a system with its readings; with `repair`, keep what follows.
 
     Slots whose readings retention has dropped count as they are. Meanwhile nobody else computes
-    this system's. Raises KeptChanging.
+    this system's; the queue is worked off before, however long it is. Raises KeptChanging.
     """
     for _attempt in range(_ATTEMPTS):
+        compute_waiting(system=system, now=now)
         with transaction.atomic():
-            make_claimable(system.key)
-            SystemClaim.objects.select_for_update().get(system_key=system.key)
+            _claim(system)
             for _done in _rounds(system, now):
                 pass
             found = _compare(system, day, now)
@@ -109,6 +109,25 @@ def compare(*, system: System, day: Span, now: datetime, repair: bool = False) -
         if found is not None:
             return found
     raise KeptChanging(str(system))
+
+
+def compute_waiting(*, system: System, now: datetime) -> None:
+    """Compute what is marked of a system, round by round, each in a transaction of its own.
+
+    Waits in each for its turn among those who compute this system. So nobody waits for all of a
+    long queue, neither others who want their turn nor those who read what is computed.
+    """
+    has_more = True
+    while has_more:
+        with transaction.atomic():
+            _claim(system)
+            has_more = compute_dirty(now=now, system_key=system.key).claimed > 0
+
+
+def _claim(system: System) -> None:
+    """Keep others from computing this system until the transaction ends."""
+    make_claimable(system.key)
+    SystemClaim.objects.select_for_update().get(system_key=system.key)
 
 
 def _compare(system: System, day: Span, now: datetime) -> Comparison | None:

@@ -29,7 +29,7 @@ from measurements.models import (
 )
 from measurements.partitions import maintain_partitions
 from measurements.resolutions import Resolution, Span, next_period, period_start
-from measurements.slots import checking, compute_dirty
+from measurements.slots import checking, compute, compute_dirty
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
@@ -42,6 +42,7 @@ from tests.measurements.arrivals import (
     store,
     store_and_compute,
 )
+from tests.threads import in_threads
 
 pytestmark = pytest.mark.django_db
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -140,6 +141,24 @@ def test_what_waits_to_be_computed_is_no_difference(site, devices):
     span = Span(day, next_period(day, Resolution.DAY, BERLIN))
     assert checks.check_day(system=site.system, day=span, now=NOW).differing == 0
     assert not DirtySlot.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_queue_is_worked_off_before_and_each_of_its_rounds_is_seen(devices, monkeypatch):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", 20)
+    site = make_site(devices, "Europe/Berlin")
+    store(site, events_of(devices), history=True)
+    waiting = []
+
+    def compute_and_see(**options):
+        # By another connection, which knows what is committed alone.
+        in_threads(lambda: waiting.append(DirtySlot.objects.count()))
+        return compute_dirty(**options)
+
+    monkeypatch.setattr(checking, "compute_dirty", compute_and_see)
+    assert check(site).differing == 0
+    assert waiting == sorted(waiting, reverse=True)
+    assert waiting[0] > waiting[1] > waiting[2] > waiting[-1] == 0
 
 
 def test_readings_that_arrive_meanwhile_make_it_compare_again(site, monkeypatch):
