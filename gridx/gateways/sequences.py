@@ -4,6 +4,7 @@ Messages arrive in any order, some twice, handled by any of several processes. S
 remembered until its messages come; then it was none.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Sequence:
     def seen(self, numbers: Iterable[int]) -> "Sequence":
         """With these numbers seen; seeing one again changes nothing."""
         last, missing, holes = self.last, self.missing, list(self.holes)
-        for number in sorted(set(numbers)):
+        for number in _in_order(numbers, last):
             if last is None:
                 last = number
             elif number > last:
@@ -43,6 +44,13 @@ class Sequence:
             elif number < last - RESTART_DISTANCE:
                 last, holes = number, []
         return Sequence(last, min(missing, _MOST_MISSING), tuple(holes[-MOST_HOLES:]))
+
+
+def _in_order(numbers: Iterable[int], last: int | None) -> list[int]:
+    """Each once, ascending; but what came before a gateway began again comes before the rest."""
+    ascending = sorted(set(numbers))
+    began_again = bisect_left(ascending, (last or 0) - RESTART_DISTANCE)
+    return ascending[began_again:] + ascending[:began_again]
 
 
 def _hole_with(number: int, holes: list[tuple[int, int]]) -> int | None:

@@ -49,6 +49,19 @@ def test_a_gateway_that_counts_from_the_start_again_misses_nothing():
     assert sequence == Sequence(last=2, missing=3)
 
 
+def test_a_gateway_that_does_so_within_a_batch_misses_nothing_either():
+    last = 2 * RESTART_DISTANCE
+    before, after = range(last + 1, last + 31), range(1, 31)
+    sequence = Sequence(last, missing=3).seen([*before, *after])
+    assert sequence == Sequence(last=30, missing=3)
+
+
+def test_what_it_misses_on_both_sides_is_missing():
+    last = 2 * RESTART_DISTANCE
+    sequence = Sequence(last).seen([last + 1, last + 4, 1, 2, 5])
+    assert sequence == Sequence(last=5, missing=4, holes=((3, 4),))
+
+
 def test_holes_beyond_the_number_remembered_stay_missing():
     sequence = Sequence(last=0).seen(range(2, 2 * MOST_HOLES + 10, 2))
     assert len(sequence.holes) == MOST_HOLES
