@@ -20,7 +20,7 @@ from inventory.models import Appliance
 from measurements.batches import COLUMNS, INSTANTS, INTERVAL_QUANTITIES, QUANTITIES, Batch
 from measurements.finality import final_rows
 from measurements.models import Cause, DeclaredInterval
-from measurements.partitions import prepare_weeks
+from measurements.partitions import hold_weeks, prepare_weeks
 from measurements.plausibility import (
     REASONS,
     PlausiblePowers,
@@ -120,12 +120,15 @@ def store_readings(
     if powers is None:
         powers = load_plausible_powers(batch.appliance_key)
     kept_from = None if history else now - settings.RAW_RETENTION
-    reasons = _judge(batch, now, kept_from, powers)
-    accepted = batch.take(reasons == 0).settled()
-    if not len(accepted):
-        return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
+    reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
     with transaction.atomic(), connection.cursor() as cursor:
-        prepare_weeks(at_ms=accepted.at_ms, now=now, apart=history)
+        # First, or a week might be dropped after its slots were found not to be final.
+        hold_weeks(at_ms=batch.at_ms[reasons == 0], now=now)
+        _refuse_final(reasons, batch, now)
+        accepted = batch.take(reasons == 0).settled()
+        if not len(accepted):
+            return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
+        prepare_weeks(at_ms=accepted.at_ms, apart=history)
         stored, dirty_slots = _store(cursor, accepted, now, history)
         fresh = _keep_latest(cursor, accepted, history)
     return StoreReport(
@@ -142,17 +145,15 @@ def judge_history(*, batch: Batch, now: datetime, powers: PlausiblePowers) -> np
 
     But where readings were dropped, slots are final, and what belongs to them came too late.
     """
-    return _judge(batch, now, None, powers)
+    reasons = judge(batch=batch, now=now, kept_from=None, powers=powers)
+    _refuse_final(reasons, batch, now)
+    return reasons
 
 
-def _judge(
-    batch: Batch, now: datetime, kept_from: datetime | None, powers: PlausiblePowers
-) -> np.ndarray:
-    """`plausibility.judge`; what lies in slots that are final is too old as well."""
-    reasons = judge(batch=batch, now=now, kept_from=kept_from, powers=powers)
+def _refuse_final(reasons: np.ndarray, batch: Batch, now: datetime) -> None:
+    """What of the accepted rows lies in slots that are final is too old as well."""
     final = final_rows(batch, among=reasons == 0, now=now)
     reasons[final] = 1 + REASONS.index(Refusal.TOO_OLD)
-    return reasons
 
 
 def declare_interval(*, appliance: Appliance, interval_s: int, valid_from: datetime) -> bool:

@@ -67,10 +67,11 @@ def partition_name(week: int) -> str:
     return f"{TABLE}_{year}w{number:02}"
 
 
-def prepare_weeks(*, at_ms: np.ndarray, now: datetime, apart: bool = False) -> None:
-    """Have a partition for each of these instants until the caller's transaction ends.
+def hold_weeks(*, at_ms: np.ndarray, now: datetime) -> None:
+    """Keep retention from dropping the weeks of these instants (ms since the epoch).
 
-    Needs a transaction; one that may last long wants the weeks made `apart` from it.
+    Until the caller's transaction ends, which it needs. Asks the database nothing about weeks that
+    nobody drops yet.
     """
     weeks = np.unique(week_of_ms(at_ms)).tolist()
     droppable = [week for week in weeks if _past_retention(week, now + _GRACE)]
@@ -80,6 +81,14 @@ def prepare_weeks(*, at_ms: np.ndarray, now: datetime, apart: bool = False) -> N
                 "SELECT pg_advisory_xact_lock_shared(%s, week) FROM unnest(%s::int[]) AS week",
                 [_HOLDING, droppable],
             )
+
+
+def prepare_weeks(*, at_ms: np.ndarray, apart: bool = False) -> None:
+    """Have a partition for each of these instants (ms since the epoch), which are held.
+
+    Needs a transaction; one that may last long wants the weeks made `apart` from it.
+    """
+    weeks = np.unique(week_of_ms(at_ms)).tolist()
     if apart:
         make_weeks_apart(weeks=weeks)
     else:

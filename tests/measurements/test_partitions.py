@@ -11,8 +11,9 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from measurements import tasks
+from measurements import ingest, tasks
 from measurements.batches import Batch
+from measurements.finality import final_rows
 from measurements.imports import recordings
 from measurements.imports.importing import ImportReport, import_file
 from measurements.imports.layouts import Layout, parse_mapping
@@ -195,6 +196,26 @@ def test_a_week_into_which_somebody_stores_is_not_dropped(weeks_of_their_own):
         store(old + DAY, history=True)
         in_threads(lambda: seen.append(maintain_partitions(now=NOW, weeks_ahead=0).kept))
     assert seen == [("measurements_reading_2025w25",)]
+    assert Reading.objects.count() == 2
+
+
+@pytest.mark.slow
+def test_a_week_is_kept_once_it_is_clear_that_its_slots_are_not_final(
+    weeks_of_their_own, monkeypatch
+):
+    old = MONDAY - 52 * 7 * DAY
+    store(old, history=True)
+    DirtySlot.objects.all().delete()
+    kept = []
+
+    def drop_then(*batch, **options):
+        final = final_rows(*batch, **options)
+        in_threads(lambda: kept.extend(maintain_partitions(now=NOW, weeks_ahead=0).kept))
+        return final
+
+    monkeypatch.setattr(ingest, "final_rows", drop_then)
+    assert store(old + timedelta(minutes=1), history=True) == 1
+    assert kept == ["measurements_reading_2025w25"]
     assert Reading.objects.count() == 2
 
 
