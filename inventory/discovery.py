@@ -2,6 +2,9 @@
 
 A gateway speaks of its appliances by local ids of its own. What it says creates and updates; it
 never deletes, renames what people named, or takes an appliance from another system or gateway.
+
+A local id may be no more than a place, such as an address on a bus. Where a gateway speaks of
+another device there, that one is another appliance, and the one before is removed with its history.
 """
 
 import math
@@ -14,6 +17,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import Verb, save_changes
 from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
 from inventory.models import Appliance, Gateway
 
@@ -35,8 +39,9 @@ class UnableToAdd(models.TextChoices):
 
 
 class Remark(models.TextChoices):
-    """What of an accepted appliance was left out."""
+    """What is to be known of an appliance that was accepted."""
 
+    REPLACED = "replaced", _("it took the place of another device, which is removed")
     UNKNOWN_PARENT = "unknown_parent", _("the appliance that it is part of is unknown")
 
 
@@ -97,52 +102,81 @@ def apply_hello(
     model: str,
     firmware: str,
     found: Sequence[FoundAppliance],
+    came_at: datetime,
     now: datetime,
 ) -> Discovery:
     """Create and update the gateway's appliances; the same hello twice changes nothing more.
 
     One that is refused costs its neighbours nothing. An appliance of the gateway's system without
     a gateway (imported, or of a gateway that was replaced) is adopted when local id and kind are
-    the same. Raises Gateway.DoesNotExist when the gateway is gone.
+    the same. One in whose place there is another device is removed as of `came_at`, when the
+    hello came. Raises Gateway.DoesNotExist when the gateway is gone.
     """
     gateway = Gateway.objects.select_for_update(no_key=True).get(pk=gateway.pk)
     gateway.model, gateway.firmware = model[:100], firmware[:100]
     gateway.updated_at = now
     gateway.save(update_fields=["model", "firmware", "updated_at"])
 
-    present = {
-        appliance.local_id: appliance
-        for appliance in Appliance.objects.filter(system=gateway.system_id)
-        .exclude(local_id="")
-        .filter(models.Q(gateway=gateway) | models.Q(gateway=None))
+    appliances = (
+        Appliance.objects.filter(system=gateway.system_id)
+        .filter(models.Q(gateway=gateway) | models.Q(gateway=None) & ~models.Q(local_id=""))
         .order_by(models.F("gateway").desc(nulls_first=True), "created_at")
-    }
-    count = sum(appliance.gateway_id == gateway.pk for appliance in present.values())
+    )
+    # Also those that were replaced: nobody makes appliances without end by it.
+    count = sum(appliance.gateway_id == gateway.pk for appliance in appliances)
+    present = {appliance.local_id: appliance for appliance in appliances if appliance.local_id}
     known: dict[str, Appliance] = {}
     refused: dict[str, UnableToAdd] = {}
+    remarks: dict[str, Remark] = {}
     intervals_s: dict[int, IntervalChange] = {}
     for one in found:
-        appliance = present.get(one.local_id)
-        if appliance is not None and appliance.gateway_id is None and appliance.kind != one.kind:
-            appliance = None
+        appliance, replaced = present.get(one.local_id), None
+        if appliance is not None and _is_another(one, appliance):
+            replaced, appliance = appliance, None
         reason = _why_not(one, appliance)
         if reason is None and appliance is None and count >= MOST_APPLIANCES:
             reason = UnableToAdd.TOO_MANY
         if reason is not None:
             refused[one.local_id] = reason
             continue
+        # One without a gateway keeps its local id, and goes on without this device.
+        if replaced is not None and replaced.gateway_id is not None:
+            _remove(replaced, gateway, came_at, now)
+            remarks[one.local_id] = Remark.REPLACED
         if appliance is None:
             appliance = Appliance(system_id=gateway.system_id, local_id=one.local_id)
             count += 1
         before_s = None if appliance._state.adding else appliance.interval_s
         known[one.local_id] = _write(appliance, one, gateway, now)
         intervals_s[appliance.key] = IntervalChange(before_s, appliance.interval_s)
-    remarks = _connect_parents(found, known, {**present, **known}, now)
+    remarks |= _connect_parents(found, known, {**present, **known}, now)
     return Discovery(
         known={local_id: appliance.pk for local_id, appliance in known.items()},
         refused=refused,
         remarks=remarks,
         intervals_s=intervals_s,
+    )
+
+
+def _is_another(one: FoundAppliance, appliance: Appliance) -> bool:
+    """Whether another device is told of than the one that had this local id.
+
+    What staff corrected makes none: the kind is compared with the one that a gateway told before.
+    """
+    told_kind = appliance.told_kind
+    if not told_kind:
+        # Of one that was imported its kind is known; of any other this is the first hello.
+        told_kind = appliance.kind if appliance.gateway_id is None else one.kind
+    serial_numbers = {one.serial_number, appliance.serial_number} - {None, ""}
+    return one.kind != told_kind or len(serial_numbers) > 1
+
+
+def _remove(appliance: Appliance, gateway: Gateway, came_at: datetime, now: datetime) -> None:
+    """Say that it is gone, and since when; its local id is free for what took its place."""
+    values = {"local_id": "", "removed_at": appliance.removed_at or came_at}
+    account = gateway.system.account
+    save_changes(
+        target=appliance, values=values, account=account, by=None, now=now, verb=Verb.REMOVED
     )
 
 
@@ -187,7 +221,10 @@ def _write(appliance: Appliance, one: FoundAppliance, gateway: Gateway, now: dat
     is_new = appliance._state.adding
     before = None if is_new else _state(appliance)
     appliance.gateway = gateway
-    appliance.kind = ApplianceKind(one.kind).value
+    # Told of for the first time, it is of that kind; what staff corrects later stays.
+    if not appliance.told_kind:
+        appliance.kind = ApplianceKind(one.kind).value
+    appliance.told_kind = ApplianceKind(one.kind).value
     appliance.interval_s = math.ceil(one.interval_s)
     for name in (*_TEXTS, *_NUMBERS):
         if getattr(one, name) is not None:
@@ -203,7 +240,7 @@ def _write(appliance: Appliance, one: FoundAppliance, gateway: Gateway, now: dat
 
 
 def _state(appliance: Appliance) -> tuple:
-    names = ("gateway_id", "kind", "interval_s", *_TEXTS, *_NUMBERS)
+    names = ("gateway_id", "kind", "told_kind", "interval_s", *_TEXTS, *_NUMBERS)
     return tuple(getattr(appliance, name) for name in names)
 
 

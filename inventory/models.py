@@ -332,6 +332,8 @@ class Appliance(Identified):
             (ApplianceKind.HEATER.value, _("Heater")),
         ],
     )
+    # As its gateway tells, whatever staff corrected; empty where it never told.
+    told_kind = models.CharField(max_length=24, editable=False, default="")
     name = models.CharField(_("name"), max_length=200)
     room = models.CharField(_("room"), max_length=100, blank=True)
     manufacturer = models.CharField(_("manufacturer"), max_length=100, blank=True)

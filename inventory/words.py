@@ -36,6 +36,7 @@ REASONS: dict[str, str | Promise] = {
     "invalid_text": _("A text about the appliance is too long"),
     "removed": _("The appliance was removed from the inventory"),
     "too_many": _("The gateway has too many appliances"),
+    "replaced": _("The appliance took the place of another device, which is removed"),
     "unknown_parent": _("The appliance that this one is part of is not known"),
     "invalid_constraint": _("A limit or a wish makes no sense"),
     # A reading

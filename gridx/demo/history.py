@@ -52,6 +52,7 @@ def fill_site(
             )
             for plant in plants.plants
         ],
+        came_at=since,
         now=since,
     )
     appliances = {

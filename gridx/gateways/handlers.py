@@ -95,6 +95,7 @@ def apply_hello(received: Received) -> Reaction:
         model=hello.model,
         firmware=hello.firmware,
         found=[found_appliance(one) for one in hello.appliances],
+        came_at=received.arrival.at,
         now=received.now,
     )
     reaction = Reaction(Channel.HELLO, has_news=True, sent_at_ms=hello.sent_at)

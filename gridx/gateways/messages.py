@@ -95,7 +95,8 @@ class FoundAppliance(Part):
     """One appliance in the gateway's network.
 
     ``kind`` is one of inventory's kinds; the cloud refuses an unknown one alone, in its answer,
-    not the whole ``hello``. ``interval_s``: how often it is read.
+    not the whole ``hello``. ``interval_s``: how often it is read. Of another kind, or with another
+    serial number, than was told of this ``local_id`` before, it is another device in that place.
     """
 
     local_id: LocalId

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from accounts.models import AuditEntry
 from inventory.discovery import FoundAppliance, Remark, UnableToAdd, apply_hello
 from inventory.kinds import ApplianceKind
-from inventory.models import Appliance
+from inventory.models import Appliance, Cluster
 
 GRID = FoundAppliance(local_id="grid", kind="grid_meter", interval_s=60)
 ROOF = FoundAppliance(
@@ -22,7 +24,7 @@ PUMP = FoundAppliance(
 
 
 def say_hello(gateway, found, now, **fields):
-    fields = {"model": "Box 2", "firmware": "1.4"} | fields
+    fields = {"model": "Box 2", "firmware": "1.4", "came_at": now} | fields
     return apply_hello(gateway=gateway, found=found, now=now, **fields)
 
 
@@ -139,6 +141,92 @@ def test_an_appliance_of_another_kind_is_not_adopted(cast, now):
     assert discovery.known["pump"] != imported.pk
     imported.refresh_from_db()
     assert imported.gateway is None
+
+
+BUS = FoundAppliance(
+    local_id="modbus-3", kind="ev_charging_station", interval_s=60, name="Wallbox", capacity_wh=1
+)
+PUMP_ON_BUS = replace(PUMP, local_id="modbus-3")
+
+
+def test_another_kind_under_a_known_local_id_is_another_appliance(cast, now):
+    say_hello(cast.gateway, [BUS], now)
+    cluster = Cluster.objects.create(system=cast.lindenweg, name="Garage")
+    Appliance.objects.filter(local_id="modbus-3").update(cluster=cluster)
+    wallbox = Appliance.objects.get(local_id="modbus-3")
+    later = now + timedelta(days=300)
+    came_at = later - timedelta(minutes=5)
+    discovery = say_hello(cast.gateway, [PUMP_ON_BUS], later, came_at=came_at)
+    pump = Appliance.objects.get(local_id="modbus-3")
+    assert discovery.known == {"modbus-3": pump.pk} != {"modbus-3": wallbox.pk}
+    assert discovery.remarks == {"modbus-3": Remark.REPLACED}
+    assert discovery.intervals_s == {pump.key: (None, 30)}
+    assert (pump.name, pump.kind, pump.cluster) == ("Heat pump", "heat_pump", None)
+    assert (pump.max_power_w, pump.capacity_wh) == (3_000, None)
+    wallbox.refresh_from_db()
+    assert (wallbox.name, wallbox.kind, wallbox.cluster) == (
+        "Wallbox",
+        "ev_charging_station",
+        cluster,
+    )
+    assert (wallbox.local_id, wallbox.gateway, wallbox.removed_at) == ("", cast.gateway, came_at)
+    entry = AuditEntry.objects.get(target_id=wallbox.pk)
+    assert (entry.verb, entry.account, entry.by) == ("removed", cast.meyers, None)
+    again = say_hello(cast.gateway, [PUMP_ON_BUS], later)
+    assert (again.known, again.remarks) == (discovery.known, {})
+
+
+def test_another_serial_number_is_another_appliance_where_both_are_known(cast, now):
+    names = [
+        say_hello(cast.gateway, [replace(PUMP, serial_number=serial)], now).known["pump"]
+        for serial in (None, "A1", None, "A1", "B2")
+    ]
+    assert len(set(names[:4])) == 1
+    assert names[4] != names[0]
+    assert Appliance.objects.get(pk=names[0]).serial_number == "A1"
+
+
+def test_what_staff_corrected_stays_and_is_the_same_appliance(cast, now):
+    meter = FoundAppliance(local_id="meter", kind="meter", interval_s=60)
+    known = say_hello(cast.gateway, [meter], now).known
+    Appliance.objects.filter(local_id="meter").update(kind=ApplianceKind.HOUSEHOLD_METER)
+    assert say_hello(cast.gateway, [meter], now).known == known
+    assert Appliance.objects.get(local_id="meter").kind == "household_meter"
+
+
+def test_in_the_place_of_a_removed_appliance_there_may_be_another(cast, now):
+    say_hello(cast.gateway, [BUS], now)
+    Appliance.objects.filter(local_id="modbus-3").update(removed_at=now)
+    later = now + timedelta(days=1)
+    assert say_hello(cast.gateway, [BUS], later).refused == {"modbus-3": UnableToAdd.REMOVED}
+    discovery = say_hello(cast.gateway, [PUMP_ON_BUS], later)
+    assert discovery.known == {"modbus-3": Appliance.objects.get(local_id="modbus-3").pk}
+    assert Appliance.objects.get(name="Wallbox").removed_at == now
+
+
+def test_another_device_that_is_refused_leaves_the_one_before_alone(cast, now):
+    known = say_hello(cast.gateway, [BUS], now).known
+    toaster = replace(PUMP_ON_BUS, kind="toaster")
+    assert say_hello(cast.gateway, [toaster], now).refused.keys() == known.keys()
+    assert say_hello(cast.gateway, [BUS], now).known == known
+
+
+def test_devices_that_take_turns_count_among_the_greatest_number(cast, now, monkeypatch):
+    monkeypatch.setattr("inventory.discovery.MOST_APPLIANCES", 7)
+    refused = [
+        say_hello(cast.gateway, [found], now).refused for found in (BUS, PUMP_ON_BUS, BUS) * 2
+    ]
+    assert refused[:3] == [{}, {}, {}]
+    assert refused[4] == {"modbus-3": UnableToAdd.TOO_MANY}
+    assert Appliance.objects.filter(gateway=cast.gateway).count() == 7
+
+
+def test_what_was_part_of_the_one_before_is_part_of_the_other_where_the_gateway_says_so(cast, now):
+    roof = replace(ROOF, parent="modbus-3")
+    say_hello(cast.gateway, [BUS, roof], now)
+    other = say_hello(cast.gateway, [PUMP_ON_BUS, roof], now).known["modbus-3"]
+    cast.pv.refresh_from_db()
+    assert cast.pv.parent_id == other
 
 
 def test_an_appliance_is_part_of_the_one_that_it_names(cast, now):

@@ -13,7 +13,7 @@ from inventory.discovery import FoundAppliance, apply_hello
 from inventory.models import Appliance, Gateway, GatewayFault, System
 from inventory.operations import register_gateway
 from measurements.ingest import declare_interval
-from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
+from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading, SystemSlot
 from measurements.resolutions import slot_start, to_ms
 from measurements.slots import compute_until_clean
 
@@ -496,6 +496,32 @@ def test_only_what_the_first_hello_changes_is_computed_again(
     greet(interval_s)
     greet(3600, at=now + timedelta(hours=1))
     assert not DirtySlot.objects.exists()
+
+
+def test_what_the_device_before_used_stays_its_own(cast, arrive, send, now):
+    def greet(kind, at):
+        found = {"local_id": "modbus-3", "kind": kind, "interval_s": 900}
+        apply_arrivals(arrivals=[arrive(Channel.HELLO, hello(at, found), at=at)], now=at)
+
+    def used(*back_hours) -> None:
+        at_ms = [to_ms(now - timedelta(hours=hours)) for hours in back_hours]
+        part = {"appliance": "modbus-3", "at": at_ms, "power_w": [3000] * len(at_ms)}
+        send(readings(now, part))
+        compute_until_clean(now=now)
+
+    def sums() -> tuple:
+        of_site = SystemSlot.objects.filter(system_key=cast.lindenweg.key)
+        return tuple(of_site.aggregate(ev=Sum("ev_mwh"), pump=Sum("heat_pump_mwh")).values())
+
+    greet("ev_charging_station", now - timedelta(days=2))
+    used(30, 29.5, 29)
+    assert sums() == (3_000_000, None)
+    greet("heat_pump", now - timedelta(hours=3))
+    compute_until_clean(now=now)
+    assert sums() == (3_000_000, None)
+    used(2, 1.5, 1)
+    assert sums() == (3_000_000, 3_000_000)
+    assert faults() == {"replaced": 1}
 
 
 def test_of_several_hellos_at_once_the_last_in_the_log_counts(cast, arrive, now):
