@@ -175,7 +175,7 @@ def move(cast, now):
         at = now - timedelta(hours=1)
         gateway, _secret = register_gateway(system=system, serial="GX-0001", by=None, now=at)
         grid = FoundAppliance(local_id="grid", kind="grid_meter", interval_s=60)
-        apply_hello(gateway=gateway, model="Box", firmware="1", found=[grid], now=now)
+        apply_hello(gateway=gateway, model="Box", firmware="1", found=[grid], came_at=now, now=now)
         return gateway
 
     return move
