@@ -188,16 +188,28 @@ def interval_values(
 class _Trail:
     """How the instants of an appliance's lines went on so far: the last one, local and in seconds
     since the epoch, and whether they rise (1) or fall (-1); None before the second, 0 where they
-    are in no order."""
+    are in no order.
+
+    The last one lies `step_s` seconds from the one before, and had so many `lines` until now; each
+    one before it had `usual_lines`: None before the second, 0 where their numbers differ.
+    """
 
     local: datetime
     at_s: float
     direction: int | None = None
+    step_s: float = 0.0
+    lines: int = 1
+    usual_lines: int | None = None
 
     def go_on(self, local: datetime, at_s: float) -> None:
-        if at_s != self.at_s:
+        if at_s == self.at_s:
+            self.lines += 1
+        else:
             direction = 1 if at_s > self.at_s else -1
             self.direction = direction if self.direction in (None, direction) else 0
+            self.step_s = abs(at_s - self.at_s)
+            self.usual_lines = self.lines if self.usual_lines in (None, self.lines) else 0
+            self.lines = 1
         self.local, self.at_s = local, at_s
 
 
@@ -205,7 +217,8 @@ class Instants:
     """Reads a recording's instants, in the order of its lines.
 
     Of a local time that happens twice, when the clock is set back, that one is meant which goes on
-    as the lines of the same appliance did so far, be they the oldest or the newest first.
+    as the lines of the same appliance did so far, be they the oldest or the newest first, one or
+    several of each instant.
     """
 
     def __init__(self, zone: ZoneInfo | None) -> None:
@@ -261,8 +274,13 @@ def _meant(local: datetime, first_s: float, second_s: float, trail: _Trail | Non
     or it tells nothing."""
     if trail is None or trail.direction == 0:
         return None
-    if local == trail.local:  # another quantity of the same instant
-        return trail.at_s
+    if local == trail.local:
+        # Steps shorter than the clock's shift bring other local times before this one comes again;
+        # with longer ones, only the number of lines tells the next instant from another quantity.
+        if trail.step_s < second_s - first_s or trail.lines < (trail.usual_lines or 0):
+            return trail.at_s
+        if not trail.usual_lines:
+            return None
     direction = trail.direction or (1 if trail.at_s < first_s else -1)
     in_order = (first_s, second_s) if direction == 1 else (second_s, first_s)
     return next((at_s for at_s in in_order if (at_s - trail.at_s) * direction > 0), None)

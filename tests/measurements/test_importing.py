@@ -314,6 +314,23 @@ def test_one_appliances_bad_reading_leaves_the_lines_other_appliances(load, cast
     assert stored("appliance_key") == [(cast.grid_meter.key,)]
 
 
+@pytest.mark.parametrize("is_newest_first", [False, True])
+def test_a_day_of_25_hours_has_the_energy_of_25_hours(load, is_newest_first):
+    names = sorted([f"2020-10-25T{hour:02}:00" for hour in (*range(24), 2)])
+    lines = [f"{name},1000" for name in names]
+    report = load(
+        "\n".join(["at,p", *(reversed(lines) if is_newest_first else lines)]),
+        mappings=["p=grid:imported_w"],
+        zone=ZoneInfo("Europe/Berlin"),
+        interval_s=3600,
+    )
+    assert (report.stored, report.repeated, report.bad) == (25, 0, 0)
+    begin = at("2020-10-24T22:00Z")
+    assert stored("at", "interval_s", "import_energy_wh") == [
+        (begin + timedelta(hours=hour), 3600, 1000.0) for hour in range(25)
+    ]
+
+
 def test_local_times_follow_the_zone_through_both_changes_of_the_clock(load):
     lines = [
         "2020-10-25T01:45,1",

@@ -65,22 +65,53 @@ def test_each_appliance_goes_its_own_way():
         assert instants.read(*hours("00"), whose) == instants.read("2026-10-25T00:00+00:00", "")
 
 
+def test_hours_go_on_to_the_other_one_of_the_same_name():
+    names = ["2026-10-25T01:00", *hours("00", "00"), LATE]
+    expected = ["23:00", "00:00", "01:00", "02:00"]
+    assert read(*names) == expected
+    assert read(*reversed(names)) == expected[::-1]
+    twice = [each for name in names for each in (name, name)]
+    assert read(*twice) == [each for hour in expected for each in (hour, hour)]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        ["2026-10-25T00:00", *2 * ["2026-10-25T01:00"], *hours("00")],
+        [*2 * ["2026-10-25T01:00"], *hours("00", "00", "00", "00")],
+    ],
+    ids=["now one line, now two", "a third time"],
+)
+def test_hours_whose_lines_do_not_tell_are_refused(before):
+    with pytest.raises(ValueError, match="happens twice in Europe/Berlin"):
+        read(*before, *hours("00"))
+
+
+# No longer than the shortest shift of a clock that is set back.
+STEPS_MINUTES = {zone: (15, 30) if "Lord_Howe" in zone else (15, 30, 60) for zone in ZONES}
+
+
 @given(
-    zone=st.sampled_from(ZONES),
-    start=st.integers(-12, -6),
-    length=st.integers(1, 24),
+    zone_and_step=st.sampled_from([(zone, step) for zone in ZONES for step in STEPS_MINUTES[zone]]),
+    before=st.integers(1, 12),
+    after=st.integers(0, 12),
     times=st.integers(1, 3),
     is_newest_first=st.booleans(),
 )
 def test_local_names_in_order_are_read_as_what_they_were(
-    zone, start, length, times, is_newest_first
+    zone_and_step, before, after, times, is_newest_first
 ):
-    back = SET_BACK[zone]
-    instants = [back + (start + n) * timedelta(minutes=15) for n in range(length + 14)]
+    zone, minutes = ZoneInfo(zone_and_step[0]), zone_and_step[1]
+    in_an_hour = 60 // minutes
+    back = SET_BACK[zone.key]
+    # The first and the last one lie outside of the hours that have the same names.
+    numbers = range(-in_an_hour - before, in_an_hour + after + 1)
+    instants = [back + n * timedelta(minutes=minutes) for n in numbers]
     if is_newest_first:
         instants.reverse()
-    reader = Instants(ZoneInfo(zone))
+    reader = Instants(zone)
     for instant in instants:
-        local = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+        # As a file has it, that does not say which of two it is.
+        local = instant.astimezone(zone).replace(tzinfo=None, fold=0)
         for _time in range(times):
             assert reader.read(local, "") == round(instant.timestamp() * 1000)
