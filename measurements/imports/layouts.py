@@ -25,6 +25,8 @@ _DIRECTIONS = {
     "import": ("imported_w", "import_energy_wh", "power_w"),
     "export": ("exported_w", "export_energy_wh", "power_w"),
 }
+# What is said of an interval as a whole; any other quantity is of an instant.
+FLOWS = (*INTERVAL_ONLY, "power_w")
 _UNITS_S = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.imports.layouts import (
+    FLOWS,
     POINT_QUANTITIES,
     Instants,
     Layout,
@@ -63,22 +64,15 @@ class Transcriber:
         is_wide = bool(self._layout.mappings)
         whose = [""] * len(piece.lines) if is_wide else piece.texts(APPLIANCE_COLUMN)
         at_ms = self._read_instants(piece, whose, faults)
-        lengths_s = None
-        if self._layout.interval_s is not None:
-            lengths_s = _lengths_s(at_ms, whose, faults, self._layout)
-            if self._layout.label_end:
-                at_ms = at_ms - 1000 * lengths_s
-        if is_wide:
-            spoken = self._wide(piece, lengths_s, faults)
-        else:
-            spoken = self._long(piece, whose, lengths_s, faults)
-        readable = np.ones(len(piece.lines), dtype=bool)
-        readable[list(faults)] = False
+        placed = _without(faults, len(piece.lines))
+        spoken = self._wide(piece, faults) if is_wide else self._long(piece, whose, faults)
+        readable = _without(faults, len(piece.lines))
         batches, rows = [], []
-        for appliance_key, values in spoken:
+        for appliance_key, columns in spoken:
+            begin_ms, values = self._of_intervals(at_ms, placed, appliance_key, columns)
             said = readable & _said(values, len(piece.lines))
             batch = Batch.of(
-                system_key=self._system.key, appliance_key=appliance_key, at_ms=at_ms, **values
+                system_key=self._system.key, appliance_key=appliance_key, at_ms=begin_ms, **values
             )
             batches.append(batch.take(said))
             rows.append(np.flatnonzero(said))
@@ -106,7 +100,7 @@ class Transcriber:
         return found[0]
 
     def _wide(
-        self, piece: Piece, lengths_s: np.ndarray | None, faults: dict[int, str]
+        self, piece: Piece, faults: dict[int, str]
     ) -> list[tuple[int, dict[str, np.ndarray]]]:
         """Each appliance's quantities; columns of the same quantity are added."""
         sums: dict[int, dict[str, np.ndarray]] = {}
@@ -115,14 +109,10 @@ class Transcriber:
             of_appliance = sums.setdefault(self.find(mapping.appliance).key, {})
             # Where one of them was not read, neither is the sum: NaN makes it so.
             of_appliance[mapping.quantity] = of_appliance.get(mapping.quantity, 0.0) + column
-        return [(key, _values(columns, lengths_s)) for key, columns in sums.items()]
+        return list(sums.items())
 
     def _long(
-        self,
-        piece: Piece,
-        whose: list[str],
-        lengths_s: np.ndarray | None,
-        faults: dict[int, str],
+        self, piece: Piece, whose: list[str], faults: dict[int, str]
     ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
         keys: dict[str, int] = {}
         unknown: dict[str, str] = {}
@@ -136,7 +126,28 @@ class Transcriber:
                 faults.setdefault(row, unknown[name])
         columns = {name: _numbers(piece, name, faults) for name in self._quantities}
         appliance_key = np.array([keys[name] for name in whose], dtype=np.int32)
-        return [(appliance_key, _values(columns, lengths_s))]
+        return [(appliance_key, columns)]
+
+    def _of_intervals(
+        self,
+        at_ms: np.ndarray,
+        placed: np.ndarray,
+        appliance_key: int | np.ndarray,
+        columns: dict[str, np.ndarray],
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Where readings begin (ms) and their values, as columns of a batch.
+
+        `placed`: the rows whose instants could be read.
+        """
+        if self._layout.interval_s is None:
+            return at_ms, columns
+        flows = {name: column for name, column in columns.items() if name in FLOWS}
+        told = placed & _said(flows, len(at_ms))
+        lengths_s = _lengths_s(
+            at_ms, np.broadcast_to(appliance_key, at_ms.shape), told, self._layout
+        )
+        begin_ms = at_ms - 1000 * lengths_s if self._layout.label_end else at_ms
+        return begin_ms, interval_values(columns, lengths_s)
 
     def _read_instants(self, piece: Piece, whose: list[str], faults: dict[int, str]) -> np.ndarray:
         at_ms = np.zeros(len(piece.lines), dtype=np.int64)
@@ -157,31 +168,34 @@ def appliances_called(name: str, appliances: Sequence[Appliance]) -> list[Applia
     return by_id or by_local_id or [one for one in appliances if one.name == name]
 
 
+def _without(faults: Collection[int], length: int) -> np.ndarray:
+    """The rows that have no fault."""
+    rows = np.ones(length, dtype=bool)
+    rows[list(faults)] = False
+    return rows
+
+
 def _lengths_s(
-    at_ms: np.ndarray, whose: list[str], faults: Collection[int], layout: Layout
+    at_ms: np.ndarray, appliance_key: np.ndarray, told: np.ndarray, layout: Layout
 ) -> np.ndarray:
     """How long the interval of each line is: at most as far as to the appliance's next instant.
 
-    Some exports go over to shorter intervals by and by. With `label_end` it begins at the one
-    before. Beyond the first and the last of the lines, nothing is known but the neighbour's.
+    Some exports go over to shorter intervals by and by. Only the lines where something is `told`
+    of an interval are such instants: others may tell of another appliance, or of a state between
+    two of them. With `label_end` it begins at the one before. Beyond the first and the last of the
+    lines, nothing is known but the neighbour's.
     """
     lengths_s = np.full(len(at_ms), layout.interval_s, dtype=np.int64)
-    rows_of: dict[str, list[int]] = {}
-    for row, name in enumerate(whose):
-        if row not in faults:
-            rows_of.setdefault(name, []).append(row)
-    for rows in rows_of.values():
-        instants = np.unique(at_ms[rows])
+    for key in np.unique(appliance_key[told]):
+        rows = appliance_key == key
+        instants = np.unique(at_ms[rows & told])
         if len(instants) > 1:
             apart_s = np.maximum(np.diff(instants) // 1000, 1)
             at_edge = (0, apart_s[0]) if layout.label_end else (len(apart_s), apart_s[-1])
-            apart_s = np.insert(apart_s, *at_edge)[np.searchsorted(instants, at_ms[rows])]
-            lengths_s[rows] = np.minimum(lengths_s[rows], apart_s)
+            apart_s = np.insert(apart_s, *at_edge)
+            places = np.minimum(np.searchsorted(instants, at_ms[rows]), len(apart_s) - 1)
+            lengths_s[rows] = np.minimum(lengths_s[rows], apart_s[places])
     return lengths_s
-
-
-def _values(columns: dict[str, np.ndarray], lengths_s: np.ndarray | None) -> dict[str, np.ndarray]:
-    return columns if lengths_s is None else interval_values(columns, lengths_s)
 
 
 def check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
@@ -214,7 +228,10 @@ def check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
 
 
 def _numbers(piece: Piece, column: str, faults: dict[int, str]) -> np.ndarray:
+    """The numbers of a column, NaN in empty cells; infinity where no number is read, which is a
+    fault but not nothing."""
     values, wrong = piece.numbers(column)
+    values[list(wrong)] = np.inf
     for row, text in wrong.items():
         reason = _("%(column)s: “%(text)s” is not a number")
         if "," in text:

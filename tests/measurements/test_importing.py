@@ -213,6 +213,49 @@ def test_an_interval_is_no_longer_than_to_the_next_instant(load, label, spans):
     ]
 
 
+@pytest.mark.parametrize(("label", "first"), [("start", "10:00"), ("end", "09:45")])
+def test_an_interval_is_not_cut_by_lines_of_another_appliance(load, cast, label, first):
+    lines = [f"2020-05-01T10:{m:02}Z,{'' if m % 15 else 1000},-600" for m in range(0, 60, 5)]
+    load(
+        "\n".join(["at,meter_w,pv_w", *lines]),
+        mappings=["meter_w=grid:imported_w", "pv_w=pv:power_w"],
+        interval_s=900,
+        label_end=label == "end",
+    )
+    found = stored("appliance_key", "at", "interval_s", "import_energy_wh", "export_energy_wh")
+    begin, minute = at(f"2020-05-01T{first}Z"), timedelta(minutes=1)
+    assert [row[1:4] for row in found if row[0] == cast.grid_meter.key] == [
+        (begin + 15 * n * minute, 900, 250.0) for n in range(4)
+    ]
+    begin = at(f"2020-05-01T{'10:00' if label == 'start' else '09:55'}Z")
+    assert [row[1:] for row in found if row[0] == cast.pv.key] == [
+        (begin + 5 * n * minute, 300, 0.0, 50.0) for n in range(12)
+    ]
+
+
+def test_an_interval_is_not_cut_by_a_state_within_it(load, cast):
+    load(
+        "at,appliance,power_w,soc\n2020-05-01T10:00Z,battery,400,\n"
+        "2020-05-01T10:05Z,battery,,0.5\n2020-05-01T10:15Z,Battery,400,\n",
+        interval_s=900,
+    )
+    assert stored("interval_s", "import_energy_wh", "soc") == [
+        (900, 100.0, None),
+        (None, None, 0.5),
+        (900, 100.0, None),
+    ]
+
+
+def test_an_interval_ends_where_the_next_one_is_bad(load):
+    load(
+        "at,p\n2020-05-01T10:00Z,600\n2020-05-01T10:05Z,many\n2020-05-01T10:10Z,600\n",
+        mappings=["p=grid:imported_w"],
+        interval_s=600,
+        skip_bad=True,
+    )
+    assert stored("interval_s", "import_energy_wh") == [(300, 50.0), (300, 50.0)]
+
+
 def test_a_mean_power_counts_for_as_long_as_its_interval(load):
     load(
         "at,appliance,imported_w\n2020-05-01T10:00Z,grid,600\n2020-05-01T10:01Z,Battery,60\n"
