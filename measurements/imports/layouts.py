@@ -58,7 +58,8 @@ class Layout:
 
     Without `mappings` it is a long one: a column `appliance`, and columns named like quantities.
     With `interval_s` its lines speak of intervals of this length, whose start (`label_end`: whose
-    end) the instants name. `zone` is that of instants without an offset.
+    end) the instants name; without, a long one may have the length of each line's interval, from
+    its start on, in the column `interval_s`. `zone` is that of instants without an offset.
     """
 
     mappings: tuple[ColumnMapping, ...] = ()
@@ -102,11 +103,16 @@ class Layout:
                 % {"quantity": quantity, "known": ", ".join(self.quantities)}
             )
         if self.interval_s is not None:
-            for alternatives in _DIRECTIONS.values():
-                if len(named := sorted(given.intersection(alternatives))) > 1:
-                    raise UnableToMap(
-                        _("%(names)s say the same: keep one of them.") % {"names": ", ".join(named)}
-                    )
+            check_directions(given)
+
+
+def check_directions(quantities: Iterable[str]) -> None:
+    """Refuse quantities of an interval that say the same. Raises UnableToMap."""
+    for alternatives in _DIRECTIONS.values():
+        if len(named := sorted(set(quantities).intersection(alternatives))) > 1:
+            raise UnableToMap(
+                _("%(names)s say the same: keep one of them.") % {"names": ", ".join(named)}
+            )
 
 
 def parse_mapping(text: str) -> ColumnMapping:

@@ -6,19 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 from django.utils.translation import gettext as _
 
+from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.imports.layouts import (
     FLOWS,
+    INTERVAL_ONLY,
     POINT_QUANTITIES,
     Instants,
     Layout,
     UnableToMap,
+    check_directions,
     interval_values,
 )
 from measurements.imports.recordings import Piece
 
 APPLIANCE_COLUMN = "appliance"
+# Of a long recording whose lines are not all of intervals, or not of the same length: seconds.
+LENGTH_COLUMN = "interval_s"
 # So many names of no appliance are remembered.
 MOST_UNKNOWN = 100
 
@@ -49,6 +54,7 @@ class Transcriber:
         self._found: dict[str, Appliance] = {}
         self._instants = Instants(layout.zone)
         self._quantities = check_columns(columns, layout)
+        self._has_lengths = LENGTH_COLUMN in columns
         for mapping in layout.mappings:
             self.find(mapping.appliance)
 
@@ -65,7 +71,12 @@ class Transcriber:
         whose = [""] * len(piece.lines) if is_wide else piece.texts(APPLIANCE_COLUMN)
         at_ms = self._read_instants(piece, whose, faults)
         placed = _without(faults, len(piece.lines))
-        spoken = self._wide(piece, faults) if is_wide else self._long(piece, whose, faults)
+        if is_wide:
+            spoken = self._wide(piece, faults)
+        elif self._layout.interval_s is None:
+            spoken = self._mixed(piece, whose, faults)
+        else:
+            spoken = self._long(piece, whose, faults)
         readable = _without(faults, len(piece.lines))
         batches, rows = [], []
         for appliance_key, columns in spoken:
@@ -127,6 +138,36 @@ class Transcriber:
         columns = {name: _numbers(piece, name, faults) for name in self._quantities}
         appliance_key = np.array([keys[name] for name in whose], dtype=np.int32)
         return [(appliance_key, columns)]
+
+    def _mixed(
+        self, piece: Piece, whose: list[str], faults: dict[int, str]
+    ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Values of instants and, where energies are given, of intervals of the lines' own length.
+
+        Beside such energies `power_w` is but their mean, as in what we export.
+        """
+        [(appliance_key, columns)] = self._long(piece, whose, faults)
+        of_interval = {name: columns.pop(name) for name in INTERVAL_ONLY if name in columns}
+        told = _said(of_interval, len(piece.lines))
+        if not np.any(told):
+            return [(appliance_key, columns)]
+        lengths_s = np.full(len(piece.lines), np.nan)
+        if self._has_lengths:
+            lengths_s = _numbers(piece, LENGTH_COLUMN, faults)
+        for row in np.flatnonzero(told & np.isnan(lengths_s)):
+            quantity = next(name for name in of_interval if not np.isnan(of_interval[name][row]))
+            faults.setdefault(
+                int(row),
+                _("%(quantity)s is of an interval: say how long it is.") % {"quantity": quantity},
+            )
+        whole = (lengths_s >= 1) & (lengths_s <= LONGEST_INTERVAL_S)
+        whole &= lengths_s == np.floor(lengths_s)
+        for row in np.flatnonzero(told & ~whole):
+            faults.setdefault(int(row), _("An interval lasts whole seconds, from 1 to 3600."))
+        if "power_w" in columns:
+            columns["power_w"] = np.where(told, np.nan, columns["power_w"])
+        values = interval_values(of_interval, np.where(whole, lengths_s, np.nan))
+        return [(appliance_key, columns | values)]
 
     def _of_intervals(
         self,
@@ -209,10 +250,16 @@ def check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
         quantities: tuple[str, ...] = ()
     else:
         needed.append(APPLIANCE_COLUMN)
-        known = {*layout.quantities, *POINT_QUANTITIES}
+        known = {*POINT_QUANTITIES, *INTERVAL_ONLY}
         quantities = tuple(name for name in dict.fromkeys(columns) if name in known)
-        layout.check_quantities(quantities)
         needed += quantities
+        if layout.interval_s is None:
+            # Their lengths are the lines' own, and empty cells need none.
+            of_interval = [name for name in quantities if name in INTERVAL_ONLY]
+            check_directions(of_interval)
+            needed += [LENGTH_COLUMN] if LENGTH_COLUMN in columns else []
+        else:
+            layout.check_quantities(quantities)
     for name in dict.fromkeys(needed):
         if columns.count(name) != 1:
             wrong = _("stands twice") if name in columns else _("is missing")

@@ -365,16 +365,22 @@ def test_readings_stay_with_the_home_where_they_were_read_but_not_the_name(staff
     assert rows_of_csv(export(staff, f"systems/{elsewhere.pk}", **asked)) == []
 
 
-def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path):
+@pytest.mark.parametrize("wanted", ["csv", "parquet"])
+def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path, wanted):
     store_one(cast.pv, SINCE, power_w=-853.5, exported_wh=1234.5)
     store_one(cast.battery, SINCE + timedelta(minutes=1), power_w=250.0, soc=0.5)
-    content = export(staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw")
-    before = list(Reading.objects.order_by("appliance_key").values(*COLUMNS))
+    for minutes, energy_wh in ((0, 1000.0), (15, 0.0)):
+        at = SINCE + timedelta(minutes=minutes)
+        store_one(cast.grid_meter, at, now=NOW, interval_s=900, import_energy_wh=energy_wh)
+    content = export(
+        staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw", format=wanted
+    )
+    before = list(Reading.objects.order_by("appliance_key", "at").values(*COLUMNS))
     Reading.objects.all().delete()
-    file = tmp_path / "readings.csv"
+    file = tmp_path / f"readings.{wanted}"
     file.write_bytes(content)
     call_command("import_readings", str(file), system=str(cast.lindenweg.pk))
-    assert list(Reading.objects.order_by("appliance_key").values(*COLUMNS)) == before
+    assert list(Reading.objects.order_by("appliance_key", "at").values(*COLUMNS)) == before
 
 
 @pytest.mark.parametrize("wanted", list(Format))

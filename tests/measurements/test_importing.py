@@ -271,6 +271,52 @@ def test_an_interval_of_energies_marks_every_slot_that_it_covers(load, cast):
     assert list(starts) == [at(f"2020-05-01T10:{minute}Z") for minute in ("00", 15, 30, 45)]
 
 
+MIXED = """\
+at,appliance,power_w,soc,interval_s,import_energy_wh,export_energy_wh
+2020-05-01T10:00Z,grid,4000,,900,1000,
+2020-05-01T10:15Z,grid,0,,900,0,0
+2020-05-01T10:15Z,battery,-250,0.5,,,
+"""
+
+
+def test_lines_of_a_long_file_may_be_of_intervals_of_their_own_length(load, cast):
+    report = load(MIXED)
+    assert (report.lines, report.stored, report.bad) == (3, 3, 0)
+    values = ("interval_s", "import_energy_wh", "export_energy_wh", "power_w", "soc")
+    assert stored("appliance_key", *values) == sorted(
+        [
+            (cast.grid_meter.key, 900, 1000.0, None, None, None),
+            (cast.grid_meter.key, 900, 0.0, 0.0, None, None),
+            (cast.battery.key, None, None, None, -250.0, 0.5),
+        ],
+        key=lambda row: row[0],
+    )
+
+
+def test_energies_of_an_interval_that_has_no_length_are_bad(load):
+    report = load(
+        "at,appliance,power_w,interval_s,import_energy_wh\n2020-05-01T10:00Z,grid,4000,,1000\n"
+        "2020-05-01T10:15Z,grid,,7200,7\n2020-05-01T10:30Z,grid,,0.5,7\n"
+        "2020-05-01T10:45Z,grid,,long,7\n2020-05-01T11:00Z,grid,5,,\n",
+        skip_bad=True,
+    )
+    assert [bad.line for bad in report.bad_lines] == [2, 3, 4, 5]
+    for bad, part in zip(
+        report.bad_lines,
+        (
+            "import_energy_wh is of an interval: say how long it is.",
+            "whole seconds, from 1 to 3600",
+            "whole seconds, from 1 to 3600",
+            "interval_s: “long” is not a number",
+        ),
+        strict=True,
+    ):
+        assert part in bad.reason
+    assert stored("power_w", "interval_s") == [(5.0, None)]
+    with pytest.raises(UnableToImport, match="One line is bad"):
+        load("at,appliance,power_w,imported_w\n2020-05-01T10:00Z,grid,40,1000\n")
+
+
 BAD = """\
 at,appliance,power_w
 2020-05-01T10:00:00Z,battery,100
@@ -410,6 +456,12 @@ def test_local_times_follow_the_zone_through_both_changes_of_the_clock(load):
         ("at,appliance,power_w\n", {}, "The file has no lines but"),
         ("at,appliance,watts\n", {}, "None of the file's columns is a quantity"),
         ("at,at,appliance,power_w\n", {}, "“at” stands twice"),
+        (
+            "at,appliance,imported_w,import_energy_wh\n",
+            {},
+            "import_energy_wh, imported_w say the same",
+        ),
+        ("at,appliance,soc,interval_s,interval_s\n", {}, "“interval_s” stands twice"),
         ("at,x\n", {"mappings": ["y=battery:power_w"]}, "“y” is missing"),
         ("at,x\n", {"mappings": ["x=toaster:power_w"]}, "“toaster” is no appliance"),
         ("at,x\n", {"create": (parse_new_appliance("Battery:meter"),)}, "already"),
