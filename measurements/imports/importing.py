@@ -5,7 +5,7 @@ needs little memory and a failure leaves nothing behind (but empty weeks, see `p
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +20,9 @@ from inventory.models import Appliance, System
 from measurements.batches import Batch
 from measurements.imports.cadence import Cadence
 from measurements.imports.declaring import Stood, bridged, declare_told, told_by
-from measurements.imports.layouts import Layout, UnableToMap
+from measurements.imports.layouts import Layout, NewAppliance, UnableToMap
 from measurements.imports.recordings import Piece, UnableToRead, open_recording
-from measurements.imports.transcripts import Transcriber
+from measurements.imports.transcripts import Transcriber, appliances_called, several_called
 from measurements.ingest import declare_interval, judge_history, store_readings
 from measurements.plausibility import REASONS, load_plausible_powers
 from measurements.resolutions import from_ms
@@ -259,21 +259,47 @@ def _note(cadences: dict[int, Cadence], key: int, at_ms: np.ndarray) -> None:
 
 
 def _create_appliances(system: System, layout: Layout, now: datetime) -> list[Appliance]:
-    """Make the layout's new appliances where the system has none of that name and kind."""
+    """Make the layout's new appliances where the system has none that is called so.
+
+    Raises UnableToMap where it has one of another kind, one that was removed, or several.
+    """
+    known = list(Appliance.objects.filter(system=system))
     created = []
     for new in layout.create:
-        existing = Appliance.objects.filter(system=system, name=new.name).first()
-        if existing is None:
-            # A gateway that finds the same appliance later takes it over by this local id.
-            taken = Appliance.objects.filter(system=system, local_id=new.name).exists()
-            local_id = new.name if _LOCAL_ID.fullmatch(new.name) and not taken else ""
-            appliance = Appliance.objects.create(
-                system=system, name=new.name, local_id=local_id, kind=new.kind, created_at=now
-            )
-            created.append(appliance)
-        elif existing.kind != new.kind:
-            raise UnableToMap(
-                _("%(system)s has an appliance “%(name)s” already; it is a %(kind)s.")
-                % {"system": system, "name": new.name, "kind": existing.get_kind_display()}
-            )
+        if found := appliances_called(new.name, known):
+            _check_existing(new, found)
+            continue
+        # A gateway that finds the same appliance later takes it over by this local id.
+        local_id = new.name if _LOCAL_ID.fullmatch(new.name) else ""
+        appliance = Appliance.objects.create(
+            system=system, name=new.name, local_id=local_id, kind=new.kind, created_at=now
+        )
+        created.append(appliance)
+        known.append(appliance)
     return created
+
+
+def _check_existing(new: NewAppliance, found: Sequence[Appliance]) -> None:
+    """Whether what is called like a new appliance is what it was said to be."""
+    if len(found) > 1:
+        raise several_called(new.name)
+    [existing] = found
+    said = {
+        "system": existing.system,
+        "name": new.name,
+        "kind": existing.get_kind_display(),
+        "uuid": existing.pk,
+    }
+    if existing.kind != new.kind:
+        raise UnableToMap(
+            _("%(system)s has an appliance “%(name)s” already; it is a %(kind)s.") % said
+        )
+    if existing.removed_at is not None:
+        # What is read after the removal would count nowhere.
+        raise UnableToMap(
+            _(
+                "The appliance “%(name)s” of %(system)s was removed. What it read before goes to"
+                " its UUID, %(uuid)s; give a new one another name."
+            )
+            % said
+        )

@@ -107,7 +107,7 @@ class Transcriber:
                 % {"name": name, "system": self._system, "known": known}
             )
         if len(found) > 1:
-            raise UnableToMap(_("“%s” names several appliances: give the UUID.") % name)
+            raise several_called(name)
         return found[0]
 
     def _wide(
@@ -207,6 +207,11 @@ def appliances_called(name: str, appliances: Sequence[Appliance]) -> list[Applia
     by_id = [one for one in appliances if str(one.pk) == name.lower()]
     by_local_id = [one for one in appliances if one.local_id == name]
     return by_id or by_local_id or [one for one in appliances if one.name == name]
+
+
+def several_called(name: str) -> UnableToMap:
+    """What is said of a name that several appliances have."""
+    return UnableToMap(_("“%s” names several appliances: give the UUID.") % name)
 
 
 def _without(faults: Collection[int], length: int) -> np.ndarray:

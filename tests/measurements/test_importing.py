@@ -513,6 +513,33 @@ def test_appliances_are_made_once_and_with_the_interval_of_the_file(load, cast):
     assert list(declared) == [(cellar.key, at("2020-05-01T10:00Z"), 1800)]
 
 
+def test_what_a_local_id_names_is_not_made_again(load, cast):
+    text = "at,p\n2020-05-01T10:00:00Z,400\n"
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(local_id="meter1")
+    layout = {"mappings": ["p=meter1:power_w"]}
+    with pytest.raises(UnableToImport, match="has an appliance “meter1” already"):
+        load(text, create=(parse_new_appliance("meter1:battery"),), **layout)
+    report = load(text, create=(parse_new_appliance("meter1:grid_meter"),), **layout)
+    assert (report.created, stored("appliance_key")) == ([], [(cast.grid_meter.key,)])
+    assert not Appliance.objects.filter(name="meter1").exists()
+
+
+def test_what_several_are_called_is_neither_made_nor_guessed(load, cast):
+    Appliance.objects.filter(pk__in=(cast.battery.pk, cast.grid_meter.pk)).update(name="Twin")
+    with pytest.raises(UnableToImport, match="“Twin” names several appliances"):
+        load("at,p\n", create=(parse_new_appliance("Twin:battery"),))
+
+
+def test_a_removed_appliance_is_not_taken_for_a_new_one_but_has_its_history(load, cast, now):
+    Appliance.objects.filter(pk=cast.battery.pk).update(removed_at=now)
+    text = "at,p\n2020-05-01T10:00:00Z,400\n"
+    create = (parse_new_appliance("Battery:battery"),)
+    with pytest.raises(UnableToImport, match=f"was removed.*its UUID, {cast.battery.pk}"):
+        load(text, mappings=["p=Battery:power_w"], create=create)
+    load(text, mappings=[f"p={cast.battery.pk}:power_w"])
+    assert stored("appliance_key") == [(cast.battery.key,)]
+
+
 def test_the_usual_distance_is_declared_for_the_time_of_the_recording_only(load, cast):
     lines = [f"2020-05-01T10:{minute:02}:00Z,{minute}" for minute in (0, 5, 10, 25, 30)]
     load("\n".join(["at,p", *lines]), mappings=["p=battery:power_w"])
