@@ -107,7 +107,7 @@ class ColumnForm(forms.Form):
         self._names = {name for one in appliances for name in (one.name, one.local_id) if name}
         self.fields["appliance"].choices = [
             ("", _("not wanted")),
-            *((str(one.pk), one.name) for one in appliances if one.removed_at is None),
+            *((str(one.pk), _told(one)) for one in appliances),
             (NEW, _("a new one …")),
         ]
         kinds = Appliance._meta.get_field("kind").choices
@@ -346,6 +346,12 @@ def _newcomers(
         and not _is_uuid(name)
         and not appliances_called(name, appliances)
     }
+
+
+def _told(appliance: Appliance) -> str:
+    if appliance.removed_at is None:
+        return appliance.name
+    return _("%(appliance)s (removed)") % {"appliance": appliance.name}
 
 
 def _named(quantities: Iterable[str]) -> list[tuple[str, str]]:

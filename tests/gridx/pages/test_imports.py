@@ -13,6 +13,7 @@ from django.test import Client
 from accounts.access import Role
 from accounts.models import User
 from inventory.kinds import ApplianceKind
+from inventory.models import Appliance
 from measurements.imports.kept import layout_to_json
 from measurements.imports.layouts import ColumnMapping, Layout, NewAppliance
 from measurements.imports.operations import work_due
@@ -292,6 +293,19 @@ def test_what_does_not_fit_is_told_where_it_is_said(installer, cast, fields, whe
     assert any(part in found[where][0] for part in reason.split("|")), found
     job.refresh_from_db()
     assert job.state == "chosen"
+
+
+def test_a_removed_appliance_can_be_chosen_for_what_it_read(installer, cast, at_noon):
+    Appliance.objects.filter(pk=cast.battery.pk).update(removed_at=at_noon)
+    job = brought(installer, cast, WIDE)
+    where = f"/imports/{job.pk}/mapping"
+    option = f'<option value="{cast.battery.pk}">Battery (removed)</option>'
+    assert option in text(installer.get(where))
+    given = {**TIMES, "time_column": "when"}
+    given |= said(3, appliance=cast.battery.pk, quantity="soc")
+    assert installer.post(where, given).status_code == 302
+    work_due(now=at_noon)
+    assert {*Reading.objects.values_list("appliance_key", flat=True)} == {cast.battery.key}
 
 
 # What became of it --------------------------------------------------------------------------------
