@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,9 @@ LONGEST_LINE = 1_000_000
 # Readings are packed ten or a hundred times as small. What unpacks to more is there to do harm.
 MOST_UNPACKED_RATIO = 400
 HARMLESS_UNPACKED = 16_000_000
-_DELIMITERS = ",;\t"
+# The likelier ones first: where a line can be read with several of them, it is those that no unit
+# and no decimal number has.
+_DELIMITERS = ";\t,"
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 PACKED_ENDINGS = (".gz", ".xz")
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -95,9 +98,11 @@ class CsvRecording:
         self._line = 0
         self.size = size
         self._lines = self._read_lines()
-        with _readable(lambda: 0):
-            first = next(self._lines, "")
-        self._delimiter = max(_DELIMITERS, key=first.count)
+        with _readable(lambda: self._line):
+            first, second = next(self._lines, ""), next(self._lines, "")
+        # `_line` is that of the second until the third is read.
+        self._lines = chain([second] if second else [], self._lines)
+        self._delimiter = _delimiter_of(first, second)
         self._has_decimal_commas = self._delimiter == ";"
         try:
             self.columns = [name.strip() for name in self._cells(first)]
@@ -125,7 +130,7 @@ class CsvRecording:
 
     def _cells(self, line: str) -> list[str]:
         """Raises csv.Error."""
-        return next(csv.reader((line,), delimiter=self._delimiter, strict=True), [])
+        return _cells(line, self._delimiter)
 
     def _read_lines(self) -> Iterator[str]:
         """Line by line, as long as they are those of readings."""
@@ -173,6 +178,26 @@ class CsvRecording:
             reason = _("has %(found)s cells where the first line names %(wanted)s columns")
             raise ValueError(reason % {"found": len(row), "wanted": len(self.columns)})
         return row
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """Raises csv.Error."""
+    return next(csv.reader((line,), delimiter=delimiter, strict=True), [])
+
+
+def _delimiter_of(first: str, second: str) -> str:
+    """What separates the cells of these two lines: what makes as many of the one as of the other,
+    or else, where nothing does, most of the first."""
+
+    def count(line: str, delimiter: str) -> int:
+        try:
+            return len(_cells(line, delimiter))
+        except csv.Error:
+            return 0
+
+    counts = {one: count(first, one) for one in _DELIMITERS}
+    fitting = (one for one in _DELIMITERS if counts[one] > 1 and counts[one] == count(second, one))
+    return next(fitting, max(_DELIMITERS, key=counts.__getitem__))
 
 
 @dataclass

@@ -116,6 +116,29 @@ def test_a_decimal_comma_is_read_where_semicolons_separate_the_columns(load):
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("at;in, kWh;out, kWh\n2020-05-01T10:00Z;1,5;-7\n", "in, kWh"),
+        ('at;"in, kWh, old";out\n2020-05-01T10:00Z;1,5;-7\n', "in, kWh, old"),
+        ("at\tin, kWh\tout\n2020-05-01T10:00Z\t1.5\t-7\n", "in, kWh"),
+        ('at,"in, kWh",out\n2020-05-01T10:00Z,1.5,-7\n', "in, kWh"),
+        ('at,"in; a; b; c",out\n2020-05-01T10:00Z,1.5,-7\n', "in; a; b; c"),
+        # The second line does not help.
+        ("at;in, kWh;out, kWh\n\n2020-05-01T10:00Z;1,5;-7\n", "in, kWh"),
+    ],
+)
+def test_what_separates_columns_is_told_from_what_stands_in_their_names(load, text, name):
+    load(text, mappings=[f"{name}=battery:power_w"])
+    assert stored("power_w") == [(1.5,)]
+
+
+def test_lines_are_counted_from_the_first_of_the_file(load):
+    with pytest.raises(UnableToImport) as refused:
+        load("at,appliance,power_w\nx,grid,1\n\ny,grid,1\n2020-05-01T10:00Z,grid,1\n")
+    assert [bad.line for bad in refused.value.report.bad_lines] == [2, 4]
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("at;p\n2020-05-01T10:00Z;1.200,5\n", "p: “1.200,5” is not a number; a decimal comma"),
