@@ -26,7 +26,7 @@ from measurements.imports.layouts import (
     NewAppliance,
     UnableToMap,
 )
-from measurements.imports.preview import Preview
+from measurements.imports.preview import Preview, is_instant
 from measurements.imports.recordings import ENDINGS
 from measurements.imports.transcripts import appliances_called, check_columns
 
@@ -278,8 +278,14 @@ class LayoutForm(forms.Form):
         return found
 
     def _check_instants(self, found: dict[str, Any]) -> None:
-        """One glance at the first lines spares reading all of them for nothing."""
+        """One glance at the first lines spares reading all of them for nothing.
+
+        Bad lines that are left out may well be the first ones, such as those of an hour that
+        happens twice; but there has to be an instant among them.
+        """
         cells = self._preview.cells(found["time_column"])
+        if found["skip_bad"] and any(map(is_instant, cells)):
+            return
         instants = Instants(ZoneInfo(found["time_zone"]))
         problem: ValueError | None = None
         for cell in cells:

@@ -100,10 +100,11 @@ def _shown(text: str) -> str:
 
 
 def _are_instants(cells: Sequence[str]) -> bool:
-    return bool(cells) and all(map(_is_instant, cells))
+    return bool(cells) and all(map(is_instant, cells))
 
 
-def _is_instant(cell: str) -> bool:
+def is_instant(cell: str) -> bool:
+    """Whether a cell is an instant that people would write, with or without an offset."""
     try:
         datetime.fromisoformat(cell)
     except ValueError:

@@ -308,6 +308,23 @@ def test_a_removed_appliance_can_be_chosen_for_what_it_read(installer, cast, at_
     assert {*Reading.objects.values_list("appliance_key", flat=True)} == {cast.battery.key}
 
 
+def test_a_file_may_begin_in_the_hour_that_comes_twice_where_bad_lines_are_left_out(
+    installer, cast, at_noon
+):
+    lines = [f"2020-10-25 02:{minute:02},1\n" for minute in range(50, 60)]
+    job = brought(installer, cast, "".join(["when,p\n", *lines, "2020-10-25 03:00,2\n"]))
+    where = f"/imports/{job.pk}/mapping"
+    given = {**TIMES, "time_column": "when"}
+    given |= said(1, appliance=cast.battery.pk, quantity="power_w")
+    assert "happens twice" in refusals(installer.post(where, given))["time_column"][0]
+    assert installer.post(where, given | {"skip_bad": "on"}).status_code == 302
+    work_due(now=at_noon)
+    assert [*Reading.objects.values_list("power_w", flat=True)] == [2.0]
+    nothing = brought(installer, cast, "when,p\nsoon,1\n")
+    answer = installer.post(f"/imports/{nothing.pk}/mapping", given | {"skip_bad": "on"})
+    assert "“soon” is no ISO 8601 instant" in refusals(answer)["time_column"][0]
+
+
 # What became of it --------------------------------------------------------------------------------
 
 
