@@ -324,17 +324,24 @@ def _with_decimal_point(cell: str) -> str:
     return cell if "." in cell or cell.count(",") != 1 else cell.replace(",", ".")
 
 
+def _number(cell: str) -> float:
+    """Raises ValueError, also where underscores group the digits, which only programs do."""
+    if "_" in cell:
+        raise ValueError
+    return float(cell)
+
+
 def _parsed(cells: tuple[str, ...] | list[str]) -> tuple[np.ndarray, dict[int, str]]:
     """Numbers from texts; a text “nan” is one that is not finite, not one that is missing."""
     try:
-        values = np.array([float(cell) if cell else np.nan for cell in cells], dtype=np.float64)
+        values = np.array([_number(cell) if cell else np.nan for cell in cells], dtype=np.float64)
         wrong: dict[int, str] = {}
     except ValueError:
         values = np.full(len(cells), np.nan)
         wrong = {}
         for row, cell in enumerate(cells):
             try:
-                values[row] = float(cell) if cell.strip() else np.nan
+                values[row] = _number(cell) if cell.strip() else np.nan
             except ValueError:
                 wrong[row] = cell
     for row in np.flatnonzero(np.isnan(values)):

@@ -146,6 +146,7 @@ def test_lines_are_counted_from_the_first_of_the_file(load):
         ('at,p\n2020-05-01T10:00Z,"1,5"\n', "p: “1,5” is not a number; a decimal comma is read"),
         ("at;p\n2020-05-01T10:00Z;a,b\n", "p: “a,b” is not a number"),
         ("at;p\n2020-05-01T10:00Z;a\n", "p: “a” is not a number"),
+        ("at,p\n2020-05-01T10:00Z,1_000\n", "p: “1_000” is not a number"),
     ],
 )
 def test_another_comma_is_told_with_what_is_expected(load, text, reason):
