@@ -19,6 +19,7 @@ from inventory.models import Appliance, System, validate_time_zone
 from measurements.imports.layouts import (
     COUNTERS,
     INTERVAL_ONLY,
+    LONGEST_NAME,
     POINT_QUANTITIES,
     ColumnMapping,
     Instants,
@@ -33,7 +34,6 @@ from measurements.imports.transcripts import appliances_called, check_columns
 BYTES_PER_MB = 1_000_000
 NEW = "new"
 MOST_SAMPLES = 3
-LONGEST_NAME = Appliance._meta.get_field("name").max_length
 
 QUANTITY_NAMES = {
     "power_w": gettext_lazy("Power, W"),

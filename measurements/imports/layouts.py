@@ -10,8 +10,10 @@ import numpy as np
 from django.utils.translation import gettext as _
 
 from inventory.kinds import LONGEST_INTERVAL_S, ApplianceKind
+from inventory.models import Appliance
 from measurements.batches import QUANTITIES
 
+LONGEST_NAME = Appliance._meta.get_field("name").max_length
 COUNTERS = ("imported_wh", "exported_wh")
 # The plug's states are names, which no recording has in common.
 POINT_QUANTITIES = tuple(name for name in QUANTITIES if name != "plug_state")
@@ -136,13 +138,18 @@ def parse_mapping(text: str) -> ColumnMapping:
 
 def parse_new_appliance(text: str) -> NewAppliance:
     """`NAME:KIND`. Raises UnableToMap."""
-    name, _colon, kind = text.rpartition(":")
-    if not name.strip() or kind.strip() not in set(ApplianceKind):
+    name, _colon, kind = (part.strip() for part in text.rpartition(":"))
+    if not name or kind not in set(ApplianceKind):
         raise UnableToMap(
             _("“%(text)s” does not read NAME:KIND, with a kind of %(kinds)s.")
             % {"text": text, "kinds": ", ".join(ApplianceKind)}
         )
-    return NewAppliance(name.strip(), ApplianceKind(kind.strip()))
+    if len(name) > LONGEST_NAME:
+        raise UnableToMap(
+            _("The name “%(name)s” has more than %(most)s characters.")
+            % {"name": name, "most": LONGEST_NAME}
+        )
+    return NewAppliance(name, ApplianceKind(kind))
 
 
 def parse_duration(text: str) -> int:

@@ -683,6 +683,9 @@ def test_intervals_and_new_appliances_are_read():
     assert parse_new_appliance("My: pump:heat_pump").kind is ApplianceKind.HEAT_PUMP
     with pytest.raises(UnableToMap):
         parse_new_appliance("Toaster:toaster")
+    assert parse_new_appliance(f"{'x' * 200}:meter").name == "x" * 200
+    with pytest.raises(UnableToMap, match="more than 200 characters"):
+        parse_new_appliance(f"{'x' * 201}:meter")
 
 
 def run(path: Path, system, *options: str) -> str:
