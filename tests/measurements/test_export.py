@@ -277,7 +277,7 @@ def test_clusters_and_pools_say_how_much_of_a_day_was_measured(staff, site, subj
 def test_readings_are_those_of_the_api(staff, cast):
     at = SINCE + timedelta(milliseconds=250)
     store_one(cast.battery, at, power_w=853.5, soc=0.77)
-    store_one(cast.battery, at + timedelta(days=2), interval_s=900, export_energy_wh=100.0)
+    store_one(cast.battery, at + timedelta(days=2), now=NOW, interval_s=900, export_energy_wh=100.0)
     rows = rows_of_csv(
         export(staff, f"appliances/{cast.battery.pk}", interval=ALL, resolution="raw")
     )
