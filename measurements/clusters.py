@@ -1,5 +1,7 @@
 """What flows in a cluster's appliances, those of today, nested ones included, each once.
 
+Each counts until it was removed, as in its system's balance.
+
 A cluster is taken as if its appliances were a system of their own: flows are split in the slot
 where it has a meter, and without one its consumption is what its consumers use. Appliances that
 play the same part are summed in the database, so that hundreds of them are as few rows as one.
@@ -72,9 +74,7 @@ def past_of_cluster(
     `kinds` are those of the appliances that are wanted one by one, with their `device_columns`.
     """
     spans = periods(from_at, until_at, resolution, cluster.zone)
-    members = [
-        Device(one.key, one.pk, one.kind, one.capacity_wh) for one in appliances_within(cluster)
-    ]
+    members = list(appliances_within(cluster))
     if not spans or not members:
         return empty_past(spans)
     coarse = appliance_table(resolution, spans)
@@ -148,7 +148,7 @@ _FURTHER = ("recovered_s", "estimated_s")
 
 
 def _pieces(
-    cluster: Cluster, members: Sequence[Device], spans: Sequence[Span], table: type[Model]
+    cluster: Cluster, members: Sequence[Appliance], spans: Sequence[Span], table: type[Model]
 ) -> Iterator[_Piece]:
     """The spans bit by bit, each from what the batteries held at the end of the one before."""
     within = {
@@ -156,8 +156,8 @@ def _pieces(
         "from_at": spans[0].from_at,
         "until_at": spans[-1].until_at,
     }
-    keys = [one.key for one in members]
-    read = {key for (key,) in fetch(_read_query(table), {**within, "keys": keys})}
+    found = fetch(_read_query(table), {**within, **_while_there(members)})
+    read = {key for (key,) in found}
     parts = _parts_of([one for one in members if one.key in read])
     query, before = _sums_query(table), None
     for some in _batches(spans):
@@ -196,14 +196,22 @@ def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
     yield batch
 
 
-def _parts_of(members: Sequence[Device]) -> dict[str, list]:
+def _while_there(members: Sequence[Appliance]) -> dict[str, list]:
+    """Of whom the rows are, and until when they count."""
+    return {
+        "keys": [one.key for one in members],
+        "removed": [one.removed_at for one in members],
+    }
+
+
+def _parts_of(members: Sequence[Appliance]) -> dict[str, list]:
     """Of those that were read: which part each plays, of how many, and how much it can hold."""
     roles = [role_of(one.kind) for one in members]
     batteries = [one for one in members if role_of(one.kind) is Role.BATTERY]
     # By their capacities, where all of them are known.
     is_known = all(one.capacity_wh is not None for one in batteries)
     return {
-        "keys": [one.key for one in members],
+        **_while_there(members),
         "roles": [role.value for role in roles],
         "of_role": [roles.count(role) for role in roles],
         "capacities": [one.capacity_wh for one in members],
@@ -238,11 +246,12 @@ def _sums_query(table: type[Model]) -> str:
         SELECT role, {numbers([START, *_SUMS], order="start")}
         FROM (
             SELECT role, start, {sums}
-            FROM unnest(%(keys)s::int[], %(roles)s::text[], %(of_role)s::int[],
-                    %(capacities)s::float8[], %(weights)s::float8[])
-                AS member (key, role, of_role, capacity_wh, weight)
+            FROM unnest(%(keys)s::int[], %(removed)s::timestamptz[], %(roles)s::text[],
+                    %(of_role)s::int[], %(capacities)s::float8[], %(weights)s::float8[])
+                AS member (key, removed_at, role, of_role, capacity_wh, weight)
             JOIN {table._meta.db_table} ON system_key = %(system)s AND appliance_key = member.key
             WHERE start >= %(from_at)s AND start < %(until_at)s
+                AND (start < removed_at) IS NOT FALSE
             GROUP BY role, start
         ) AS together GROUP BY role
     """  # noqa: S608 - names of our own
@@ -252,10 +261,13 @@ def _sums_query(table: type[Model]) -> str:
 def _read_query(table: type[Model]) -> str:
     """Which of these appliances were read at all."""
     return f"""
-        SELECT key FROM unnest(%(keys)s::int[]) AS member (key) WHERE EXISTS (
+        SELECT key FROM unnest(%(keys)s::int[], %(removed)s::timestamptz[])
+            AS member (key, removed_at)
+        WHERE EXISTS (
             SELECT FROM {table._meta.db_table}
             WHERE system_key = %(system)s AND appliance_key = key
                 AND start >= %(from_at)s AND start < %(until_at)s
+                AND (start < removed_at) IS NOT FALSE
         )
     """  # noqa: S608 - names of our own
 
@@ -302,7 +314,7 @@ def _late_and_bridged(
 
 def _listed(
     cluster: Cluster,
-    wanted: Sequence[Device],
+    wanted: Sequence[Appliance],
     spans: Sequence[Span],
     table: type[Model],
     columns: Sequence[str],
@@ -313,14 +325,15 @@ def _listed(
     rows = fetch(
         _rows_query(table, tuple(columns)),
         {
+            **_while_there(wanted),
             "system": cluster.system.key,
-            "keys": [one.key for one in wanted],
             "from_at": spans[0].from_at,
             "until_at": spans[-1].until_at,
         },
     )
     return [
-        (one, columns_of(sent, 1 + len(columns))) for one, (sent,) in zip(wanted, rows, strict=True)
+        (Device(one.key, one.pk, one.kind, one.capacity_wh), columns_of(sent, 1 + len(columns)))
+        for one, (sent,) in zip(wanted, rows, strict=True)
     ]
 
 
@@ -331,5 +344,9 @@ def _rows_query(table: type[Model], columns: tuple[str, ...]) -> str:
             SELECT {numbers([START, *columns], order="start")} FROM {table._meta.db_table}
             WHERE system_key = %(system)s AND appliance_key = member.key
                 AND start >= %(from_at)s AND start < %(until_at)s
-        ) FROM unnest(%(keys)s::int[]) WITH ORDINALITY AS member (key, number) ORDER BY number
+                AND (start < removed_at) IS NOT FALSE
+        )
+        FROM unnest(%(keys)s::int[], %(removed)s::timestamptz[])
+            WITH ORDINALITY AS member (key, removed_at, number)
+        ORDER BY number
     """  # noqa: S608 - names of our own

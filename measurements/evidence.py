@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db.models import Q, QuerySet
 
@@ -25,6 +25,8 @@ from measurements.resolutions import SLOT, SLOT_MS, Span, from_ms, slot_end, to_
 from measurements.slots.appliances import computation_of
 from measurements.slots.claims import Run
 from measurements.tracing import Trace, trace_of
+
+_Slot = TypeVar("_Slot")
 
 
 class SlotOf(NamedTuple):
@@ -78,7 +80,7 @@ def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[
         found.setdefault(key, {})[start] = SlotOf(*slot)
     appliances = Appliance.objects.filter(key__in=found).order_by("created_at", "key")
     return [
-        Measured(one, role_of(one.kind), _while_there(one, found[one.key]))
+        Measured(one, role_of(one.kind), while_there(one, found[one.key]))
         for one in appliances.select_related("system")
     ]
 
@@ -115,8 +117,8 @@ def _keys_in(system: System, span: Span, kinds: Sequence[str]) -> list[int]:
     )
 
 
-def _while_there(appliance: Appliance, slots: dict[datetime, SlotOf]) -> dict[datetime, SlotOf]:
-    """Without those after it was removed, which no balance counts."""
+def while_there(appliance: Appliance, slots: dict[datetime, _Slot]) -> dict[datetime, _Slot]:
+    """Slots by their start, without those after it was removed, which nothing counts."""
     if appliance.removed_at is None:
         return slots
     end = slot_end(appliance.removed_at)

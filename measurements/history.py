@@ -158,20 +158,22 @@ def past_of_system(
 def past_of_appliance(
     *, appliance: Appliance, from_at: datetime, until_at: datetime, resolution: Resolution
 ) -> DevicePast:
-    """What flowed in an appliance while it was in the system where it is now, span by span (those
-    of `periods`), in the system's time zone: the columns of `APPLIANCE_COLUMNS`."""
+    """What flowed in an appliance while it was in the system where it is now, until it was removed,
+    span by span (those of `periods`), in the system's time zone: the columns of
+    `APPLIANCE_COLUMNS`."""
     system = appliance.system
     spans = periods(from_at, until_at, resolution, system.zone)
     measured = Device(appliance.key, appliance.pk, appliance.kind, appliance.capacity_wh)
     sent = None
     if spans:
+        ends = (spans[-1].until_at, appliance.removed_at)
         ((sent,),) = fetch(
             _appliance_history(appliance_table(resolution, spans)),
             {
                 "system": system.key,
                 "appliance": appliance.key,
                 "from_at": spans[0].from_at,
-                "until_at": spans[-1].until_at,
+                "until_at": min(end for end in ends if end is not None),
             },
             prepared=True,
         )
@@ -223,7 +225,8 @@ def bounds_of(spans: Sequence[Span]) -> Floats:
 
 START = "date_part('epoch', start)"
 # The first row has the system's columns, each other one those of an appliance. The appliances are
-# found by hops along the primary key: whoever was measured in the system, wherever it is now.
+# found by hops along the primary key: whoever was measured in the system, wherever it is now. Each
+# counts until it was removed, as in its system's balance: slots after that are left out.
 _HISTORY = """
 SELECT NULL::int, NULL::uuid, NULL::text, NULL::float8, (
     SELECT {figures} FROM {table}
@@ -245,9 +248,10 @@ UNION ALL (
         SELECT {figures} FROM {table}
         WHERE system_key = %(system)s AND appliance_key = measured.key
             AND start >= %(from_at)s AND start < %(until_at)s
+            AND (start < appliance.removed_at) IS NOT FALSE
     )
     FROM measured CROSS JOIN LATERAL (
-        SELECT key, id, kind, capacity_wh FROM inventory_appliance
+        SELECT key, id, kind, capacity_wh, removed_at FROM inventory_appliance
         WHERE key = measured.key AND kind = ANY(%(kinds)s)
         OFFSET 0 -- by the index, however many appliances there are in all
     ) AS appliance

@@ -32,6 +32,7 @@ from measurements.evidence import (
     is_any_final,
     received_at,
     slots_of,
+    while_there,
 )
 from measurements.formats import number
 from measurements.models import ApplianceDay, ApplianceSlot, Reading
@@ -91,6 +92,7 @@ def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) 
     appliance = _measured(system, appliance_id)
     period = shown(resolution=None, day=request.GET.get("date"), zone=system.zone, now=now)
     slots = slots_of(system=system, appliance=appliance, span=period.span)
+    counted = while_there(appliance, slots)
     day = ApplianceDay.objects.filter(
         system_key=system.key, appliance_key=appliance.key, start=period.span.from_at
     ).first()
@@ -102,10 +104,17 @@ def appliance_energy(request: HttpRequest, system_id: UUID, appliance_id: UUID) 
         "is_final": is_any_final(system=system, span=period.span, appliance=appliance),
         "day": day,
         "sums": [
-            sum_known(getattr(slot, f"{side}_mwh") for slot in slots.values()) for side in _SIDES
+            sum_known(getattr(slot, f"{side}_mwh") for slot in counted.values()) for side in _SIDES
         ],
         "lines": [
-            _slot_line(system, appliance, period, span, slots.get(span.from_at))
+            _slot_line(
+                system,
+                appliance,
+                period,
+                span,
+                slots.get(span.from_at),
+                is_counted=span.from_at in counted,
+            )
             for span in period.spans
             if span.from_at < now
         ],
@@ -170,11 +179,19 @@ def _named(system: System, appliance: Appliance) -> dict[str, Any]:
 
 
 def _slot_line(
-    system: System, appliance: Appliance, period: Shown, span: Span, slot: ApplianceSlot | None
+    system: System,
+    appliance: Appliance,
+    period: Shown,
+    span: Span,
+    slot: ApplianceSlot | None,
+    *,
+    is_counted: bool,
 ) -> SlotLine:
     heading = dates.span_name(period, span)
     if slot is None:
         return SlotLine(heading)
+    # A slot after its removal is shown, but in no sum.
+    notes = ["" if is_counted else _("removed"), flags_in_words(slot.flags)]
     return SlotLine(
         heading,
         readings_url(system, appliance, span.from_at),
@@ -182,7 +199,7 @@ def _slot_line(
         slot.export_mwh,
         _mean_w(slot),
         slot.seen_s / SLOT_S,
-        flags_in_words(slot.flags),
+        ", ".join(filter(None, notes)),
     )
 
 

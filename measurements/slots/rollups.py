@@ -2,8 +2,9 @@
 
 Hours are those of UTC, whatever a system's time zone: most zones' local hours are just these, and
 another zone makes none of them wrong. Days and months are local ones. An hour and a day are sums of
-slots. A month is the sum of its days, which is the same to the last mWh because energies are
-integers. `measurements.figures.sum_figures` is the same sum in memory.
+slots; those of an appliance, of the slots until it was removed, as in its system's balance. A month
+is the sum of its days, which is the same to the last mWh because energies are integers.
+`measurements.figures.sum_figures` is the same sum in memory.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ class Rollup:
     """How one table's rows become those of a coarser one.
 
     `begins` is SQL of when the coarser row begins that a row belongs to: by default with the span
-    that is rolled up, which becomes one row then.
+    that is rolled up, which becomes one row then. `condition` is SQL of which rows count.
     """
 
     source: str
@@ -29,6 +30,7 @@ class Rollup:
     keys: tuple[str, ...]
     columns: Mapping[str, str]
     begins: str = "from_at"
+    condition: str = "TRUE"
 
     @cached_property
     def statement(self) -> str:
@@ -46,6 +48,7 @@ class Rollup:
                 SELECT {keys}, {self.begins} AS begins, {sums}
                 FROM {self.source}
                 WHERE system_key = wanted.key AND start >= from_at AND start < until_at
+                    AND {self.condition}
                 GROUP BY {keys}, {self.begins}
             ) AS sums
         ), gone AS (
@@ -94,25 +97,33 @@ _APPLIANCE = (
 )
 
 _HOUR = "date_bin('1 hour', start, 'epoch')"
+# The slot within which it was removed is the last one that counts.
+_APPLIANCE_SLOTS = """measurements_applianceslot LEFT JOIN LATERAL (
+    SELECT removed_at FROM inventory_appliance WHERE key = appliance_key
+    OFFSET 0 -- by the index, each once, however many appliances there are in all
+) AS appliance ON TRUE"""
+_WHILE_THERE = "(start < removed_at) IS NOT FALSE"
 SYSTEM_HOURS = Rollup(
     "measurements_systemslot", "measurements_systemhour", ("system_key",), _FIGURES, _HOUR
 )
 APPLIANCE_HOURS = Rollup(
-    "measurements_applianceslot",
+    _APPLIANCE_SLOTS,
     "measurements_appliancehour",
     ("system_key", "appliance_key"),
     _APPLIANCE,
     _HOUR,
+    _WHILE_THERE,
 )
 SYSTEM_DAYS = Rollup("measurements_systemslot", "measurements_systemday", ("system_key",), _FIGURES)
 SYSTEM_MONTHS = Rollup(
     "measurements_systemday", "measurements_systemmonth", ("system_key",), _FIGURES
 )
 APPLIANCE_DAYS = Rollup(
-    "measurements_applianceslot",
+    _APPLIANCE_SLOTS,
     "measurements_applianceday",
     ("system_key", "appliance_key"),
     _APPLIANCE,
+    condition=_WHILE_THERE,
 )
 
 

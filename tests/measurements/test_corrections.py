@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from importlib import import_module
 from threading import Event
 
 import numpy as np
@@ -13,7 +14,9 @@ from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.ingest import declare_interval
 from measurements.models import Cause, DayChange, DirtySlot, SystemDay, SystemSlot
+from measurements.resolutions import Resolution, periods
 from measurements.slots import compute, compute_dirty, compute_until_clean
+from measurements.slots.rollups import APPLIANCE_DAYS, APPLIANCE_HOURS, roll_up
 from measurements.words import causes_in_words
 from tests.measurements.arrivals import (
     BEGIN,
@@ -163,6 +166,22 @@ def test_a_removal_marks_only_what_comes_after(site):
     compute_until_clean(now=NOW)
     correct(site, 2, removed_at=NOW)
     assert min(mark.start for mark in marks.all()) == BEGIN + timedelta(days=2, minutes=15)
+
+
+def test_hours_and_days_that_held_what_came_after_a_removal_are_made_anew(site):
+    correct(site, 2, removed_at=BEGIN + timedelta(days=2, minutes=20))
+    compute_until_clean(now=NOW)
+    before = rows_of(site)
+    days = periods(BEGIN, NOW, Resolution.DAY, site.system.zone)
+    for rollup in (APPLIANCE_HOURS, APPLIANCE_DAYS):
+        roll_up(replace(rollup, condition="TRUE"), [(site.system.key, day) for day in days])
+    assert rows_of(site) != before
+    migration = import_module("measurements.migrations.0007_hours_until_removal")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.FORWARD)
+    assert set(DirtySlot.objects.values_list("appliance_key", flat=True)) == {site.keys[2]}
+    compute_until_clean(now=NOW)
+    assert rows_of(site) == before
 
 
 def test_what_is_taken_back_with_its_transaction_marks_nothing(site):

@@ -14,7 +14,7 @@ from measurements.batches import Batch
 from measurements.clusters import history_of_cluster, past_of_cluster
 from measurements.figures import SUMMED
 from measurements.flags import Flag
-from measurements.history import past_of_system
+from measurements.history import past_of_appliance, past_of_system
 from measurements.ingest import store_readings
 from measurements.models import (
     ApplianceDay,
@@ -396,6 +396,41 @@ def test_without_a_meter_a_clusters_hours_and_days_are_the_sums_of_its_slots():
         figures = coarse.figures
         assert sum(figures.seen_s) == sum(quarters.figures.seen_s)
         assert (figures.seen_s <= figures.expected_s).all()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+@pytest.mark.parametrize("others", [(), (ApplianceKind.GRID_METER,)], ids=["alone", "with a meter"])
+def test_whoever_was_removed_counts_until_then_whoever_is_asked(zone, others):
+    site = measured_site(zone, 8, (ApplianceKind.EV_CHARGING_STATION, *others))
+    cluster = whole(site)
+    # Said afterwards: what it was read since stays stored, but counts no more.
+    Appliance.objects.filter(key=site.keys[0]).update(
+        removed_at=datetime(2026, 3, 29, 10, 20, tzinfo=UTC)
+    )
+    compute_until_clean(now=UNTIL)
+    station = Appliance.objects.select_related("system").get(key=site.keys[0])
+    slots = ApplianceSlot.objects.filter(appliance_key=station.key)
+    counted = list(slots.filter(start__lt=datetime(2026, 3, 29, 10, 30, tzinfo=UTC)))
+    assert len(counted) < slots.count()
+    charged_mwh = sum(slot.import_mwh for slot in counted)
+    kinds = [ApplianceKind.EV_CHARGING_STATION]
+    columns = ("import_mwh", "export_mwh", "seen_s")
+    for resolution in Resolution:
+        asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": resolution}
+        listing = {"kinds": kinds, "device_columns": columns}
+        of_system = past_of_system(system=site.system, **asked, **listing)
+        of_cluster = past_of_cluster(cluster=cluster, **asked, **listing)
+        devices = [*of_system.devices, *of_cluster.devices]
+        devices.append(past_of_appliance(appliance=station, **asked))
+        for past in (of_system, of_cluster):
+            assert np.nansum(past.figures.floats()["ev_mwh"]) == charged_mwh
+        for device in devices:
+            assert device.columns["import_mwh"].sum() == charged_mwh
+            assert device.columns["seen_s"].sum() == sum(slot.seen_s for slot in counted)
+            assert device.known.tolist() == devices[0].known.tolist()
+        history = history_of_cluster(cluster=cluster, now=UNTIL, **asked)
+        for period in history.periods:
+            assert not period.figures or period.figures["seen_s"] <= period.figures["to_see_s"]
 
 
 def test_a_month_of_a_cluster_tells_what_its_batteries_hold(cast, admin):

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections import defaultdict
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import reduce
 from operator import or_
 from zoneinfo import ZoneInfo
@@ -190,7 +191,9 @@ def test_hours_and_days_of_appliances_are_the_sums_of_their_slots(table, resolut
     rows = rows_of(site)
     slots_of = defaultdict(list)
     for (number, start), slot in sorted(rows["ApplianceSlot"].items()):
-        slots_of[number, period_start(start, resolution, ZoneInfo(clock))].append(slot)
+        removed_s = devices[number].removed_after_s
+        if removed_s is None or start < BEGIN + timedelta(seconds=removed_s):
+            slots_of[number, period_start(start, resolution, ZoneInfo(clock))].append(slot)
     assert rows[table].keys() == slots_of.keys()
     for where, slots in slots_of.items():
         row = rows[table][where]

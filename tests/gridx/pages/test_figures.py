@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from gridx import clock
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import Batch
@@ -306,6 +307,19 @@ def test_an_appliance_tells_its_day(mara: Client, measured: Cast):
     assert re.findall(r'<data value="(\d*)">', foot) == ["0", "48000000"]
     assert reverse("readings", args=[measured.lindenweg.pk, measured.pv.pk, NOON]) in html
     assert f'href="{address}"' in page(mara, reverse("appliance", args=[measured.pv.pk]))
+
+
+def test_slots_after_an_appliances_removal_are_shown_but_in_no_sum(mara: Client, measured: Cast):
+    Appliance.objects.filter(pk=measured.pv.pk).update(removed_at=MIDNIGHT + DAY / 2)
+    compute_until_clean(now=clock.now())
+    address = reverse("appliance_energy", args=[measured.lindenweg.pk, measured.pv.pk])
+    html = page(mara, f"{address}?date=2026-06-14").replace("\N{NO-BREAK SPACE}", " ")
+    assert "0 kWh in, 24.0 kWh out on this day." in html
+    foot = re.search(r"<tfoot>.*?</tfoot>", html, re.DOTALL)[0]
+    assert re.findall(r'<data value="(\d*)">', foot) == ["0", "24000000"]
+    assert html.count("2.00 kW") == 96
+    assert html.count("<td>removed") == 48
+    assert headline(figure(mara, measured, "pv")) == 24_000_000
 
 
 def test_the_mean_power_of_a_slot_is_what_its_energies_come_to(mara: Client, measured: Cast):
