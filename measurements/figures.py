@@ -209,6 +209,17 @@ def _soc(batteries: Sequence[Part], length: int) -> Floats:
     return np.divide(top, bottom, out=np.full(length, np.nan), where=bottom > 0)
 
 
+def soc_of(batteries: Sequence[tuple[float, float | None]]) -> float | None:
+    """The same of one instant, from the state of charge (0–1) and the capacity (Wh) of each battery
+    that tells one; None of none."""
+    if not batteries:
+        return None
+    by_capacity = all(capacity_wh for _soc, capacity_wh in batteries)
+    weights = [capacity_wh if by_capacity else 1.0 for _soc, capacity_wh in batteries]
+    charged = sum(soc * w for (soc, _capacity_wh), w in zip(batteries, weights, strict=True))
+    return charged / sum(weights)
+
+
 def _sum_of_all(columns: Sequence[Floats], length: int) -> Floats:
     """A sum that is absent (NaN) where any of its parts is, or where there are none."""
     return sum(columns[1:], columns[0]) if columns else np.full(length, np.nan)

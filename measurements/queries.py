@@ -13,7 +13,7 @@ from inventory.silence import stale_after
 from measurements.amounts import Ints
 from measurements.batches import INSTANTS
 from measurements.coverage import seconds_to_see
-from measurements.figures import rates_of
+from measurements.figures import rates_of, soc_of
 from measurements.flows import live_figures_of_many
 from measurements.history import Past, past_of_system
 from measurements.models import LatestReading, Reading
@@ -83,17 +83,13 @@ class Live:
     @property
     def soc(self) -> float | None:
         """The state of charge of all batteries together, by capacity where all are known."""
-        known = [
-            (each.soc, each.appliance.capacity_wh)
-            for each in self.of_kind(ApplianceKind.BATTERY)
-            if each.soc is not None
-        ]
-        if not known:
-            return None
-        by_capacity = all(capacity for _soc, capacity in known)
-        weights = [capacity if by_capacity else 1.0 for _soc, capacity in known]
-        charged = sum(soc * w for (soc, _capacity), w in zip(known, weights, strict=True))
-        return charged / sum(weights)
+        return soc_of(
+            [
+                (each.soc, each.appliance.capacity_wh)
+                for each in self.of_kind(ApplianceKind.BATTERY)
+                if each.soc is not None
+            ]
+        )
 
 
 def live_of_system(*, system: System, now: datetime) -> Live:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from inventory.kinds import ApplianceKind
-from measurements.amounts import difference_known
+from measurements.amounts import difference_known, share_of
+from measurements.figures import soc_of
 from measurements.wire.names import (
     DIRECT,
     FIGURES,
@@ -119,13 +120,21 @@ def _live_batteries(live: LiveFigures) -> dict[str, Any]:
             for name in ("remainingCharge", "capacity", "nominalCapacity")
         },
     )
-    if "remainingCharge" in together and together.get("capacity"):
-        together["stateOfCharge"] = together["remainingCharge"] / together["capacity"]
-    elif batteries:
-        shares = [battery.get("stateOfCharge") for battery in batteries]
-        whole = sum_of_all(shares)
-        together |= present(stateOfCharge=None if whole is None else whole / len(shares))
+    together |= present(stateOfCharge=_soc_together(batteries, together))
     return present(battery=together, batteries=batteries)
+
+
+def _soc_together(
+    batteries: Sequence[Mapping[str, Any]], together: Mapping[str, float]
+) -> float | None:
+    """As each of them tells it; by their energy, where one tells nothing but that."""
+    told = [(battery.get("stateOfCharge"), battery.get("capacity")) for battery in batteries]
+    if all(soc is not None for soc, _capacity_wh in told):
+        return soc_of(told)
+    if "remainingCharge" not in together or "capacity" not in together:
+        return None
+    # A battery may hold more than its nominal capacity.
+    return share_of(together["remainingCharge"], together["capacity"])
 
 
 def _live_consumers(live: LiveFigures) -> dict[str, Any]:

@@ -199,6 +199,26 @@ def test_two_batteries_are_one_and_each():
     assert [battery["power"] for battery in wire["batteries"]] == [-1000, 400]
 
 
+@pytest.mark.parametrize(
+    ("batteries", "soc"),
+    [
+        # More than the nominal capacity is in it.
+        ([(10_000, {"soc": 1.0, "energy_wh": 10_400})], 1),
+        ([(10_000, {"energy_wh": 10_400})], 1),
+        ([(10_000, {"energy_wh": 2_500})], 0.25),
+        ([(10_000, {"soc": 0.5, "energy_wh": 4_000}), (5_000, {"soc": 0.8})], 0.6),
+        ([(10_000, {"soc": 0.5}), (5_000, {"energy_wh": 4_000})], 0.6),
+        ([(10_000, {"soc": 0.5}), (None, {"soc": 0.8})], 0.65),
+        ([(10_000, {"soc": 0.5}), (None, {"energy_wh": 4_000})], None),
+        ([(10_000, {"soc": 0.5}), (5_000, {})], None),
+    ],
+)
+def test_batteries_are_as_full_together_as_they_say_themselves(batteries, soc):
+    wire = live(*(now(KIND.BATTERY, 0, capacity_wh, **read) for capacity_wh, read in batteries))
+    told = wire["battery"].get("stateOfCharge")
+    assert told == (None if soc is None else pytest.approx(soc))
+
+
 watts = st.integers(0, 20_000)
 
 
