@@ -1,7 +1,6 @@
 """Live values and history of systems, clusters and pools on the wire API."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,9 +18,9 @@ from inventory.api import flag
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.clusters import appliances_within, live_of_cluster, past_of_cluster
-from measurements.coverage import device_shares, seconds_to_see
+from measurements.coverage import judged, seconds_to_see
 from measurements.figures import QUALITY, SUMMED
-from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, Past, past_of_system
+from measurements.history import DEVICE_COLUMNS, DEVICE_QUALITY, past_of_system
 from measurements.intervals import LIMITS, check_length, parse_interval
 from measurements.numbers import fetch_one
 from measurements.pools import live_of_pool, past_of_pool
@@ -115,9 +114,7 @@ class SystemHistorical(SystemView):
         batteries = () if with_appliances else _batteries(system)
         wire = history_to_wire(past, resolution, batteries=batteries)
         if with_quality:
-            now = clock.now()
-            to_see_s = seconds_to_see(past.spans, systems=[system.key], now=now)
-            add_quality(wire, past, to_see_s, _shares_of_devices(past, now))
+            add_quality(wire, past, *judged(past, system=system.key, now=clock.now()))
         return _answer(wire)
 
 
@@ -151,9 +148,8 @@ class ClusterHistorical(ClusterView):
         wire = history_to_wire(past, asked["resolution"])
         if with_quality:
             now, keys = clock.now(), {one.key for one in appliances_within(cluster)}
-            systems = [cluster.system.key]
-            to_see_s = seconds_to_see(past.spans, systems=systems, appliances=keys, now=now)
-            add_quality(wire, past, to_see_s, _shares_of_devices(past, now))
+            system = cluster.system.key
+            add_quality(wire, past, *judged(past, system=system, appliances=keys, now=now))
         return _answer(wire)
 
 
@@ -204,10 +200,6 @@ class PoolHistorical(PoolView):
 def _of_devices(with_quality: bool) -> Sequence[str]:
     """The columns that single appliances are told by."""
     return (*DEVICE_COLUMNS, *DEVICE_QUALITY) if with_quality else DEVICE_COLUMNS
-
-
-def _shares_of_devices(past: Past, now: datetime) -> list[list[float | None]]:
-    return [device_shares(device, past.spans, now=now) for device in past.devices]
 
 
 def _answer(wire: dict[str, Any]) -> Response:

@@ -223,7 +223,7 @@ def _of_appliance(appliance: Appliance, now: datetime):
     def read(spans: Sequence[Span], resolution: Resolution) -> dict[str, list]:
         past = past_of_appliance(appliance=appliance, **_asked(spans, resolution))
         told = _listed(past.columns) | {
-            "measured_share": device_shares(past, spans, now=now),
+            "measured_share": device_shares(past, spans, system=appliance.system.key, now=now),
             "seen_s": past.columns["seen_s"].astype(np.int64).tolist(),
             "flags": _flags(past.columns["flags"].astype(np.int64)),
         }

@@ -1,5 +1,7 @@
 """Clusters and pools: what flows in them, each member once."""
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -27,7 +29,7 @@ from measurements.models import (
 from measurements.pools import history_of_pool, past_of_pool
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
-from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
+from measurements.slots.rollups import APPLIANCE_DAYS, APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
 from tests.measurements.arrivals import Device, Site, make_site
 
 pytestmark = pytest.mark.django_db
@@ -517,6 +519,42 @@ def test_a_flag_of_one_appliance_holds_for_its_part_of_the_cluster_alone():
 
 
 # How much was seen -------------------------------------------------------------------------------
+
+
+def test_one_that_came_later_is_judged_from_then_on(cast, admin, depot):
+    midnight = datetime(2026, 6, 14, 22, tzinfo=UTC)
+    sub_meter = Appliance.objects.create(
+        system=cast.lindenweg, cluster=depot, kind=ApplianceKind.METER, name="Lights"
+    )
+    sub_meter.refresh_from_db()
+    for appliance, first in ((cast.grid_meter, 0), (cast.evcs, 48), (sub_meter, 72)):
+        ApplianceSlot.objects.bulk_create(
+            ApplianceSlot(
+                system_key=cast.lindenweg.key,
+                appliance_key=appliance.key,
+                start=midnight + number * SLOT,
+                import_mwh=1,
+                seen_s=900,
+            )
+            for number in range(first, 96)
+        )
+    day = Span(midnight, midnight + timedelta(days=1))
+    roll_up(APPLIANCE_HOURS, [(cast.lindenweg.key, day)])
+    roll_up(APPLIANCE_DAYS, [(cast.lindenweg.key, day)])
+    whole = {"coverage": 1, "flags": []}
+    for resolution, points in (("15m", 48), ("1h", 12), ("1d", 1)):
+        asked = DAY | {"resolution": resolution}
+        data = admin.get(
+            f"/api/clusters/{depot.pk}/historical", asked | {"quality": "true"}
+        ).json()["data"]
+        known = [point for point in data if "evChargingStations" in point]
+        assert len(known) == points
+        for point in known:
+            assert point["quality"] == point["evChargingStations"][0]["quality"] == whole
+        for appliance in (cast.evcs, sub_meter):
+            answer = admin.get(f"/api/appliances/{appliance.pk}/export", asked)
+            rows = csv.DictReader(io.StringIO(answer.getvalue().decode(), newline=""))
+            assert {row["measured_share"] for row in rows if row["seen_s"]} == {"1.0"}
 
 
 def test_the_same_share_was_seen_at_every_resolution_of_whatever_holds_the_same(cast):
