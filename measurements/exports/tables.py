@@ -155,7 +155,7 @@ _COUNTED = ("seen_s", "expected_s")
 _TEXTS = ("flags", "plug_state")
 _COUNTS = (*_COUNTED, "systems_seen", "systems", "interval_s", "delay_s")
 # These go on from slot to slot, so they are not a cluster's, of which one part is read at a time.
-_CARRIED = ("grid_via_battery_mwh", "stored_from_grid_mwh")
+_CARRIED = ("grid_via_battery_mwh", "stored_mwh", "stored_from_grid_mwh")
 
 
 def _column(name: str) -> Column:

@@ -271,6 +271,15 @@ def test_clusters_and_pools_say_how_much_of_a_day_was_measured(staff, site, subj
         assert second["measured_share"] == "1.0"
 
 
+@pytest.mark.parametrize("kind", ["systems", "clusters"])
+def test_what_goes_on_from_slot_to_slot_is_told_of_systems_alone(staff, subjects, kind):
+    asked = {"interval": ALL, "resolution": "1d"}
+    first, *_rest = rows_of_csv(export(staff, f"{kind}/{subjects[kind].pk}", **asked))
+    carried = {"stored_wh", "stored_from_grid_wh", "grid_via_battery_wh"}
+    assert carried & set(first) == (carried if kind == "systems" else set())
+    assert float(first["charge_wh"]) > 0
+
+
 # Readings ----------------------------------------------------------------------------------------
 
 
