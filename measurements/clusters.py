@@ -1,6 +1,6 @@
 """What flows in a cluster's appliances, those of today, nested ones included, each once.
 
-Each counts until it was removed, as in its system's balance.
+Each counts from its first slot on until it was removed, as in its system's balance.
 
 A cluster is taken as if its appliances were a system of their own: flows are split in the slot
 where it has a meter, and without one its consumption is what its consumers use. Appliances that
@@ -10,10 +10,13 @@ Flags are those of any appliance. How much of the time they hold for is counted 
 `recovered_s` of what was seen, and `estimated_s` of what was not.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 from django.db.models import Model
@@ -38,7 +41,14 @@ from measurements.history import (
 from measurements.models import ApplianceDay, ApplianceSlot
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.queries import History, Live, history_of, live_of_appliances, newest_readings
-from measurements.resolutions import SLOT_S, Resolution, Span, next_period, periods
+from measurements.resolutions import (
+    SLOT_S,
+    Resolution,
+    Span,
+    next_period,
+    periods,
+    slot_end,
+)
 
 # However long a history is, so much of it is in memory at a time, or one span.
 _AT_ONCE = timedelta(days=366)
@@ -147,35 +157,40 @@ class _Piece:
 _FURTHER = ("recovered_s", "estimated_s")
 
 
+class _Stay(NamedTuple):
+    """A member plays its part in [from_s, until_s), in seconds since the epoch."""
+
+    role: Role
+    from_s: float
+    until_s: float
+
+
 def _pieces(
     cluster: Cluster, members: Sequence[Appliance], spans: Sequence[Span], table: type[Model]
 ) -> Iterator[_Piece]:
     """The spans bit by bit, each from what the batteries held at the end of the one before."""
-    within = {
-        "system": cluster.system.key,
-        "from_at": spans[0].from_at,
-        "until_at": spans[-1].until_at,
-    }
-    found = fetch(_read_query(table), {**within, **_while_there(members)})
-    read = {key for (key,) in found}
-    parts = _parts_of([one for one in members if one.key in read])
+    stays = _stays(cluster, members, spans)
+    parts = _parts_of([one for one in members if one.key in stays])
     query, before = _sums_query(table), None
     for some in _batches(spans):
         bounds = {"from_at": some[0].from_at, "until_at": some[-1].until_at}
-        rows = fetch(query, {**within, **parts, **bounds})
+        rows = fetch(query, {"system": cluster.system.key, **parts, **bounds})
         sums = {Role(role): columns_of(sent, 1 + len(_SUMS)) for role, sent in rows}
         if not sums:
             continue
         starts = np.unique(np.concatenate([columns[0] for columns in sums.values()]))
-        by_role = {role: _spread(columns, starts) for role, columns in sums.items()}
+        lasting_s = _lasting_s(table, starts, cluster)
+        there = _there(stays.values(), starts, lasting_s)
+        by_role = {
+            role: _of_all(_spread(columns, starts), there.count[role])
+            for role, columns in sums.items()
+        }
         figures = system_figures(
             [_part(role, columns) for role, columns in by_role.items()],
             len(starts),
             before=before,
         )
-        lasting_s = _lasting_s(table, starts, cluster)
-        counted = sum(role is not Role.NONE for role in map(Role, parts["roles"]))
-        figures = replace(figures, expected_s=lasting_s * counted)
+        figures = replace(figures, expected_s=there.expected_s)
         before = figures.held_at(-1)
         firsts, _known = groups(starts, bounds_of(some))
         further = _late_and_bridged(by_role, lasting_s)
@@ -204,32 +219,69 @@ def _while_there(members: Sequence[Appliance]) -> dict[str, list]:
     }
 
 
+def _stays(
+    cluster: Cluster, members: Sequence[Appliance], spans: Sequence[Span]
+) -> dict[int, _Stay]:
+    """By their keys, from when until when those are there that are at all within these spans.
+
+    Whatever spans are asked for, each is there as long: what is told of a day is the same in all.
+    """
+    asked = {"system": cluster.system.key, "keys": [one.key for one in members]}
+    first_s = dict(fetch(_FIRST_SLOTS, asked))
+    bounds_s = spans[0].from_at.timestamp(), spans[-1].until_at.timestamp()
+    stays = {}
+    for one in members:
+        from_s = first_s[one.key]
+        until_s = inf if one.removed_at is None else slot_end(one.removed_at).timestamp()
+        if from_s is not None and from_s < bounds_s[1] and until_s > bounds_s[0]:
+            stays[one.key] = _Stay(role_of(one.kind), from_s, until_s)
+    return stays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _There:
+    """Row by row, how many play each part, and how long those of the balance do, all together."""
+
+    count: Mapping[Role, Ints]
+    expected_s: Ints
+
+
+def _there(stays: Iterable[_Stay], starts: Floats, lasting_s: Ints) -> _There:
+    """Who is there in rows that begin at `starts` (seconds since the epoch) and last so long."""
+    count = {role: np.zeros(len(starts), np.int64) for role in Role}
+    expected_s = np.zeros(len(starts), np.int64)
+    for stay, number in Counter(stays).items():
+        stayed_s = np.minimum(starts + lasting_s, stay.until_s) - np.maximum(starts, stay.from_s)
+        stayed_s = np.maximum(stayed_s, 0).astype(np.int64)
+        count[stay.role] += number * (stayed_s > 0)
+        if stay.role is not Role.NONE:
+            expected_s += number * stayed_s
+    return _There(count, expected_s)
+
+
 def _parts_of(members: Sequence[Appliance]) -> dict[str, list]:
-    """Of those that were read: which part each plays, of how many, and how much it can hold."""
-    roles = [role_of(one.kind) for one in members]
+    """Which part each of them plays, and how much it can hold."""
     batteries = [one for one in members if role_of(one.kind) is Role.BATTERY]
     # By their capacities, where all of them are known.
     is_known = all(one.capacity_wh is not None for one in batteries)
     return {
         **_while_there(members),
-        "roles": [role.value for role in roles],
-        "of_role": [roles.count(role) for role in roles],
+        "roles": [role_of(one.kind).value for one in members],
         "capacities": [one.capacity_wh for one in members],
         "weights": [one.capacity_wh if is_known else 1.0 for one in members],
     }
 
 
 _STORED = "coalesce(stored_wh, soc * capacity_wh)"
-# What is a sum only where all of a part are known.
-_OF_ALL = "CASE WHEN count({0}) = max(of_role) THEN sum({0}) END"
+# What is a sum only where all that play a part are known, and of how many it is.
+_OF_ALL = {"stored_wh": _STORED, "imported_wh": "imported_wh", "exported_wh": "exported_wh"}
 _SUMS = {
     "import_mwh": "sum(import_mwh)",
     "export_mwh": "sum(export_mwh)",
     "soc": "CASE WHEN count(soc) = 1 THEN max(soc)"
     " ELSE sum(soc * weight) / nullif(sum(weight) FILTER (WHERE soc IS NOT NULL), 0) END",
-    "stored_wh": _OF_ALL.format(_STORED),
-    "imported_wh": _OF_ALL.format("imported_wh"),
-    "exported_wh": _OF_ALL.format("exported_wh"),
+    **{name: f"sum({sql})" for name, sql in _OF_ALL.items()},
+    **{f"{name}_of": f"count({sql})" for name, sql in _OF_ALL.items()},
     "seen_s": "sum(seen_s)",
     "flags": "bit_or(flags)",
     "late_s": f"sum(seen_s) FILTER (WHERE flags & {Flag.RECOVERED:d} > 0)",
@@ -247,8 +299,8 @@ def _sums_query(table: type[Model]) -> str:
         FROM (
             SELECT role, start, {sums}
             FROM unnest(%(keys)s::int[], %(removed)s::timestamptz[], %(roles)s::text[],
-                    %(of_role)s::int[], %(capacities)s::float8[], %(weights)s::float8[])
-                AS member (key, removed_at, role, of_role, capacity_wh, weight)
+                    %(capacities)s::float8[], %(weights)s::float8[])
+                AS member (key, removed_at, role, capacity_wh, weight)
             JOIN {table._meta.db_table} ON system_key = %(system)s AND appliance_key = member.key
             WHERE start >= %(from_at)s AND start < %(until_at)s
                 AND (start < removed_at) IS NOT FALSE
@@ -257,19 +309,12 @@ def _sums_query(table: type[Model]) -> str:
     """  # noqa: S608 - names of our own
 
 
-@cache
-def _read_query(table: type[Model]) -> str:
-    """Which of these appliances were read at all."""
-    return f"""
-        SELECT key FROM unnest(%(keys)s::int[], %(removed)s::timestamptz[])
-            AS member (key, removed_at)
-        WHERE EXISTS (
-            SELECT FROM {table._meta.db_table}
-            WHERE system_key = %(system)s AND appliance_key = key
-                AND start >= %(from_at)s AND start < %(until_at)s
-                AND (start < removed_at) IS NOT FALSE
-        )
-    """  # noqa: S608 - names of our own
+_FIRST_SLOTS = """
+SELECT key, (
+    SELECT date_part('epoch', min(start)) FROM measurements_applianceslot
+    WHERE system_key = %(system)s AND appliance_key = key
+) FROM unnest(%(keys)s::int[]) AS member (key)
+"""
 
 
 def _spread(columns: Floats, starts: Floats) -> dict[str, Floats]:
@@ -277,6 +322,13 @@ def _spread(columns: Floats, starts: Floats) -> dict[str, Floats]:
     spread = np.full((len(_SUMS), len(starts)), np.nan)
     spread[:, np.searchsorted(starts, columns[0])] = columns[1:]
     return dict(zip(_SUMS, spread, strict=True))
+
+
+def _of_all(columns: dict[str, Floats], count: Ints) -> dict[str, Floats]:
+    """Without those sums of a part that are not of all so many that play it."""
+    for name in _OF_ALL:
+        columns[name] = np.where(columns.pop(f"{name}_of") == count, columns[name], np.nan)
+    return columns
 
 
 def _part(role: Role, columns: Mapping[str, Floats]) -> Part:

@@ -27,7 +27,7 @@ from measurements.models import (
     SystemSlot,
 )
 from measurements.pools import history_of_pool, past_of_pool
-from measurements.resolutions import Resolution, Span
+from measurements.resolutions import Resolution, Span, periods
 from measurements.slots import compute_until_clean
 from measurements.slots.rollups import APPLIANCE_DAYS, APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
 from tests.measurements.arrivals import Device, Site, make_site
@@ -435,18 +435,56 @@ def test_whoever_was_removed_counts_until_then_whoever_is_asked(zone, others):
             assert not period.figures or period.figures["seen_s"] <= period.figures["to_see_s"]
 
 
+@pytest.mark.parametrize("kind", [ApplianceKind.GRID_METER, ApplianceKind.EV_CHARGING_STATION])
+def test_what_a_cluster_tells_of_a_day_is_the_same_whatever_else_is_asked_for(kind):
+    site = make_site([Device(kind, interval_s=3600)] * 2, "Europe/Berlin")
+    # One is exchanged: silent since the day before, and removed three hours after the other came.
+    noon, hour = datetime(2026, 3, 30, 10, tzinfo=UTC), timedelta(hours=1)
+    for key, since, until in (
+        (site.keys[0], SINCE, noon - 24 * hour),
+        (site.keys[1], noon, UNTIL),
+    ):
+        at_ms = np.arange(since.timestamp() * 1000, until.timestamp() * 1000, 3_600_000)
+        batch = Batch.of(
+            system_key=site.system.key,
+            appliance_key=key,
+            at_ms=at_ms,
+            imported_wh=100.0 * np.arange(len(at_ms)),
+        )
+        store_readings(batch=batch, now=UNTIL, history=True)
+    Appliance.objects.filter(key=site.keys[0]).update(removed_at=noon + 3 * hour)
+    compute_until_clean(now=UNTIL)
+    days = periods(SINCE, UNTIL, Resolution.DAY, site.system.zone)
+    for resolution in (Resolution.QUARTER, Resolution.DAY):
+        asked = {"cluster": whole(site), "resolution": resolution, "now": UNTIL}
+        whole_span = {"from_at": days[0].from_at, "until_at": days[-1].until_at}
+        all_of_it = history_of_cluster(**whole_span, **asked)
+        told = {period.start: period.figures for period in all_of_it.periods}
+        for day in days:
+            alone = history_of_cluster(from_at=day.from_at, until_at=day.until_at, **asked)
+            for period in alone.periods:
+                assert period.figures == told[period.start]
+    is_metered = kind is ApplianceKind.GRID_METER
+    expected_h = [told[day.from_at]["expected_s"] / 3600 for day in days[:4]]
+    # With a meter it is that of the slots in which anything was read.
+    assert expected_h == ([23, 24, 10.25, 12 + 3] if is_metered else [23, 24, 23, 12 + 15])
+    if is_metered:
+        assert None not in [told[day.from_at]["imported_wh"] for day in days]
+
+
 def test_a_month_of_a_cluster_tells_what_its_batteries_hold(cast, admin):
     cluster = Cluster.objects.create(system=cast.lindenweg, name="Cellar")
     Appliance.objects.filter(pk=cast.battery.pk).update(cluster=cluster)
-    ApplianceDay.objects.create(
-        system_key=cast.lindenweg.key,
-        appliance_key=cast.battery.key,
-        start=datetime(2026, 6, 14, 22, tzinfo=UTC),
-        import_mwh=2_000_000,
-        export_mwh=500_000,
-        soc=0.5,
-        seen_s=86_400,
-    )
+    for table in (ApplianceSlot, ApplianceDay):
+        table.objects.create(
+            system_key=cast.lindenweg.key,
+            appliance_key=cast.battery.key,
+            start=datetime(2026, 6, 14, 22, tzinfo=UTC),
+            import_mwh=2_000_000,
+            export_mwh=500_000,
+            soc=0.5,
+            seen_s=86_400,
+        )
     body = admin.get(f"/api/clusters/{cluster.pk}/historical", DAY | {"resolution": "1M"}).json()
     assert body["total"]["battery"] == {
         "charge": 2000,
