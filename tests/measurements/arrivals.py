@@ -114,14 +114,15 @@ def store(site: Site, events: list[Event], *, history: bool, now: datetime | Non
 def store_one(
     appliance: Appliance, at: datetime, *, now: datetime | None = None, **values: float
 ) -> None:
-    """Store one reading of it; a minute after it was read, unless said."""
+    """Store one reading of it; a minute after it was read or its interval was over, unless said."""
+    until = at + timedelta(seconds=values.get("interval_s", 0))
     batch = Batch.of(
         system_key=appliance.system.key,
         appliance_key=appliance.key,
         at_ms=round(at.timestamp() * 1000),
         **{name: [value] for name, value in values.items()},
     )
-    assert not store_readings(batch=batch, now=now or at + timedelta(minutes=1)).refused
+    assert not store_readings(batch=batch, now=now or until + timedelta(minutes=1)).refused
 
 
 def store_intervals(
