@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from threading import Barrier, Thread
 
-from django.db import connections
+from django.db import connection, connections
 
 
 def in_threads(*functions: Callable[[], object]) -> None:
@@ -28,3 +28,17 @@ def in_threads(*functions: Callable[[], object]) -> None:
     for error in errors:
         raise error
     assert not any(thread.is_alive() for thread in threads), "still at it after a minute"
+
+
+def until_others_wait(*locktypes: str, within_s: float = 1.0) -> None:
+    """Return once a connection waits for another's lock of one of these types, or after so long."""
+    for _try in range(round(within_s * 100)):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*), pg_sleep(0.01) FROM pg_locks"
+                " WHERE NOT granted AND locktype = ANY(%s)",
+                [list(locktypes)],
+            )
+            (waiting, _slept) = cursor.fetchone()
+        if waiting:
+            return

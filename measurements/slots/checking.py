@@ -22,7 +22,6 @@ from measurements.models import (
     ApplianceSlot,
     Cause,
     DirtySlot,
-    SystemClaim,
     SystemDay,
     SystemHour,
     SystemMonth,
@@ -37,7 +36,7 @@ from measurements.resolutions import (
     periods,
     to_ms,
 )
-from measurements.slots.claims import make_claimable
+from measurements.slots.claims import claim_system
 from measurements.slots.compute import Computed, compute_dirty
 from measurements.slots.rebuilding import mark_history
 from measurements.slots.receipts import Changes, changes_of, figures_of_days
@@ -97,7 +96,7 @@ def compare(*, system: System, day: Span, now: datetime, repair: bool = False) -
     for _attempt in range(_ATTEMPTS):
         compute_waiting(system=system, now=now)
         with transaction.atomic():
-            _claim(system)
+            claim_system(system.key)
             for _done in _rounds(system, now):
                 pass
             found = _compare(system, day, now)
@@ -120,14 +119,8 @@ def compute_waiting(*, system: System, now: datetime) -> None:
     has_more = True
     while has_more:
         with transaction.atomic():
-            _claim(system)
+            claim_system(system.key)
             has_more = compute_dirty(now=now, system_key=system.key).claimed > 0
-
-
-def _claim(system: System) -> None:
-    """Keep others from computing this system until the transaction ends."""
-    make_claimable(system.key)
-    SystemClaim.objects.select_for_update().get(system_key=system.key)
 
 
 def _compare(system: System, day: Span, now: datetime) -> Comparison | None:

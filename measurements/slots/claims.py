@@ -72,6 +72,12 @@ def make_claimable(system_key: int) -> None:
     SystemClaim.objects.bulk_create([SystemClaim(system_key=system_key)], ignore_conflicts=True)
 
 
+def claim_system(system_key: int) -> None:
+    """Keep others from computing this system until the transaction ends; waits for who does."""
+    make_claimable(system_key)
+    SystemClaim.objects.select_for_update().get(system_key=system_key)
+
+
 def claim_slots(
     *, systems_at_most: int, slots_at_most: int, system_key: int | None = None
 ) -> Claim:

@@ -10,14 +10,9 @@ from functools import cache
 
 from django.db import connection, models, transaction
 
-from measurements.models import (
-    ApplianceHour,
-    ApplianceSlot,
-    SystemClaim,
-    SystemHour,
-    SystemSlot,
-)
+from measurements.models import ApplianceHour, ApplianceSlot, SystemHour, SystemSlot
 from measurements.resolutions import Span
+from measurements.slots.claims import claim_system
 
 # Those of which a day has many rows, and whose they are.
 _TABLES: dict[type[models.Model], str] = {
@@ -37,7 +32,7 @@ def gather_rows(*, system_key: int, span: Span) -> int:
     Returns how many were moved. Nobody computes the system meanwhile; who reads it need not wait.
     """
     moved = 0
-    list(SystemClaim.objects.select_for_update().filter(system_key=system_key))
+    claim_system(system_key)
     with connection.cursor() as cursor:
         for table in _TABLES:
             is_scattered, gather = _statements(table)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 
 from inventory.models import System
-from measurements.models import Cause, SystemClaim
+from measurements.models import Cause
 from measurements.resolutions import SLOT_S, Span, slot_start
-from measurements.slots.claims import make_claimable
+from measurements.slots.claims import claim_system, make_claimable
 
 # So much is marked in one transaction; those who store meanwhile do not wait for it.
 _MARKED_AT_ONCE = timedelta(days=7)
@@ -60,8 +60,7 @@ def mark_computed(
     what slots are computed with: whoever computes just now is waited for, or it would leave slots
     behind that were made with what was said before. What was not computed yet is marked already.
     """
-    make_claimable(system_key)
-    SystemClaim.objects.select_for_update().get(system_key=system_key)
+    claim_system(system_key)
     with connection.cursor() as cursor:
         cursor.execute(
             _MARK_COMPUTED,

@@ -16,6 +16,7 @@ from inventory.kinds import ApplianceKind
 from measurements.amounts import Floats, Ints, share_of
 from measurements.figures import Figures, rate_columns
 from measurements.flags import names_of
+from measurements.flows import TOTALS
 from measurements.resolutions import Resolution, Span
 from measurements.wire.names import (
     DIRECT,
@@ -34,16 +35,7 @@ POWER_RESOLUTIONS = frozenset({Resolution.QUARTER, Resolution.HOUR})
 
 _PER_WH = 1000.0  # mWh
 _KEPT = (
-    "pv",
-    "charge",
-    "discharge",
-    "ev",
-    "heat_pump",
-    "heater",
-    "import",
-    "export",
-    "consumption",
-    "household",
+    *TOTALS,
     "pv_to_load",
     "pv_to_battery",
     "pv_to_grid",

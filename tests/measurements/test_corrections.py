@@ -30,7 +30,7 @@ from tests.measurements.arrivals import (
     store,
     store_and_compute,
 )
-from tests.threads import in_threads
+from tests.threads import in_threads, until_others_wait
 
 pytestmark = pytest.mark.django_db
 
@@ -268,7 +268,7 @@ def while_computing(job: Callable[[], object], monkeypatch, *, now: datetime) ->
     def slowly(stretches, membership):
         has_read.set()
         is_begun.wait(timeout=30)
-        waiting_for_locks(1)
+        until_others_wait("transactionid", "tuple")
         return real(stretches, membership)
 
     def meanwhile():
@@ -279,16 +279,3 @@ def while_computing(job: Callable[[], object], monkeypatch, *, now: datetime) ->
     with monkeypatch.context() as patched:
         patched.setattr(compute, "compute_systems", slowly)
         in_threads(lambda: compute_dirty(now=now), meanwhile)
-
-
-def waiting_for_locks(count: int) -> None:
-    """Wait until so many connections wait for another's lock, a second at most."""
-    for _try in range(100):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*), pg_sleep(0.01) FROM pg_locks"
-                " WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
-            )
-            (waiting, _slept) = cursor.fetchone()
-        if waiting >= count:
-            return

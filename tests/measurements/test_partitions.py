@@ -28,7 +28,7 @@ from measurements.partitions import (
     week_start,
 )
 from tests.cast import make_cast
-from tests.threads import in_threads
+from tests.threads import in_threads, until_others_wait
 
 NOW = datetime(2026, 6, 15, 10, 0, tzinfo=UTC)
 MONDAY = datetime(2026, 6, 15, tzinfo=UTC)
@@ -230,7 +230,7 @@ def test_a_week_is_kept_where_an_import_turns_to_it_just_then(weeks_of_their_own
         with transaction.atomic():
             store(old + 14 * DAY, history=True)
             has_begun.set()
-            until_a_drop_waits()
+            until_others_wait("relation", within_s=3.0)
             store(old + DAY, history=True)  # waits for the drop, which waits for this one
 
     def drop() -> None:
@@ -240,17 +240,6 @@ def test_a_week_is_kept_where_an_import_turns_to_it_just_then(weeks_of_their_own
     in_threads(load, drop)
     assert "measurements_reading_2025w25" in kept
     assert Reading.objects.count() == 3
-
-
-def until_a_drop_waits() -> None:
-    for _try in range(300):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*), pg_sleep(0.01) FROM pg_locks"
-                " WHERE NOT granted AND locktype = 'relation'"
-            )
-            if cursor.fetchone()[0]:
-                return
 
 
 @pytest.mark.slow
