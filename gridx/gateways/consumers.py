@@ -140,8 +140,9 @@ class Pull:
         await self._keep_requested()
         if not self._arrived:
             self._signal.clear()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._signal.wait(), timeout=1.0)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._signal.wait()
         batch = self._take_portion()
         # The next ones may come while these are being worked on.
         await self._keep_requested()

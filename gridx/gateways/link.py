@@ -261,14 +261,16 @@ class Link:
 
     async def _is_set(self, event: asyncio.Event) -> bool:
         """Whether something is the case, or becomes so within a second."""
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(event.wait(), timeout=1.0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await event.wait()
         return event.is_set()
 
     async def _rest(self, seconds: float) -> None:
         """Wait, but no longer than until the link is to end."""
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), timeout=seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
 
 def _arrivals(batch: Sequence[Msg]) -> list[Arrival]:

@@ -147,8 +147,9 @@ class _Broker:
                 )
             except (nats.errors.Error, OSError) as error:
                 logger.warning("The broker is out of reach: %s", error)
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(stop.wait(), timeout=1.0)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await stop.wait()
             else:
                 self._clients.append(client)
                 return client

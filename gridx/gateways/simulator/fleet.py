@@ -89,7 +89,8 @@ async def _run_one(gateway: Gateway, delay_s: float, *, until_ms: int | None, st
             if task.done():
                 task.result()
         with suppress(TimeoutError):
-            await asyncio.wait_for(gateway.outbox.wait_until_at_most(0), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await gateway.outbox.wait_until_at_most(0)
         if stays:
             await session
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 import random
 import ssl
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S = 1.0
 LAST_RETRY_S = 30.0
 HELLO_AGAIN_S = 15.0
+ACKNOWLEDGED_S = 10.0
 FAREWELL_S = 2.0
 MODEL = "SIM-BOX"
 FIRMWARE = "1.0.0"
@@ -171,9 +173,9 @@ class Session:
                     group.create_task(self._send_control(client))
                     group.create_task(self._send_readings(client))
             except asyncio.CancelledError:
-                with suppress(aiomqtt.MqttError):
+                with suppress(aiomqtt.MqttError, TimeoutError):
                     await self._publish(
-                        client, Channel.STATUS, self._status(online=False), timeout=FAREWELL_S
+                        client, Channel.STATUS, self._status(online=False), within_s=FAREWELL_S
                     )
                 raise
 
@@ -181,11 +183,20 @@ class Session:
         return Status(v=VERSION, online=online, at=self._clock.now())
 
     async def _publish(
-        self, client: aiomqtt.Client, channel: Channel, message: Message, **options: Any
+        self,
+        client: aiomqtt.Client,
+        channel: Channel,
+        message: Message,
+        *,
+        within_s: float = ACKNOWLEDGED_S,
     ) -> None:
         topic = mqtt_topic(self.serial, channel)
-        retain = channel.is_retained
-        await client.publish(topic, encode(message), qos=1, retain=retain, **options)
+        # Not by the client's own timeout: its `asyncio.wait_for` loses, in Python 3.11, a
+        # cancellation that comes together with the acknowledgement.
+        async with asyncio.timeout(within_s):
+            await client.publish(
+                topic, encode(message), qos=1, retain=channel.is_retained, timeout=math.inf
+            )
 
     async def _introduce(self, client: aiomqtt.Client) -> None:
         """Say hello, again until it is answered, and again when somebody asks."""
@@ -196,7 +207,8 @@ class Session:
             while not self._answered.is_set():
                 await self._publish(client, Channel.HELLO, self._hello())
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._answered.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._answered.wait()
                 wait_s = min(wait_s * 2, 8 * HELLO_AGAIN_S)
             self._greet()
             await self._hello_wanted.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid4, uuid5
 
+import aiomqtt
 import pytest
 from msgspec.structs import replace
 
@@ -346,6 +348,25 @@ async def test_back_from_the_factory_a_gateway_takes_its_schedule_again(server, 
         await cloud.wait_for(SERIAL, Channel.HELLO, 2)
         *_before, ack = await cloud.wait_for(SERIAL, Channel.ACK, known + 1)
     assert (ack.revision, ack.appliances[0].set_point_w) == (1, 500)
+
+
+async def test_a_gateway_restarts_whatever_is_acknowledged_at_that_moment(
+    server, cloud, monkeypatch
+):
+    async def lose_cancellation(client, awaited, timeout):
+        # What Python 3.11's `wait_for` does where both come at once; with no timeout it does not.
+        if timeout == math.inf:
+            return await awaited
+        with suppress(asyncio.CancelledError):
+            result = await awaited
+            await asyncio.sleep(0.2)
+            return result
+
+    monkeypatch.setattr(aiomqtt.Client, "_wait_for", lose_cancellation)
+    async with Running(server, Store()):
+        await cloud.wait_for(SERIAL, Channel.HELLO)
+        await cloud.send(SERIAL, Channel.JOB, Job(v=1, id=uuid4(), type="restart"))
+        await cloud.wait_for(SERIAL, Channel.HELLO, 2)
 
 
 async def test_a_gateway_with_a_wrong_secret_stays_out_and_harms_nobody(server, cloud):
