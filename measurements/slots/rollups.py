@@ -22,7 +22,8 @@ class Rollup:
     """How one table's rows become those of a coarser one.
 
     `begins` is SQL of when the coarser row begins that a row belongs to: by default with the span
-    that is rolled up, which becomes one row then. `condition` is SQL of which rows count.
+    that is rolled up, which becomes one row then. `condition` is SQL of which rows count;
+    it may ask for the appliances of these systems that were `removed`.
     """
 
     source: str
@@ -42,6 +43,11 @@ class Rollup:
         WITH wanted AS (
             SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[])
                 AS given (key, from_at, until_at)
+        ), removed AS MATERIALIZED ( -- few, so that not each row looks its own up
+            SELECT appliance.key, appliance.removed_at
+            FROM inventory_appliance AS appliance JOIN inventory_system AS system
+                ON system.id = appliance.system_id
+            WHERE system.key IN (SELECT wanted.key FROM wanted) AND removed_at IS NOT NULL
         ), summed AS (
             SELECT sums.*
             FROM wanted CROSS JOIN LATERAL (
@@ -98,16 +104,14 @@ _APPLIANCE = (
 
 _HOUR = "date_bin('1 hour', start, 'epoch')"
 # The slot within which it was removed is the last one that counts.
-_APPLIANCE_SLOTS = """measurements_applianceslot LEFT JOIN LATERAL (
-    SELECT removed_at FROM inventory_appliance WHERE key = appliance_key
-    OFFSET 0 -- by the index, each once, however many appliances there are in all
-) AS appliance ON TRUE"""
-_WHILE_THERE = "(start < removed_at) IS NOT FALSE"
+_WHILE_THERE = """NOT EXISTS (
+    SELECT FROM removed WHERE removed.key = appliance_key AND removed_at <= start
+)"""
 SYSTEM_HOURS = Rollup(
     "measurements_systemslot", "measurements_systemhour", ("system_key",), _FIGURES, _HOUR
 )
 APPLIANCE_HOURS = Rollup(
-    _APPLIANCE_SLOTS,
+    "measurements_applianceslot",
     "measurements_appliancehour",
     ("system_key", "appliance_key"),
     _APPLIANCE,
@@ -119,7 +123,7 @@ SYSTEM_MONTHS = Rollup(
     "measurements_systemday", "measurements_systemmonth", ("system_key",), _FIGURES
 )
 APPLIANCE_DAYS = Rollup(
-    _APPLIANCE_SLOTS,
+    "measurements_applianceslot",
     "measurements_applianceday",
     ("system_key", "appliance_key"),
     _APPLIANCE,
