@@ -72,11 +72,10 @@ class Readings:
     """n readings of one appliance: at_ms (int64, ms since the epoch) strictly rising.
 
     `columns` maps names of `QUANTITIES` to float64 arrays of n, NaN where not read; a missing
-    name was never read. W, Wh and 0–1; positive power flows into the appliance. A row with
-    `interval_s` speaks of [at, at + interval_s) through its energies (or, with neither, through
-    its mean power); where intervals overlap, the shorter one counts, and of the longer one the
-    rest. `delay_s` is how late the row arrived. Raises ValueError when instants do not rise or
-    lengths differ.
+    name was never read. W, Wh and 0–1; positive power flows into the appliance, at that instant.
+    Energies of a row with `interval_s` are of [at, at + interval_s); where intervals overlap, the
+    shorter one counts, and of the longer one the rest. `delay_s` is how late the row arrived.
+    Raises ValueError when instants do not rise or lengths differ.
     """
 
     at_ms: Ints
@@ -179,15 +178,14 @@ class Computation:
         delay = readings.column("delay_s")
         self.late = np.zeros(len(at), np.bool_) if delay is None else delay > LATE_S
         self.interval_s = readings.column("interval_s")
-        power = readings.column("power_w")
         instants = [at]
         if self.interval_s is not None:
             self.spans = np.flatnonzero(self._tells_energy())
             self.until = at[self.spans] + (self.interval_s[self.spans] * 1000).astype(np.int64)
             instants.append(np.sort(self.until))
         self.pieces = Pieces.cut(from_ms, until_ms, instants)
-        self.power = self._power(power)
-        self.intervals = None if self.interval_s is None else self._intervals(power)
+        self.power = self._power()
+        self.intervals = None if self.interval_s is None else self._intervals()
         self.levels: list[Levels | None] = [None, None]
         self.counter_at: list[Ints] = [at, at]
         self.counters = [
@@ -197,18 +195,17 @@ class Computation:
 
     def _tells_energy(self) -> Bools:
         tells = np.zeros(len(self.at), np.bool_)
-        for name in ("import_energy_wh", "export_energy_wh", "power_w"):
+        for name in ("import_energy_wh", "export_energy_wh"):
             column = self.readings.column(name)
             if column is not None:
                 tells |= np.isfinite(column)
         return tells & (self.interval_s > 0)
 
-    def _power(self, power: Floats | None) -> PowerSource | None:
+    def _power(self) -> PowerSource | None:
+        power = self.readings.column("power_w")
         if power is None:
             return None
         read = np.isfinite(power)
-        if self.interval_s is not None:
-            read &= np.isnan(self.interval_s)
         if not read.any():
             return None
         at = self.at if read.all() else self.at[read]
@@ -217,18 +214,13 @@ class Computation:
             self.pieces, at, self.power_w, self.late[read], self.nominal.gap_ms(at)
         )
 
-    def _intervals(self, power: Floats | None) -> IntervalSource | None:
+    def _intervals(self) -> IntervalSource | None:
         rows = self.spans
         if not len(rows):
             return None
         nothing = np.full(len(rows), np.nan)
         columns = [self.readings.column(f"{name}_energy_wh") for name in ("import", "export")]
         wh = [nothing if column is None else column[rows] for column in columns]
-        if power is not None:
-            by_mean = np.isnan(wh[0]) & np.isnan(wh[1])
-            mean_wh = power[rows] * self.interval_s[rows] / 3600
-            wh[0] = np.where(by_mean, np.maximum(mean_wh, 0), wh[0])
-            wh[1] = np.where(by_mean, np.maximum(-mean_wh, 0), wh[1])
         plausible = [np.where((c >= 0) & np.isfinite(c), c, np.nan) for c in wh]
         return IntervalSource.over(
             self.pieces, self.at[rows], self.until, tuple(plausible), self.late[rows]

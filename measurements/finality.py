@@ -137,7 +137,7 @@ CROSS JOIN LATERAL (SELECT max(at + interval_s * interval '1 s') AS until FROM {
 CROSS JOIN LATERAL (SELECT min(at) AS at FROM measurements_reading AS r
     WHERE r.system_key = appliance.system_key AND r.appliance_key = appliance.appliance_key
     AND at >= %s AND at < %s + {_LONGEST_PAUSE} AND at <= last.at + {_LONGEST_PAUSE}
-    AND power_w IS NOT NULL AND interval_s IS NULL) AS next
+    AND power_w IS NOT NULL) AS next
 ON CONFLICT (system_key, appliance_key, from_at) DO UPDATE
 SET until_at = GREATEST(noted.until_at, EXCLUDED.until_at)
 """  # noqa: S608 - put together from this module's own names

@@ -37,11 +37,7 @@ _DAY_MS = 96 * SLOT_MS
 Steps = Sequence[tuple[int, int]]
 
 # Only between readings of these does it matter what a pause is.
-_COUNTERS = ("imported_wh", "exported_wh")
-_BRIDGED = (
-    "(imported_wh IS NOT NULL OR exported_wh IS NOT NULL"
-    " OR power_w IS NOT NULL AND interval_s IS NULL)"
-)
+_BRIDGED = ("power_w", "imported_wh", "exported_wh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +50,8 @@ class Told:
 
 
 def bridged(batch: Batch) -> np.ndarray:
-    """Where in a batch something is read that is bridged to the next: a counter, or power now."""
-    found = np.isfinite(batch.column("power_w")) & np.isnan(batch.column("interval_s"))
-    for name in _COUNTERS:
-        found |= np.isfinite(batch.column(name))
-    return found
+    """Where in a batch something is read that is bridged to the next: a counter, or power."""
+    return np.logical_or.reduce([np.isfinite(batch.column(name)) for name in _BRIDGED])
 
 
 @dataclass
@@ -98,7 +91,7 @@ SELECT key, (extract(epoch FROM first_at) * 1000)::bigint,
     (extract(epoch FROM last_at) * 1000)::bigint
 FROM unnest(%s::int[], %s::int[]) AS day (key, number) CROSS JOIN LATERAL (
     SELECT min(at) AS first_at, max(at) AS last_at FROM measurements_reading
-    WHERE system_key = %s AND appliance_key = key AND {_BRIDGED}
+    WHERE system_key = %s AND appliance_key = key AND num_nonnulls({", ".join(_BRIDGED)}) > 0
     AND at >= {_DAY_BEGINS.format("%s")} AND at < {_DAY_BEGINS.format("(%s + 1)")}
     AND at >= {_DAY_BEGINS.format("number")} AND at < {_DAY_BEGINS.format("(number + 1)")}
 ) AS stood

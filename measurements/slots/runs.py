@@ -218,12 +218,12 @@ SELECT
     {
     _ms(f'''(SELECT at FROM measurements_reading AS r WHERE {_OF_RUN}
         AND at < from_at AND at >= from_at - {_GAP}
-        AND power_w IS NOT NULL AND interval_s IS NULL ORDER BY at DESC LIMIT 1)''')
+        AND power_w IS NOT NULL ORDER BY at DESC LIMIT 1)''')
 },
     {
     _ms(f'''(SELECT at FROM measurements_reading AS r WHERE {_OF_RUN}
         AND at >= until_at AND at < LEAST(until_at + {_GAP}, barrier)
-        AND power_w IS NOT NULL AND interval_s IS NULL ORDER BY at LIMIT 1)''')
+        AND power_w IS NOT NULL ORDER BY at LIMIT 1)''')
 },
     {_two_after("imported_wh", 0)},
     {_two_after("exported_wh", 3)},

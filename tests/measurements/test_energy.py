@@ -213,19 +213,24 @@ def test_of_intervals_that_overlap_the_shorter_counts_in_its_place(readings, imp
     assert made.seen_s.tolist() == [900] * len(imported)
 
 
-def test_the_mean_power_of_an_interval_is_its_energy():
-    made = slots({0: {"interval_s": 1800, "power_w": -600}}, count=2)
-    assert made.export_mwh.to_list() == [150_000, 150_000]
-    assert made.import_mwh.to_list() == [0, 0]
-    assert made.mean_w.tolist() == [-600, -600]
-
-
 def test_intervals_and_power_do_not_count_the_same_energy_twice():
     readings = {minute: {"power_w": 600.0} for minute in range(0, 31, 5)}
     readings[15.5] = {"interval_s": 300, "import_energy_wh": 10, "export_energy_wh": 1}
     made = slots(readings, count=2)
     assert made.import_mwh.to_list() == [150_000, 110_000]
     assert made.export_mwh.to_list() == [0, 1_000]
+
+
+@pytest.mark.parametrize("apart_s", [0, 1])
+def test_an_interval_leaves_the_power_of_its_instant_where_it_is(apart_s):
+    readings = {minute: {"power_w": -1000.0} for minute in range(0, 121, 15)}
+    for minute in range(30, 105, 15):
+        at = minute + apart_s / 60
+        readings[at] = readings.get(at, {}) | interval(900, 100)
+    made = slots(readings, count=8, nominal=Nominal(interval_s=900))
+    assert made.export_mwh.to_list() == [250_000] * 8
+    assert made.import_mwh.to_list()[3:6] == [100_000] * 3
+    assert made.seen_s.tolist() == [900] * 8
 
 
 @pytest.mark.parametrize("energy", [-5.0, float("nan"), float("inf")])
@@ -388,7 +393,7 @@ def with_context(readings, from_ms, until_ms):
     reaching = np.flatnonzero((at < from_ms) & (at + interval_ms > from_ms))
     if len(reaching):
         keep |= (at >= at[reaching[0]]) & (at < from_ms) & (interval_ms > 0)
-    has_power = ~np.isnan(columns.get("power_w", nothing)) & (interval_ms == 0)
+    has_power = ~np.isnan(columns.get("power_w", nothing))
     keep[np.flatnonzero((at < from_ms) & has_power)[-1:]] = True
     keep[np.flatnonzero((at >= until_ms) & has_power)[:1]] = True
     for name in ("imported_wh", "exported_wh"):
