@@ -18,6 +18,9 @@ A counter's reading is taken, one after the other, against the level reached bef
   is *unproven* until a reading goes on from it; one that does not takes its place in the same way.
 - A level from before a break that comes back in one step (a counter that read 0 for a while), or
   is continued after an unproven one, is a *return*: counting goes on from that old level.
+- Of a level of exactly 0 less is believed, for it may never have been the counter's. Where what
+  comes next goes on from the level before the break, and is steeper than what was seen since the
+  last 0 or close to the old level, it is a return, too; and a doubtful rise from 0 is a break.
 
 So what a reading means depends on the readings before it only through a `State` of six numbers,
 and on no more than the next reading after it.
@@ -36,9 +39,11 @@ JUMP_FACTOR = 2.0
 JUMP_WH = 1000.0
 STEEPEST = 10.0
 # For an appliance whose greatest power is unknown: what a house's connection can carry is taken as
-# it comes, what is more only with the next reading; no counter of this project can be faster.
+# it comes, what is more, up to what a large site's can, only with the next reading.
 DOUBTFUL_POWER_W = 50e3
-UNKNOWN_MAX_POWER_W = 5e6
+UNKNOWN_MAX_POWER_W = 1e6
+# How far a counter that read 0 may have gone on meanwhile, whatever can be since the last 0.
+CLOSE_SHARE = 0.1
 MS_PER_H = 3_600_000
 
 TAKEN, BREAK, JUMP_BREAK, RETURN = 0, 1, 2, 3
@@ -199,7 +204,7 @@ class _Following:
     def _step(self, i: int, state: State) -> None:
         """Decide about one reading that is not plainly in order, or that follows a held one."""
         at, wh = float(self.at_ms[i]), float(self.wh[i])
-        if _returns(state, wh):
+        if _returns(state, wh) or self._was_never_zero(state, at, wh):
             self._return(i, at, wh, state)
         elif state.is_unproven:
             self._prove(i, at, wh, state)
@@ -243,7 +248,8 @@ class _Following:
     def _prove(self, i: int, at: float, wh: float, state: State) -> None:
         """The reading i tells whether counting goes on from a level that is unproven."""
         level, since = state.level_wh, state.held_ms
-        if self._continues(state.before_wh, state.risen_ms, at, wh, self.plain):
+        believed = self.limit if level == 0 else self.plain
+        if self._continues(state.before_wh, state.risen_ms, at, wh, believed):
             self._return(i, at, wh, state)
         elif self._continues(level, since, at, wh, self.plain):
             state.last_ms, state.risen_ms = at, since
@@ -274,9 +280,20 @@ class _Following:
         self.odd.append(int(at))
         self._settle(i, _moved(state, at, max(wh, state.before_wh)), RETURN)
 
+    def _was_never_zero(self, state: State, at: float, wh: float) -> bool:
+        """Whether a counter goes on from before the break, after zeros that were not its own."""
+        if state.level_wh != 0 or not math.isnan(state.held_ms):
+            return False
+        before = state.before_wh  # NaN compares as False
+        seen_to_count = self._continues(0.0, state.last_ms, at, wh, self.plain)
+        is_close = wh - before <= before * CLOSE_SHARE
+        goes_on = self._continues(before, state.risen_ms, at, wh, self.plain)
+        return goes_on and (is_close or not seen_to_count)
+
     def _is_doubtful(self, state: State) -> bool:
         """Whether a reading is held back that can be true; without one nothing is."""
-        possible_wh = (state.held_ms - state.risen_ms) * self.limit + JUMP_WH
+        limit = self.plain if state.level_wh == 0 else self.limit
+        possible_wh = (state.held_ms - state.risen_ms) * limit + JUMP_WH
         return 0 < state.held_wh - state.level_wh <= possible_wh
 
     def _continues(self, level: float, risen_ms: float, at: float, wh: float, limit: float) -> bool:

@@ -11,14 +11,13 @@ from django.utils.translation import gettext_lazy as _
 from inventory.kinds import LONGEST_INTERVAL_S, METERS, ROLES, ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import INTERVAL_QUANTITIES, Batch
+from measurements.counters import UNKNOWN_MAX_POWER_W
 from measurements.resolutions import to_ms
 
 FUTURE_TOLERANCE = timedelta(minutes=5)
 # Nothing was metered digitally before; an instant like that is a clock that was never set.
 EARLIEST = datetime.fromisoformat("2000-01-01T00:00:00Z")
 
-# What an appliance can do at most where nobody stated its limits: a large site's connection.
-UNKNOWN_LIMIT_W = 1e6
 # Real devices exceed their nominal limits for a moment, and read a few watts at rest.
 SLACK_W = 1000.0
 DEVICE_MARGIN = 2.0
@@ -80,8 +79,8 @@ class PlausiblePowers:
 
     def for_rows(self, appliance_key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bounds for each row; generous ones for an appliance that is not known here."""
-        least_w = np.full(len(appliance_key), -UNKNOWN_LIMIT_W)
-        greatest_w = np.full(len(appliance_key), UNKNOWN_LIMIT_W)
+        least_w = np.full(len(appliance_key), -UNKNOWN_MAX_POWER_W)
+        greatest_w = np.full(len(appliance_key), UNKNOWN_MAX_POWER_W)
         if len(self.appliance_key):
             position = np.searchsorted(self.appliance_key, appliance_key)
             position = np.minimum(position, len(self.appliance_key) - 1)
@@ -98,7 +97,7 @@ def plausible_bounds(
     margin = METER_MARGIN if kind in _METERS else DEVICE_MARGIN
 
     def bound(limit_w: float | None) -> float:
-        return UNKNOWN_LIMIT_W if limit_w is None else margin * max(limit_w, 0.0) + SLACK_W
+        return UNKNOWN_MAX_POWER_W if limit_w is None else margin * max(limit_w, 0.0) + SLACK_W
 
     return -bound(None if min_power_w is None else -min_power_w), bound(max_power_w)
 

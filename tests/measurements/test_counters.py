@@ -42,12 +42,22 @@ def counted_wh(*wh, **given):
         pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), 10_000, 60, id="a spike"),
         pytest.param((1_000, 1_020, 9e9, 1_040, 1_060), None, 60, id="a spike, power unknown"),
         pytest.param((1e5, 100_020, 150_000, 100_040), None, 40, id="a small spike, power unknown"),
-        pytest.param((1e5, 150_000, 150_000, 1e5), None, 50_000, id="nobody knows it from a reset"),
+        pytest.param((1e5, 130_000, 130_000, 1e5), None, 30_000, id="nobody knows it from a reset"),
+        pytest.param((1e5, 150_000, 150_000, 1e5), None, 0, id="a jump beyond any site"),
         pytest.param(
-            (0, 9e3, 17e3, 26e3, 35e3), None, 26_000, id="a large site: the last one waits"
+            (1, 9_001, 17_001, 26_001, 35_001), None, 26_000, id="a large site: the last one waits"
         ),
-        pytest.param((0, 9e3, 17e3, 17_100, 17_200), None, 17_200, id="a large site slows down"),
-        pytest.param((0, 9e3, 17e3, 0, 26e3, 35e3), None, 35_000, id="a large site, and a zero"),
+        pytest.param((1, 9e3, 17e3, 17_100, 17_200), None, 17_199, id="a large site slows down"),
+        pytest.param((1, 9e3, 17e3, 0, 26e3, 35e3), None, 25_999, id="a large site, and a zero"),
+        pytest.param((0, 9e3, 17e3, 26e3, 35e3), None, 17_000, id="a large site's first step"),
+        pytest.param((5e5, *[0] * 720, 5.06e5), None, 6_000, id="zeros, and it had gone on"),
+        pytest.param((5e5, *[0] * 720, 5.06e5), 1_000, 6_000, id="the same, as far as it can"),
+        pytest.param((1e5, *[0] * 720, 1.12e5), 5_000, 12_000, id="zeros, and on by more"),
+        pytest.param((3e4, *[0] * 120, 3.2e4), 1e4, 2_000, id="zeros of a small counter"),
+        pytest.param((500, 0, 0, 600), 1e4, 600, id="a reset of a small counter"),
+        pytest.param((500, 0, 0, 5, 600), 1e4, 600, id="a reset, then past the old level"),
+        pytest.param((*[0] * 60, 8e6, 8e6 + 10), None, 10, id="zeros before the first level"),
+        pytest.param((5e6, *[0] * 60, 7.3e6, 7.3e6 + 9), None, 9, id="zeros, another counter"),
         pytest.param((1_000, 1_020, 9e9), 10_000, 20, id="a jump is held back at first"),
         pytest.param((1_000, 1_020, 9e6, 9e6 + 30), 10_000, 50, id="replaced by a higher counter"),
         pytest.param((7e5, 7e5 + 20, 9e9, 9e9, 7e5 + 50), 9_000, 50, id="two spikes, and back"),
@@ -60,6 +70,18 @@ def counted_wh(*wh, **given):
 )
 def test_what_a_counter_counted(wh, max_power_w, expected):
     assert counted_wh(*wh, max_power_w=max_power_w) == pytest.approx(expected, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("wh", "expected"),
+    [
+        pytest.param((2e4, *[0] * 10, 20_300), 300, id="a night of zeros"),
+        pytest.param((5e6, 0, 0, 5.1e6, 5.1e6 + 900), 100_900, id="away for an hour"),
+        pytest.param((5e6, 7.3e6, 7.3e6 + 900), 900, id="another counter, an hour later"),
+    ],
+)
+def test_what_an_hourly_counter_counted(wh, expected):
+    assert counted_wh(*wh, minutes=60) == pytest.approx(expected, abs=0.001)
 
 
 def test_a_reset_is_a_break_at_its_first_reading():
@@ -76,10 +98,10 @@ def test_a_fall_alone_says_nothing_yet():
 
 
 def test_a_steep_rise_of_unknown_power_waits_for_the_next_reading_without_a_blame():
-    levels = follow(0, 9_000)
+    levels = follow(1, 9_000)
     assert levels.at_ms.tolist() == [MINUTE]
     assert levels.odd_ms.tolist() == []
-    levels = follow(0, 9_000, 10)
+    levels = follow(1, 9_000, 10)
     assert levels.at_ms.tolist() == [MINUTE, 3 * MINUTE]
     assert levels.odd_ms.tolist() == [2 * MINUTE]
 
