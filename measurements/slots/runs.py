@@ -189,20 +189,20 @@ def _ms(expression: str) -> str:
     return f"(extract(epoch FROM {expression}) * 1000)::bigint"
 
 
-def _knows(counter: str, carried_at: int) -> str:
-    # Nobody looks for a counter that an appliance is not known to have: it would take long. Where
-    # only slots know of it that are still to be computed, these will reach back to the run; but a
-    # run in pieces has to know of what is in any of them.
-    carried = f"substring(newest.carry FROM {8 * carried_at + 1} FOR 8) <> '{_NAN}'::bytea"
-    return f"(run.knows_{counter} OR latest.{counter} IS NOT NULL OR {carried})"
-
-
-def _two_after(counter: str, carried_at: int) -> str:
+def _two_after(counter: str) -> str:
     # The first reading of a counter after a run may be held back, the second settles it.
-    return f"""CASE WHEN {_knows(counter, carried_at)} THEN ARRAY(
+    return f"""CASE WHEN knows_{counter} THEN ARRAY(
         SELECT {_ms("at")} FROM measurements_reading AS r WHERE {_OF_RUN}
         AND at >= until_at AND at < barrier AND r.{counter} IS NOT NULL
         ORDER BY at LIMIT 2) END"""  # noqa: S608 - names of this project's own
+
+
+def _knows(counter: str, carried_at: int) -> str:
+    # Nobody looks for a counter that was not read before: it would take long, and what comes of it
+    # later tells nothing of the run. Slots before it that are still to be computed will reach on
+    # to the run; but a run in pieces has to know of what is in and before any of them.
+    carried = f"substring(carry FROM {8 * carried_at + 1} FOR 8) <> '{_NAN}'::bytea"
+    return f"bool_or(has_{counter} OR {carried}) OVER whose AS knows_{counter}"
 
 
 def _is_within(counter: str) -> str:
@@ -225,8 +225,8 @@ SELECT
         AND at >= until_at AND at < LEAST(until_at + {_GAP}, barrier)
         AND power_w IS NOT NULL ORDER BY at LIMIT 1)''')
 },
-    {_two_after("imported_wh", 0)},
-    {_two_after("exported_wh", 3)},
+    {_two_after("imported_wh")},
+    {_two_after("exported_wh")},
     run.has_imported_wh,
     run.has_exported_wh,
     {
@@ -234,24 +234,20 @@ SELECT
         WHERE {_OF_RUN} AND at < until_at
         AND at > until_at - interval '{LONGEST_INTERVAL_MS} ms')''')
 },
-    {_ms("slot_before.start")},
-    slot_before.carry
+    {_ms("slot_before")},
+    carry
 FROM (
-    SELECT *, bool_or(has_imported_wh) OVER whose AS knows_imported_wh,
-        bool_or(has_exported_wh) OVER whose AS knows_exported_wh
+    SELECT *, {_knows("imported_wh", 0)}, {_knows("exported_wh", 3)}
     FROM (
-        SELECT *, {_is_within("imported_wh")} AS has_imported_wh,
+        SELECT run.*, slot.start AS slot_before, slot.carry,
+            {_is_within("imported_wh")} AS has_imported_wh,
             {_is_within("exported_wh")} AS has_exported_wh
         FROM {unnested("system_key", "appliance_key", instants=("from_at", "until_at", "barrier"))}
             AS run
+        LEFT JOIN LATERAL (SELECT start, carry FROM measurements_applianceslot AS r
+            WHERE {_OF_RUN} AND start < from_at ORDER BY start DESC LIMIT 1) AS slot ON TRUE
     ) AS run
     WINDOW whose AS (PARTITION BY system_key, appliance_key)
 ) AS run
-LEFT JOIN measurements_latestreading AS latest
-    ON latest.system_key = run.system_key AND latest.appliance_key = run.appliance_key
-LEFT JOIN LATERAL (SELECT carry FROM measurements_applianceslot AS r WHERE {_OF_RUN}
-    ORDER BY start DESC LIMIT 1) AS newest ON TRUE
-LEFT JOIN LATERAL (SELECT start, carry FROM measurements_applianceslot AS r
-    WHERE {_OF_RUN} AND start < from_at ORDER BY start DESC LIMIT 1) AS slot_before ON TRUE
 ORDER BY number
 """  # noqa: S608 - put together from this module's own names

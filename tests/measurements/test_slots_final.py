@@ -267,6 +267,19 @@ def test_older_history_ends_where_final_slots_begin(site):
     assert {at: row for at, row in rows.items() if at[0] == 0 and at[1] < until} == expected
 
 
+def test_a_correction_between_the_counters_of_older_history_knows_of_them(site):
+    live = [(0, 15 * DAY_S + at, {"power_w": 500.0}) for at in range(0, 7200, 420)]
+    store_and_compute(site, live, history=True)
+    drop_everything()
+    hours = [(0, at, {"imported_wh": 1e5 + at / 6}) for at in range(0, 4 * 3600 + 1, 3600)]
+    between = [(0, at, {"power_w": 100.0}) for at in range(420, 4 * 3600, 420)]
+    store_and_compute(site, hours + between, history=True)
+    energy = {at: row["import_mwh"] for at, row in rows_of(site)["ApplianceSlot"].items()}
+    store_and_compute(site, [(0, 5880, {"power_w": 200.0})], history=True)
+    again = {at: row["import_mwh"] for at, row in rows_of(site)["ApplianceSlot"].items()}
+    assert again == energy
+
+
 def test_a_span_reaches_from_the_first_reading_to_what_the_last_ones_tell(site):
     store_and_compute(site, read(600, MONDAY_S + 2 * 3600), history=True)
     drop_first_week()
