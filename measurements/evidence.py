@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from django.db.models import Q, QuerySet
 
-from inventory.kinds import ROLES, Role, role_of
+from inventory.kinds import Role, role_of
 from inventory.models import Appliance, System
 from measurements.derivation import PartOf
 from measurements.energy import LATE_S
@@ -24,6 +24,7 @@ from measurements.numbers import fetch
 from measurements.resolutions import SLOT, SLOT_MS, Span, from_ms, slot_end, to_ms
 from measurements.slots.appliances import computation_of
 from measurements.slots.claims import Run
+from measurements.slots.members import load_membership
 from measurements.tracing import Trace, trace_of
 
 _Slot = TypeVar("_Slot")
@@ -40,11 +41,17 @@ class SlotOf(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An appliance that was measured in a system, and its slots of a span by their start."""
+    """An appliance of a system, for how long of a span it was there, and what was measured of it
+    then, by the start of each slot; a slot is missing in which it was silent."""
 
     appliance: Appliance
     role: Role
+    there: Span
     slots: dict[datetime, SlotOf]
+
+    def is_there(self, start: datetime) -> bool:
+        """Whether the balance of the slot that begins then expects it."""
+        return self.there.from_at <= start < self.there.until_at
 
     def part(self, start: datetime) -> PartOf:
         """What it says of the slot that begins then."""
@@ -64,23 +71,22 @@ ORDER BY start
 
 
 def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[Measured]:
-    """Who of these roles was measured in a system in a span, wherever they are now.
+    """Who of these roles was in a system in a span, measured or silent, wherever they are now.
 
     In the order of their creation; slots after an appliance was removed are left out, because no
     balance counts them.
     """
-    kinds = [kind for kind, role in ROLES.items() if role in roles]
-    found: dict[int, dict[datetime, SlotOf]] = {}
+    there = _there(system, span, roles)
+    appliances = Appliance.objects.filter(key__in=there).order_by("created_at", "key")
+    found: dict[int, dict[datetime, SlotOf]] = {key: {} for key in there}
     # A site may have hundreds of appliances: each start is made an instant once, not row by row.
     instants: dict[int, datetime] = {}
-    keys = _keys_in(system, span, kinds)
-    for key, ms, *slot in fetch(_SLOTS, [system.key, keys, span.from_at, span.until_at]):
+    for key, ms, *slot in fetch(_SLOTS, [system.key, [*there], span.from_at, span.until_at]):
         if (start := instants.get(ms)) is None:
             start = instants[ms] = from_ms(ms)
-        found.setdefault(key, {})[start] = SlotOf(*slot)
-    appliances = Appliance.objects.filter(key__in=found).order_by("created_at", "key")
+        found[key][start] = SlotOf(*slot)
     return [
-        Measured(one, role_of(one.kind), while_there(one, found[one.key]))
+        Measured(one, role_of(one.kind), there[one.key], while_there(one, found[one.key]))
         for one in appliances.select_related("system")
     ]
 
@@ -106,15 +112,15 @@ def is_any_final(*, system: System, span: Span, appliance: Appliance | None = No
     return finals.exists()
 
 
-def _keys_in(system: System, span: Span, kinds: Sequence[str]) -> list[int]:
-    """The keys of appliances of these kinds that the span's days have something of."""
-    days = ApplianceDay.objects.filter(
-        system_key=system.key, start__gt=span.from_at - timedelta(days=2), start__lt=span.until_at
-    )
-    keys = days.values_list("appliance_key", flat=True).distinct()
-    return list(
-        Appliance.objects.filter(key__in=list(keys), kind__in=kinds).values_list("key", flat=True)
-    )
+def _there(system: System, span: Span, roles: Collection[Role]) -> dict[int, Span]:
+    """By the keys of appliances of these roles, for how long of a span balances expect them."""
+    begin_ms, end_ms = to_ms(span.from_at), to_ms(span.until_at)
+    found = {}
+    for key, stay in load_membership([system.key]).stays.get(system.key, {}).items():
+        came_ms, gone_ms = max(stay.from_ms, begin_ms), min(stay.until_ms, end_ms)
+        if stay.member.role in roles and came_ms < gone_ms:
+            found[key] = Span(from_ms(came_ms), from_ms(gone_ms))
+    return found
 
 
 def while_there(appliance: Appliance, slots: dict[datetime, _Slot]) -> dict[datetime, _Slot]:

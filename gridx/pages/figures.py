@@ -171,8 +171,7 @@ def figure_slot(request: HttpRequest, system_id: UUID, name: str, start: datetim
         "when": dates.span_name(period, span),
         "zone": system.zone.key,
         "is_final": is_any_final(system=system, span=span),
-        "sentence": told.formula
-        and rule_sentence(told.formula, [appliance_name(one.appliance, system) for one in used]),
+        "sentence": told.formula and rule_sentence(told.formula, _who_measured(system, used)),
         "formula": told.formula and formula_words(name, told.formula),
         "terms": _summands(system, told, terms),
         "most": _summands(system, told, most),
@@ -221,7 +220,7 @@ def _of_day(system: System, name: str, period: Shown, now: datetime) -> dict[str
     is_measured = any(one.rule is Rule.MEASURED for one in formulas)
     own = _used(name, Formula(Rule.MEASURED), measured) if is_measured else []
     columns = own if 1 < len(own) <= _COLUMNS_AT_MOST else []
-    names = [appliance_name(one.appliance, system) for one in own]
+    names = _who_measured(system, own)
     known = [slot for slot in slots if slot.mwh is not None]
     summed = sum(slot.mwh for slot in known)
     return {
@@ -280,7 +279,7 @@ def _told(name: str, slot: Period, measured: Sequence[Measured], now: datetime) 
     seen, flags = slot.figures["seen_s"], slot.figures["flags"]
     expected = slot.figures["expected_s"]
     if formula is not None and formula.rule is Rule.MEASURED:
-        own = _used(name, formula, measured)
+        own = [one for one in _used(name, formula, measured) if one.is_there(slot.start)]
         rows = [row for one in own if (row := one.slots.get(slot.start)) is not None]
         seen, expected = sum(row.seen_s for row in rows), SLOT_S * len(own)
         flags = 0
@@ -310,6 +309,11 @@ def _used(name: str, formula: Formula, measured: Sequence[Measured]) -> list[Mea
     if formula.rule is Rule.MEASURED:
         return [one for one in measured if one.role is MEASURED[name][0]]
     return list(measured)
+
+
+def _who_measured(system: System, own: Sequence[Measured]) -> list[str]:
+    """The names of those that were not silent throughout."""
+    return [appliance_name(one.appliance, system) for one in own if one.slots]
 
 
 def _energy(one: Measured, name: str, start: datetime) -> int | None:

@@ -1,6 +1,7 @@
 """From a figure to its slots, and from a slot to its readings: every step adds up."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from inventory.models import Appliance
 from measurements.batches import Batch
 from measurements.ingest import store_readings
 from measurements.models import ApplianceSlot, DirtySlot, FinalSpan, SystemSlot
-from measurements.resolutions import to_ms
+from measurements.resolutions import SLOT, SLOT_MS, to_ms
 from measurements.slots import compute_until_clean
 from tests.cast import Cast
 from tests.household import measure
@@ -61,6 +62,37 @@ def rows(html: str) -> list[int]:
 
 def summed(html: str) -> int:
     return int(re.search(r'id="summed" value="(-?\d+)"', html)[1])
+
+
+def table(html: str, name: str, part: str = "tbody") -> dict[str, list[str]]:
+    """By their headings, the other cells of a table's rows, in words."""
+    body = re.search(rf'id="{name}">.*?<{part}>(.*?)</{part}>', html, re.DOTALL)[1]
+    found = {}
+    for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL):
+        cells = re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL)
+        heading, *rest = [re.sub(r"<.*?>", "", cell).strip() for cell in cells]
+        found[heading.replace("\N{NO-BREAK SPACE}", " ")] = [
+            cell.replace("\N{NO-BREAK SPACE}", " ") for cell in rest
+        ]
+    return found
+
+
+def tell(appliance: Appliance, slots: Iterable[int], *, taken_wh=0.0, given_wh=0.0) -> None:
+    """Store what an appliance took and gave in each of these slots of the 14th of June."""
+    appliance.refresh_from_db()
+    at_ms = [to_ms(MIDNIGHT) + number * SLOT_MS for number in slots]
+    store_readings(
+        batch=Batch.of(
+            system_key=appliance.system.key,
+            appliance_key=appliance.key,
+            at_ms=at_ms,
+            interval_s=900.0,
+            import_energy_wh=taken_wh,
+            export_energy_wh=given_wh,
+        ),
+        now=clock.now(),
+        history=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,6 +162,55 @@ def test_two_inverters_have_a_column_each(mara: Client, cast: Cast, at_noon: dat
     assert headline(html) == sum(rows(html)) == 72_000_000
     assert html.count(">500.000</a>") == 96
     assert html.count(">250.000</a>") == 96
+
+
+# Slots of a day, by their numbers: an hour at noon, and all others.
+NOON_HOUR = range(48, 52)
+SILENT_AT_NOON = [number for number in range(96) if number not in NOON_HOUR]
+
+
+@pytest.mark.parametrize(
+    ("slots", "removed_at", "half_seen"),
+    [
+        pytest.param(SILENT_AT_NOON, None, NOON_HOUR, id="silent for an hour"),
+        pytest.param([-1], None, range(96), id="silent all day"),
+        pytest.param(range(48, 96), None, (), id="first read at noon"),
+        pytest.param(range(40), MIDNIGHT + timedelta(hours=10), (), id="removed at 10:00"),
+    ],
+)
+def test_a_silent_inverter_is_missing_while_it_is_there(
+    mara: Client, cast: Cast, at_noon: datetime, slots, removed_at, half_seen
+):
+    barn = Appliance.objects.create(
+        system=cast.lindenweg, kind=ApplianceKind.PV_INVERTER, name="Barn", removed_at=removed_at
+    )
+    tell(cast.pv, range(96), given_wh=500.0)
+    tell(barn, slots, given_wh=250.0)
+    compute_until_clean(now=at_noon)
+    html = figure(mara, cast, "pv")
+    told = table(html, "slots")
+    assert len(told) == 96
+    assert [number for number, cells in enumerate(told.values()) if cells[1] == "50 %"] == [
+        *half_seen
+    ]
+    assert {cells[1] for cells in told.values()} <= {"50 %", "100 %"}
+    by_system = SystemSlot.objects.filter(
+        system_key=cast.lindenweg.key, start__gte=MIDNIGHT
+    ).order_by("start")
+    expected = [f"{100 * slot.seen_s / slot.expected_s:.0f} %" for slot in by_system]
+    assert [cells[1] for cells in told.values()] == expected
+    for number in (0, 39, 40, 47, 48, 51, 52, 95):
+        start = MIDNIGHT + number * SLOT
+        of_slot = page(mara, reverse("figure_slot", args=[cast.lindenweg.pk, "pv", start]))
+        is_there = not (removed_at and start >= removed_at) and number >= slots[0]
+        shares = {one.split()[0]: cells[2] for one, cells in table(of_slot, "shares").items()}
+        assert shares == {"Roof": "100 %"} | (
+            {"Barn": "100 %" if number in slots else "0 %"} if is_there else {}
+        )
+        seen = "50 %" if number in half_seen else "100 %"
+        assert f"<span>{seen} measured</span>" in of_slot.replace("\N{NO-BREAK SPACE}", " ")
+        names = "Roof, Barn" if number in slots else "Roof"
+        assert f"easured by {names}." in of_slot
 
 
 def test_many_inverters_are_counted_and_each_slot_lists_them(
