@@ -75,6 +75,11 @@ class Told:
     def adds_up(self) -> bool:
         return self.mwh == self.derived_mwh
 
+    def term_mwh(self, term: Term) -> int | None:
+        """What a term comes to in this slot; None where no such term is in its sum."""
+        is_own = self.formula is not None and term in self.formula.terms
+        return self.figures.get(term.name) if is_own else None
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -248,7 +253,7 @@ def _of_day(system: System, name: str, period: Shown, now: datetime) -> dict[str
         ],
         "sums": [
             *(sum_known(_energy(one, name, at) for at in one.slots) for one in columns),
-            *(sum_known(slot.figures.get(term.name) for slot in known) for term in terms),
+            *(sum_known(slot.term_mwh(term) for slot in known) for term in terms),
         ],
         "summed": summed if known else None,
         "slots_known": len(known),
@@ -330,18 +335,12 @@ def _line(
     terms: Sequence[Term],
 ) -> Line:
     start = slot.span.from_at
-    own = slot.formula.terms if slot.formula else ()
     cells = [
         *(
             Cell(_energy(one, name, start), readings_url(system, one.appliance, start))
             for one in columns
         ),
-        *(
-            Cell(slot.figures.get(term.name), _term_url(system, term, start))
-            if term in own
-            else Cell(None, "")
-            for term in terms
-        ),
+        *(Cell(slot.term_mwh(term), _term_url(system, term, start)) for term in terms),
     ]
     return Line(
         dates.span_name(period, slot.span),

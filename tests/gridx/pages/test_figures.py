@@ -22,6 +22,9 @@ from tests.household import measure
 DAY = timedelta(days=1)
 MIDNIGHT = datetime(2026, 6, 13, 22, 0, tzinfo=UTC)  # the 14th of June in Berlin
 NOON = MIDNIGHT + timedelta(hours=12)
+# Slots of a day, by their numbers: an hour at noon, and all others.
+NOON_HOUR = range(48, 52)
+SILENT_AT_NOON = [number for number in range(96) if number not in NOON_HOUR]
 
 
 @pytest.fixture
@@ -75,6 +78,10 @@ def table(html: str, name: str, part: str = "tbody") -> dict[str, list[str]]:
             cell.replace("\N{NO-BREAK SPACE}", " ") for cell in rest
         ]
     return found
+
+
+def wh(cell: str) -> float:
+    return float(cell.replace(",", "").replace("–", "0"))
 
 
 def tell(appliance: Appliance, slots: Iterable[int], *, taken_wh=0.0, given_wh=0.0) -> None:
@@ -144,6 +151,25 @@ def test_a_balance_says_its_terms_and_leads_to_each_of_them(mara: Client, measur
         assert f'href="{slot}"' in html
 
 
+def test_columns_of_another_rule_s_terms_are_summed_where_it_holds(
+    mara: Client, cast: Cast, at_noon: datetime
+):
+    tell(cast.grid_meter, SILENT_AT_NOON, taken_wh=1500.0)
+    tell(cast.evcs, range(96), taken_wh=1000.0)
+    compute_until_clean(now=at_noon)
+    html = figure(mara, cast, "consumption")
+    heads = re.findall(r'<th scope="col" class="number">(.*?)</th>', html)[2:]
+    names = [re.sub(r"<.*?>", "", head).strip() for head in heads]
+    cells = [line[3:] for line in table(html, "slots").values()]
+    [(_total, _seen, _flags, *sums)] = table(html, "slots", "tfoot").values()
+    assert [wh(one) for one in sums] == [
+        sum(map(wh, column)) for column in zip(*cells, strict=True)
+    ]
+    feet = {name: wh(one) for name, one in zip(names, sums, strict=True) if wh(one)}
+    assert feet == {"+ From the grid": 138_000, "+ Car charging": 4_000}
+    assert headline(html) == summed(html) == 142_000_000
+
+
 def test_what_is_measured_names_who_measured_it(mara: Client, measured: Cast):
     html = figure(mara, measured, "pv")
     assert "Measured by Roof." in html
@@ -162,11 +188,6 @@ def test_two_inverters_have_a_column_each(mara: Client, cast: Cast, at_noon: dat
     assert headline(html) == sum(rows(html)) == 72_000_000
     assert html.count(">500.000</a>") == 96
     assert html.count(">250.000</a>") == 96
-
-
-# Slots of a day, by their numbers: an hour at noon, and all others.
-NOON_HOUR = range(48, 52)
-SILENT_AT_NOON = [number for number in range(96) if number not in NOON_HOUR]
 
 
 @pytest.mark.parametrize(
