@@ -40,7 +40,7 @@ from measurements.amounts import Floats, share_of, sum_known
 from measurements.clusters import appliances_within, history_told, past_of_cluster
 from measurements.contributions import Contribution, contributions_to
 from measurements.coverage import seconds_of_each
-from measurements.derivation import MEASURED, NAMES, Formula, PartOf, Rule, formula_of
+from measurements.derivation import MEASURED, NAMES, Formula, PartOf, Rule, derived_mwh, formula_of
 from measurements.flows import CONSUMERS
 from measurements.formats import number
 from measurements.history import DEVICE_ENERGIES, DEVICE_QUALITY, DevicePast
@@ -211,15 +211,11 @@ def _of_cluster(cluster: Cluster, name: str, period: Shown, *, now) -> Found:
         if not sides or role_of(one.kind) in sides
     ]
     lines = [] if period.zoom is Zoom.DAY else lines_of_parts(cluster, name, history, period, now)
-    if sides and name not in MEASURED:
-        sentences = [rule_sentence(formula_of(name, {}, ()))]
-    elif sides:
-        sentences = [_measured_sentence(members)]
-    else:
-        formula, terms = _formula(cluster, name, period, history, appliances, pasts)
-        words = formula_words(name, formula) if terms else ""
-        return Found(history, members, False, [rule_sentence(formula)], words, terms, lines)
-    return Found(history, members, True, sentences, lines=lines)
+    if sides:
+        sentence = _sentence(name, formula_of(name, {}, ()), appliances)
+        return Found(history, members, True, [sentence], lines=lines)
+    told = _derived(cluster, name, period, history, appliances, pasts)
+    return Found(history, members, False, *told, lines)
 
 
 def _sides(name: str, roles: set[Role]) -> dict[Role, str]:
@@ -261,21 +257,25 @@ def _union(column: Floats) -> int:
     return int(np.bitwise_or.reduce(column.astype(np.int64), initial=0))
 
 
-def _measured_sentence(members: Sequence[Member]) -> str:
-    if not members:
+def _sentence(name: str, formula: Formula, appliances: Sequence[Appliance]) -> str:
+    """The rule of a figure; of a measured one with those that measure it."""
+    if formula.rule is not Rule.MEASURED:
+        return rule_sentence(formula)
+    names = [one.name for one in appliances if role_of(one.kind) is MEASURED[name][0]]
+    if not names:
         return _("No appliance of this cluster measures it.")
-    return rule_sentence(Formula(Rule.MEASURED), [member.name for member in members])
+    return rule_sentence(formula, names)
 
 
-def _formula(
+def _derived(
     cluster: Cluster,
     name: str,
     period: Shown,
     history: History,
     appliances: Sequence[Appliance],
     pasts: dict[int, DevicePast],
-) -> tuple[Formula, list[tuple]]:
-    """The rule of a figure, and its terms where it is a sum of them over any time."""
+) -> tuple[list[str], str, list[tuple]]:
+    """The rule of a figure in sentences, and its formula and terms where these add up to it."""
     figures = {one: history.total and history.total[f"{one}_mwh"] for one in (*NAMES, "residual")}
     parts = [
         PartOf(role_of(one.kind), *(_sum(pasts[one.key].columns[side]) for side in DEVICE_ENERGIES))
@@ -283,10 +283,19 @@ def _formula(
         if one.key in pasts
     ]
     formula = formula_of(name, figures, parts)
+    sentences = [_sentence(name, formula, appliances)]
     # A bound holds in each slot, and not for their sums.
     if formula.least is not None or formula.most:
-        return formula, []
-    return formula, [
+        return sentences, "", []
+    if derived_mwh(name, figures, parts) != figures[name]:
+        sentences.append(
+            _(
+                "In a part of this time a meter was not read: then another rule holds, or nothing "
+                "is known. Sums of the whole period do not add up to this figure."
+            )
+        )
+        return sentences, "", []
+    terms = [
         (
             sign,
             term.name,
@@ -295,3 +304,4 @@ def _formula(
         )
         for sign, term in zip(signs(formula.terms), formula.terms, strict=True)
     ]
+    return sentences, formula_words(name, formula), terms

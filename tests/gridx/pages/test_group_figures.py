@@ -1,7 +1,7 @@
 """From a figure of a pool or a cluster to whose it is: every step adds up, and leads on."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import numpy as np
@@ -9,10 +9,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements.batches import Batch
 from measurements.flags import Flag
-from measurements.models import SystemSlot
+from measurements.models import ApplianceSlot, SystemSlot
 from measurements.operations import declare_interval, store_readings
 from measurements.resolutions import SLOT_MS, to_ms
 from measurements.slots import compute_until_clean
@@ -20,6 +21,7 @@ from tests.cast import Cast
 from tests.household import measure
 
 MIDNIGHT = datetime(2026, 6, 13, 22, 0, tzinfo=UTC)  # the 14th of June in Berlin
+NOON = MIDNIGHT + timedelta(hours=12)
 THE_14TH = "date=2026-06-14"
 KWH = 1_000_000
 
@@ -218,6 +220,63 @@ def test_what_follows_from_others_says_its_terms_and_who_measured(
     }
     day = reverse("appliance_energy", args=[measured.lindenweg.pk, measured.pv.pk])
     assert rows(html)["Roof"][0] == f"{day}?{THE_14TH}"
+
+
+ADD_UP_NO_MORE = "Sums of the whole period do not add up to this figure"
+
+
+def silence_for_an_hour(appliance: Appliance) -> None:
+    ApplianceSlot.objects.filter(
+        appliance_key=appliance.key, start__gte=NOON, start__lt=NOON + timedelta(hours=1)
+    ).delete()
+
+
+@pytest.mark.parametrize("name", ["consumption", "pv_to_load"])
+def test_terms_are_told_only_where_they_add_up(
+    admin: Client, measured: Cast, cellar: Cluster, name: str
+):
+    html = figure(admin, cellar, name)
+    assert headline(html) == 12 * KWH
+    assert 'id="terms"' in html
+    assert " = Solar production " in html
+    assert ADD_UP_NO_MORE not in html
+    # Without a meter the sun is told all the same, and what became of it is not.
+    silence_for_an_hour(measured.grid_meter)
+    html = figure(admin, cellar, name)
+    assert headline(html) == 11_500_000
+    assert 'id="terms"' not in html
+    assert " = Solar production " not in html
+    assert ADD_UP_NO_MORE in html
+
+
+def test_beside_a_household_s_meter_the_grid_s_is_named(
+    admin: Client, measured: Cast, cellar: Cluster
+):
+    house = Appliance.objects.create(
+        system=measured.lindenweg, cluster=cellar, kind=ApplianceKind.HOUSEHOLD_METER, name="House"
+    )
+    for day in (THE_14TH, "date=2026-06-01"):
+        html = figure(admin, cellar, "export", day)
+        assert "Measured by Grid meter." in html
+        assert ADD_UP_NO_MORE not in html
+    house.refresh_from_db(fields=["key"])
+    ApplianceSlot.objects.create(
+        system_key=measured.lindenweg.key,
+        appliance_key=house.key,
+        start=NOON,
+        import_mwh=125_000,
+        seen_s=900,
+    )
+    silence_for_an_hour(measured.grid_meter)
+    html = figure(admin, cellar, "export")
+    assert headline(html) == 23_250_000
+    assert "Measured by Grid meter." in html
+    assert ADD_UP_NO_MORE in html
+    Appliance.objects.filter(pk=measured.grid_meter.pk).update(cluster=None)
+    html = figure(admin, cellar, "export")
+    assert "this follows from the household" in html
+    html = figure(admin, cellar, "export", "date=2026-06-01")
+    assert "No appliance of this cluster measures it." in html
 
 
 def test_what_is_split_slot_by_slot_says_so_and_has_no_terms(admin: Client, cellar: Cluster):
