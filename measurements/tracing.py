@@ -1,7 +1,8 @@
 """How one slot of an appliance came about: which reading adds how much, told by what. Pure.
 
-The slot is cut at every reading. What its stretches add, adds up to the slot's energy exactly, and
-it is taken from the computation itself (`measurements.energy.Computation`), not worked out anew.
+The slot is cut at every reading, and where an interval ends. What its stretches add, adds up to the
+slot's energy exactly, and it is taken from the computation itself
+(`measurements.energy.Computation`), not worked out anew.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ _TREATMENTS = {BREAK: Treatment.RESET, JUMP_BREAK: Treatment.JUMP, RETURN: Treat
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """[from_ms, until_ms) between two readings, or the slot's bounds.
+    """[from_ms, until_ms) between two readings, ends of intervals, or the slot's bounds.
 
     Of import and export: the source, and what it adds (mWh); None where nothing tells of it.
     """

@@ -67,7 +67,7 @@ class SlotLine:
 
 @dataclass(frozen=True, slots=True)
 class ReadingLine:
-    """A reading, or one of the slot's bounds (`reading` None), and what it adds to the slot.
+    """A reading, one of the slot's bounds or where an interval ends, and what it adds to the slot.
 
     `values` are by the columns that are shown; `added` since the line before it, of import and
     export (mWh), and told by what.
@@ -232,12 +232,12 @@ def _refusals(system: System, appliance: Appliance, start: datetime) -> int:
 def _reading_lines(
     system: System, evidence: Evidence, span: Span, columns: Sequence[str]
 ) -> Iterator[ReadingLine]:
-    """The readings and the slot's bounds, in order of time."""
+    """The readings and wherever else the slot is cut, in order of time."""
     by_instant = {to_ms(reading.at): reading for reading in evidence.readings}
     stretches = evidence.trace.stretches if evidence.trace else ()
     ending = {stretch.until_ms: stretch for stretch in stretches}
     bounds = [to_ms(at) for at in span]
-    for at_ms in sorted({*by_instant, *bounds}):
+    for at_ms in sorted({*by_instant, *bounds, *ending}):
         reading, stretch = by_instant.get(at_ms), ending.get(at_ms)
         if reading is None:
             kind, known = "bound", _at_bound(evidence, at_ms)

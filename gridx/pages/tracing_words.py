@@ -108,7 +108,8 @@ def notes_of(
 ) -> tuple[str, ...]:
     """What to know about a line of the readings of a slot, which has these bounds (ms)."""
     if reading is None:
-        return (_("the slot begins") if at_ms == bounds[0] else _("the slot ends"),)
+        words = {bounds[0]: _("the slot begins"), bounds[1]: _("the slot ends")}
+        return (words.get(at_ms) or _("an interval ends"),)
     notes = []
     if at_ms == bounds[1]:
         notes.append(_("the slot ends"))

@@ -18,6 +18,7 @@ from measurements.resolutions import SLOT, SLOT_MS, to_ms
 from measurements.slots import compute_until_clean
 from tests.cast import Cast
 from tests.household import measure
+from tests.measurements.arrivals import store_one
 
 DAY = timedelta(days=1)
 MIDNIGHT = datetime(2026, 6, 13, 22, 0, tzinfo=UTC)  # the 14th of June in Berlin
@@ -312,6 +313,21 @@ def test_a_slot_follows_from_the_readings_shown(mara: Client, measured: Cast):
     stored = ApplianceSlot.objects.get(appliance_key=measured.pv.key, start=NOON)
     assert sum(rows(html.split('id="readings"')[1])) == stored.export_mwh == 500_000
     assert "imported" in html
+
+
+def test_what_an_interval_adds_stands_where_it_ends(mara: Client, measured: Cast):
+    start = NOON - 40 * DAY
+    for minute, wh in ((0, 100.0), (10, 40.0)):
+        at = start + timedelta(minutes=minute)
+        store_one(measured.evcs, at, interval_s=300.0, import_energy_wh=wh)
+    compute_until_clean(now=NOON)
+    html = readings(mara, measured, measured.evcs, start)
+    stored = ApplianceSlot.objects.get(appliance_key=measured.evcs.key, start=start)
+    added = rows(html.split('id="readings"')[1])
+    assert (added, sum(added)) == ([100_000, 40_000], stored.import_mwh)
+    line = re.search(r'<th scope="row">12:05:00</th>.*?</tr>', html, re.DOTALL)[0]
+    assert "100.000" in line
+    assert "an interval ends" in line
 
 
 def test_a_level_between_two_readings_says_which(mara: Client, measured: Cast):
