@@ -32,6 +32,7 @@ class Treatment(StrEnum):
     JUMP = "jump"
     RETURN = "return"
     HELD = "held"
+    STEEP = "steep"
 
 
 _TREATMENTS = {BREAK: Treatment.RESET, JUMP_BREAK: Treatment.JUMP, RETURN: Treatment.RETURN}
@@ -168,7 +169,11 @@ def _treatments(computation: Computation) -> dict[int, Treatment]:
     for levels in computation.levels:
         if levels is None:
             continue
-        found |= {int(at_ms): Treatment.HELD for at_ms in levels.odd_ms}
+        # Only what is steeper than the stated power allows is odd and counted all the same.
+        counted = levels.at_ms[(levels.kind == TAKEN) & (levels.gain_mwh > 0)]
+        is_counted = np.isin(levels.odd_ms, counted).tolist()
+        for at_ms, is_steep in zip(levels.odd_ms.tolist(), is_counted, strict=True):
+            found[at_ms] = Treatment.STEEP if is_steep else Treatment.HELD
         for at_ms, kind in zip(levels.at_ms.tolist(), levels.kind.tolist(), strict=True):
             if kind in _TREATMENTS:
                 found[at_ms] = _TREATMENTS[kind]

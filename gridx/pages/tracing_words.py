@@ -133,6 +133,7 @@ def _treatment_words(treatment: Treatment) -> str:
         Treatment.JUMP: _("counter jumped, counted on from here"),
         Treatment.RETURN: _("counter came back to its old level"),
         Treatment.HELD: _("implausible, held back"),
+        Treatment.STEEP: _("more than its stated power, counted all the same"),
     }[treatment]
 
 

@@ -13,7 +13,7 @@ from measurements.derivation import NAMES, Rule, derived_mwh, formula_of, house_
 from measurements.evidence import evidence_of, is_late, measured_in, received_at
 from measurements.flags import Flag
 from measurements.models import ApplianceSlot, SystemSlot
-from measurements.resolutions import SLOT, Span
+from measurements.resolutions import SLOT, Span, to_ms
 from measurements.tracing import Source, Treatment
 from tests.measurements.arrivals import (
     BEGIN,
@@ -152,6 +152,28 @@ def test_power_tells_what_no_counter_does_and_a_reset_says_so():
     assert set(evidence.trace.treatments.values()) == {Treatment.RESET}
     assert evidence.slot.flags & Flag.RESET
     assert evidence.trace.counters[0] is None
+
+
+def test_what_is_counted_against_the_stated_power_is_not_called_held_back():
+    # 50 kW of a station that is said to take 11 kW; one reading of it is a glitch.
+    readings = {at: {"imported_wh": at * 50 / 3.6} for at in range(0, 3601, 300)}
+    readings[2550] = {"imported_wh": 1.0}
+    site, meter = one_meter(readings, interval_s=300, limit_w=11_000.0)
+    evidence = told(site, meter, BEGIN + SLOT)
+    assert [one.mwh[0] for one in evidence.trace.stretches] == pytest.approx([4_166_667] * 3, abs=1)
+    shown = {evidence.trace.treatments[to_ms(reading.at)] for reading in evidence.readings}
+    assert shown == {Treatment.STEEP}
+    assert evidence.slot.flags & Flag.IMPLAUSIBLE
+    treatments = told(site, meter, BEGIN + 2 * SLOT).trace.treatments
+    assert treatments[to_ms(BEGIN + timedelta(seconds=2550))] is Treatment.HELD
+
+
+def test_a_level_that_nothing_went_on_from_is_not_counted_against_the_stated_power():
+    wh = {0: 5_000.0, 300: 5_100.0, 600: 4.0, 840: 1e6, 1200: 3e6, 1500: 3e6 + 1}
+    readings = {at: {"imported_wh": value} for at, value in wh.items()}
+    site, meter = one_meter(readings, limit_w=11_000.0)
+    treatments = told(site, meter, BEGIN + SLOT).trace.treatments
+    assert treatments[to_ms(BEGIN + timedelta(seconds=840))] is Treatment.HELD
 
 
 def test_a_reading_knows_when_it_arrived_and_whether_that_was_late():
