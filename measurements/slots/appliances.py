@@ -114,13 +114,14 @@ def _compute(
 
 
 def computation_of(run: Run) -> Computation:
-    """How the slots of a run follow from the readings that there are; nothing is stored."""
-    nominal = load_nominals({run.of})[run.of]
-    pieces = [Piece(run)]
-    [context] = contexts = contexts_of(pieces)
+    """How the one slot of a run, which is not final, follows from the readings that there are;
+    nothing is stored."""
+    nominals = load_nominals({run.of})
+    pieces = pieces_of([run], nominals, 1)
+    contexts = contexts_of(pieces)
     with connection.cursor() as cursor, closing(_read(cursor, pieces, contexts, None)) as given:
-        [(_piece, _context, readings)] = given
-    return Computation(readings, run.from_ms, run.until_ms, nominal, context.carry)
+        [(_piece, context, readings)] = given
+    return Computation(readings, run.from_ms, run.until_ms, nominals[run.of], context.carry)
 
 
 def _carry_before(run: Run, context: Context, computed: Sequence[_Computed]) -> Floats | None:

@@ -12,7 +12,7 @@ from inventory.models import Appliance
 from measurements.derivation import NAMES, Rule, derived_mwh, formula_of, house_mwh
 from measurements.evidence import evidence_of, is_late, measured_in, received_at
 from measurements.flags import Flag
-from measurements.models import ApplianceSlot, SystemSlot
+from measurements.models import ApplianceSlot, FinalSpan, SystemSlot
 from measurements.resolutions import SLOT, Span, to_ms
 from measurements.tracing import Source, Treatment
 from tests.measurements.arrivals import (
@@ -174,6 +174,21 @@ def test_a_level_that_nothing_went_on_from_is_not_counted_against_the_stated_pow
     site, meter = one_meter(readings, limit_w=11_000.0)
     treatments = told(site, meter, BEGIN + SLOT).trace.treatments
     assert treatments[to_ms(BEGIN + timedelta(seconds=840))] is Treatment.HELD
+
+
+def test_a_pause_that_ends_beyond_final_slots_is_told_as_it_is_computed():
+    site = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin")
+    FinalSpan.objects.create(
+        system_key=site.system.key,
+        appliance_key=site.keys[0],
+        from_at=BEGIN + timedelta(days=7),
+        until_at=BEGIN + timedelta(days=14),
+    )
+    day_s = 86_400
+    store_and_compute(site, [(0, 15 * day_s, {"imported_wh": 5_000.0})], history=True)
+    store_and_compute(site, [(0, 0, {"imported_wh": 1_000.0})], history=True)
+    evidence = told(site, Appliance.objects.get(key=site.keys[0]))
+    assert evidence.trace.total_mwh(0) is evidence.slot.import_mwh is None
 
 
 def test_a_reading_knows_when_it_arrived_and_whether_that_was_late():
