@@ -164,6 +164,9 @@ class SystemMonth(Figures):
     pk = models.CompositePrimaryKey("system_key", "start")
     system_key = models.IntegerField()
     start = models.DateTimeField()
+    # Of 802 appliances, a month has more seconds than 32 bits hold.
+    seen_s = models.BigIntegerField()
+    expected_s = models.BigIntegerField()
 
     class Meta:
         verbose_name = _("month of a system")

@@ -3,7 +3,7 @@
 import tracemalloc
 from collections import defaultdict
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
 from zoneinfo import ZoneInfo
@@ -20,8 +20,8 @@ from inventory.models import Appliance
 from measurements import energy
 from measurements.batches import Batch
 from measurements.ingest import store_readings
-from measurements.models import ApplianceSlot, DirtySlot
-from measurements.resolutions import SLOT_MS, Resolution, period_start, to_ms
+from measurements.models import ApplianceSlot, DirtySlot, SystemDay, SystemMonth
+from measurements.resolutions import SLOT_MS, Resolution, Span, period_start, to_ms
 from measurements.slots import (
     appliances,
     batteries,
@@ -31,6 +31,7 @@ from measurements.slots import (
     mark_history,
     systems,
 )
+from measurements.slots.rollups import SYSTEM_MONTHS, roll_up
 from tests.measurements import by_hand
 from tests.measurements.arrivals import (
     BEGIN,
@@ -206,6 +207,22 @@ def test_hours_and_days_of_appliances_are_the_sums_of_their_slots(table, resolut
         assert row["flags"] == reduce(or_, (slot["flags"] for slot in slots))
         lows = [slot["min_w"] for slot in slots if slot["min_w"] is not None]
         assert row["min_w"] == min(lows, default=None)
+
+
+def test_a_month_of_very_many_appliances_has_its_seconds():
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    SystemDay.objects.bulk_create(
+        SystemDay(
+            system_key=1,
+            start=begin + timedelta(days=day),
+            seen_s=69_500_000,
+            expected_s=70_000_000,
+        )
+        for day in range(31)
+    )
+    assert roll_up(SYSTEM_MONTHS, [(1, Span(begin, begin + timedelta(days=31)))]) == 1
+    month = SystemMonth.objects.get(system_key=1)
+    assert (month.seen_s, month.expected_s) == (2_154_500_000, 2_170_000_000)
 
 
 def test_an_interval_that_turns_out_shorter_takes_its_slots_and_days_along():
