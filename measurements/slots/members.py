@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from django.db import connection
 
-from measurements.resolutions import SLOT_MS, slot_end_ms, to_ms
+from measurements.resolutions import SLOT_MS, slot_end, to_ms
 from measurements.slots.inventory import Member, load_members
 
 _EVER_MS = 1 << 62
@@ -85,7 +85,7 @@ def _until_ms(member: Member, system_key: int, last_ms: int) -> int:
     """Until it was removed; one that moved on to another system stayed to its last slot."""
     ends = [_EVER_MS]
     if member.removed_at is not None:
-        ends.append(slot_end_ms(to_ms(member.removed_at)))
+        ends.append(to_ms(slot_end(member.removed_at)))
     if member.system_key != system_key:
         ends.append(last_ms + SLOT_MS)
     return min(ends)

@@ -225,6 +225,18 @@ def test_a_month_of_very_many_appliances_has_its_seconds():
     assert (month.seen_s, month.expected_s) == (2_154_500_000, 2_170_000_000)
 
 
+def test_an_appliance_counts_in_the_slot_of_its_removal_however_early_in_it_that_is():
+    site = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin")
+    events = [(0, at, {"imported_wh": at / 36}) for at in range(0, 3601, 300)]
+    store_and_compute(site, events, history=True)
+    removed_at = BEGIN + timedelta(minutes=30, microseconds=500)
+    Appliance.objects.filter(key=site.keys[0]).update(removed_at=removed_at)
+    compute_until_clean(now=NOW)
+    rows = rows_of(site)
+    own = [row["import_mwh"] for row in rows["ApplianceHour"].values()]
+    assert [row["import_mwh"] for row in rows["SystemHour"].values()] == own == [75_000]
+
+
 def test_an_interval_that_turns_out_shorter_takes_its_slots_and_days_along():
     site = make_site([Device(ApplianceKind.GRID_METER, interval_s=3600)], "UTC")
     midnight_s = 7 * 3600 - 1800  # half an hour before the first midnight in UTC
