@@ -103,9 +103,25 @@ def clock_time(at: datetime, zone: ZoneInfo) -> str:
     return at.astimezone(zone).strftime("%H:%M")
 
 
-def _clock(local: datetime) -> str:
+def instant_name(at: datetime, zone: ZoneInfo, *, beside: datetime) -> str:
+    """The local time of an instant, to the millisecond where that says something: "14:15:00". With
+    its day where that is another one than that of `beside`: "23 November, 14:15:00"."""
+    local, other = at.astimezone(zone), beside.astimezone(zone)
+    clock = _clock(local, "milliseconds" if local.microsecond else "seconds")
+    if local.date() == other.date():
+        return clock
+    if local.year == other.year:
+        # Translators: as in "23 November"
+        day = pgettext("date format", "j F")
+    else:
+        # Translators: as in "23 November 2026"; Django's date format characters
+        day = pgettext("date format", "j F Y")
+    return f"{date_format(local.date(), day)}, {clock}"
+
+
+def _clock(local: datetime, timespec: str = "minutes") -> str:
     """The time of day; where the clock shows it twice that day, with the zone's abbreviation."""
-    text = local.strftime("%H:%M")
+    text = local.time().isoformat(timespec)
     # Instants come from UTC, so a time that the clock skips is never asked for.
     is_twice = local.replace(fold=1 - local.fold).utcoffset() != local.utcoffset()
     return f"{text} {local.tzname()}" if is_twice else text

@@ -9,9 +9,8 @@ from uuid import UUID
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
@@ -21,7 +20,7 @@ from gridx.pages import dates
 from gridx.pages.figure_words import appliance_day_url, appliance_name, readings_url
 from gridx.pages.figures import day_of
 from gridx.pages.shown import Shown, shown
-from gridx.pages.tracing_words import clock_words, energy_sentences, notes_of, source_words
+from gridx.pages.tracing_words import energy_sentences, notes_of, source_words
 from gridx.pages.visible import visible_system
 from inventory.models import Appliance, System
 from measurements.amounts import difference_known, sum_known
@@ -36,7 +35,7 @@ from measurements.evidence import (
 )
 from measurements.formats import number
 from measurements.models import ApplianceDay, ApplianceSlot, Reading
-from measurements.resolutions import SLOT, SLOT_S, Span, to_ms
+from measurements.resolutions import SLOT, SLOT_S, Span, from_ms, to_ms
 from measurements.tracing import Stretch
 from measurements.words import flags_in_words
 
@@ -245,7 +244,7 @@ def _reading_lines(
             kind = "inside" if bounds[0] <= at_ms < bounds[1] else "beyond"
             known = {name: getattr(reading, name) for name in columns}
         yield ReadingLine(
-            clock_words(at_ms, system.zone),
+            dates.instant_name(from_ms(at_ms), system.zone, beside=span.from_at),
             kind,
             tuple(_number(name, known.get(name)) for name in columns),
             _received(system, reading),
@@ -283,9 +282,5 @@ def _received(system: System, reading: Reading | None) -> str:
     at = received_at(reading)
     if at is None:
         return _("imported")
-    local = at.astimezone(system.zone)
-    if local.date() == reading.at.astimezone(system.zone).date():
-        return f"{local:%H:%M:%S}"
-    # Translators: as in "23 November"
-    day = date_format(local.date(), pgettext("date format", "j F"))
-    return f"{day}, {clock_words(to_ms(at), system.zone)}"
+    # How long it was under way is known in whole seconds.
+    return dates.instant_name(at.replace(microsecond=0), system.zone, beside=reading.at)

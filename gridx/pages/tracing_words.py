@@ -1,10 +1,12 @@
 """How the energy of a slot follows from readings, in words."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django.utils.translation import gettext as _
 
+from gridx.pages import dates
 from measurements.evidence import is_late
 from measurements.formats import number, watt_hours
 from measurements.models import Reading
@@ -62,20 +64,26 @@ def _of_counter(trace: Trace, direction: int, mwh: int, zone: ZoneInfo) -> Itera
         "end": _level(end.level_wh),
         "energy": _wh(mwh),
     }
-    yield from (_around(one, zone) for one in ends if one.before[0] != one.after[0])
+    start = from_ms(begin.at_ms)
+    yield from (_around(one, start, zone) for one in ends if one.before[0] != one.after[0])
 
 
-def _around(one: CounterAt, zone: ZoneInfo) -> str:
+def _around(one: CounterAt, start: datetime, zone: ZoneInfo) -> str:
+    """How a level of a slot that begins at `start` follows from the readings around it."""
     (before_ms, before_wh), (after_ms, after_wh) = one.before, one.after
+    at, before_at, after_at = (
+        dates.instant_name(from_ms(ms), zone, beside=start)
+        for ms in (one.at_ms, before_ms, after_ms)
+    )
     return _(
         "Its level at %(at)s lies on the line between %(before)s at %(before_at)s and %(after)s "
         "at %(after_at)s."
     ) % {
-        "at": clock_words(one.at_ms, zone),
+        "at": at,
         "before": _level(before_wh),
-        "before_at": clock_words(before_ms, zone),
+        "before_at": before_at,
         "after": _level(after_wh),
-        "after_at": clock_words(after_ms, zone),
+        "after_at": after_at,
     }
 
 
@@ -143,10 +151,3 @@ def _wh(mwh: int) -> str:
 
 def _level(wh: float) -> str:
     return f"{number(wh, 3)}\N{NO-BREAK SPACE}Wh"
-
-
-def clock_words(at_ms: int, zone: ZoneInfo) -> str:
-    """The time of day, to the millisecond where that says something."""
-    local = from_ms(at_ms).astimezone(zone)
-    text = f"{local:%H:%M:%S}"
-    return f"{text}.{at_ms % 1000:03}" if at_ms % 1000 else text

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from gridx import clock
+from gridx.pages import dates
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.batches import Batch
@@ -350,6 +352,36 @@ def test_a_level_between_two_readings_says_which(mara: Client, measured: Cast):
     assert sum(rows(html.split('id="readings"')[1])) == 450_000
     assert html.count('data-kind="beyond"') == 2
     assert "arrived late" in html
+
+
+def test_an_instant_of_another_day_says_which(mara: Client, measured: Cast):
+    start = datetime(2026, 5, 5, 22, 0, tzinfo=UTC)  # midnight in Berlin
+    for hours, wh in ((-34, 100.0), (38, 700.0)):
+        store_one(measured.evcs, start + timedelta(hours=hours), imported_wh=wh)
+    compute_until_clean(now=NOON)
+    html = readings(mara, measured, measured.evcs, start).replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "Its level at 00:00:00 lies on the line between 100.000 Wh at 4 May, 14:00:00 "
+        "and 700.000 Wh at 7 May, 14:00:00."
+    ) in html
+    instants = re.findall(r'<th scope="row">(.*?)</th>', html)
+    assert instants == ["4 May, 14:00:00", "00:00:00", "00:15:00", "7 May, 14:00:00", "Sum"]
+
+
+def test_an_instant_of_another_year_says_that_too():
+    at = datetime(2025, 12, 31, 12, 0, 0, 70_000, tzinfo=UTC)
+    name = dates.instant_name(at, ZoneInfo("Europe/Berlin"), beside=NOON)
+    assert name == "31 December 2025, 13:00:00.070"
+
+
+def test_an_instant_of_the_hour_that_comes_twice_says_of_which(mara: Client, measured: Cast):
+    start = datetime(2025, 10, 26, 0, 45, tzinfo=UTC)
+    for minutes, wh in ((0.5, 100.0), (20, 700.0)):
+        store_one(measured.evcs, start + timedelta(minutes=minutes), imported_wh=wh)
+    compute_until_clean(now=NOON)
+    html = readings(mara, measured, measured.evcs, start)
+    instants = re.findall(r'<th scope="row">(.*?)</th>', html)
+    assert instants == ["02:45:00 CEST", "02:45:30 CEST", "02:00:00 CET", "02:05:00 CET", "Sum"]
 
 
 def test_a_late_change_is_told_with_by_how_much_and_why(
