@@ -46,7 +46,7 @@ _FLAGS = {
     Flag.ESTIMATED: QUALITY["estimated"],
     Flag.RECOVERED: QUALITY["recovered"],
     Flag.RESET: gettext_lazy("counter reset"),
-    Flag.IMPLAUSIBLE: gettext_lazy("implausible reading held back"),
+    Flag.IMPLAUSIBLE: gettext_lazy("implausible reading"),
 }
 # What the figures of a system are called where each stands for itself.
 FIGURES: dict[str, str | Promise] = {

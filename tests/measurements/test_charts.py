@@ -231,7 +231,7 @@ def test_a_span_says_what_its_ribbon_does_not_show():
         (charts.Grade("seen", 1, Flag.RESET), "measured, counter reset"),
         (
             charts.Grade("estimated", 0.25, Flag.IMPLAUSIBLE),
-            "25\N{NO-BREAK SPACE}% estimated, implausible reading held back",
+            "25\N{NO-BREAK SPACE}% estimated, implausible reading",
         ),
     ],
 )
