@@ -125,6 +125,16 @@ class Batch:
             values={name: groups.last_known(column)[0] for name, column in values.items()},
         )
 
+    def newest(self) -> Self:
+        """Those rows of a settled batch in which a quantity of an appliance was read last."""
+        if not len(self):
+            return self
+        runs, rows = self.by_appliance(), np.zeros(len(self), dtype=bool)
+        for name in self.values.keys() & set(QUANTITIES):
+            _values, last = runs.last_known(self.values[name])
+            rows[last[last >= 0]] = True
+        return self.take(rows)
+
     def by_appliance(self) -> "Groups":
         """The runs of rows of one appliance in a settled batch."""
         return Groups(np.flatnonzero(self._differs(self.system_key, self.appliance_key)), len(self))

@@ -70,15 +70,16 @@ class StoreReport:
     `reasons` has one number for each row of the batch, in its order: 0 for accepted, else one
     more than the position in `plausibility.REASONS`. `stored` readings are new or changed, and
     `unchanged` ones were known already (or came twice in the batch). `dirty_slots`: how many
-    slots of appliances were marked. `fresh`: (system key, appliance key) of those whose latest
-    reading is now another.
+    slots of appliances were marked. `accepted`: the readings that were not refused, settled.
+    `fresh`: (system key, appliance key) of those whose latest reading is now another.
     """
 
     reasons: np.ndarray
     stored: int
     unchanged: int
     dirty_slots: int
-    fresh: tuple[tuple[int, int], ...]
+    accepted: Batch
+    fresh: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def refusals(self) -> dict[Refusal, int]:
@@ -105,6 +106,7 @@ def store_readings(
     now: datetime,
     history: bool = False,
     powers: PlausiblePowers | None = None,
+    latest_later: bool = False,
 ) -> StoreReport:
     """Store a batch and mark the slots of what is new or changed, in one transaction.
 
@@ -113,7 +115,9 @@ def store_readings(
     `settings.RAW_RETENTION` and is never “late”; weeks that it needs are made apart, as an import's
     transaction lasts. `powers`: plausible powers that the caller has at hand; else the inventory is
     asked. Whether an appliance is the sender's is for the caller to know. May run in the caller's
-    transaction, any number of times. Raises UnableToStore when keys are missing.
+    transaction, any number of times; others who store of the same appliances then wait for its end
+    to bring the latest readings up to date, unless with `latest_later` the caller does so last of
+    all (`keep_latest`). Raises UnableToStore when keys are missing.
     """
     if len(batch) and min(batch.system_key.min(), batch.appliance_key.min()) <= 0:
         raise UnableToStore("A batch needs the keys of systems and appliances.")
@@ -127,15 +131,16 @@ def store_readings(
         _refuse_final(reasons, batch, now)
         accepted = batch.take(reasons == 0).settled()
         if not len(accepted):
-            return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, fresh=())
+            return StoreReport(reasons, stored=0, unchanged=0, dirty_slots=0, accepted=accepted)
         prepare_weeks(at_ms=accepted.at_ms, apart=history)
         stored, dirty_slots = _store(cursor, accepted, now, history)
-        fresh = _keep_latest(cursor, accepted, history)
+        fresh = () if latest_later else keep_latest(accepted, history=history)
     return StoreReport(
         reasons,
         stored=stored,
         unchanged=int(np.count_nonzero(reasons == 0)) - stored,
         dirty_slots=dirty_slots,
+        accepted=accepted,
         fresh=fresh,
     )
 
@@ -279,15 +284,17 @@ _INTERVAL_SLOTS = """
 """
 
 
-def _keep_latest(cursor, batch: Batch, history: bool) -> tuple[tuple[int, int], ...]:
-    """Bring the appliances' latest readings up to date; returns whose changed.
+def keep_latest(batch: Batch, *, history: bool = False) -> tuple[tuple[int, int], ...]:
+    """Bring the appliances' latest readings up to date with a settled batch that is stored.
 
-    Of each quantity the latest one that was read is kept, by an instant of its own: a newer
-    reading without a state of charge leaves the known one alone, and an older one that comes
-    later brings what is newer than what is known. History counts where it is newer than all.
+    Returns whose changed. Of each quantity the latest one that was read is kept, by an instant of
+    its own: a newer reading without a state of charge leaves the known one alone, and an older one
+    that comes later brings what is newer than what is known. History counts where it is newer than
+    all. In the order of the keys, so that no two who do so wait for each other; needs a
+    transaction.
     """
     names = tuple(name for name in QUANTITIES if name in batch.values)
-    if not names:
+    if not names or not len(batch):
         return ()
     runs = batch.by_appliance()
     columns: dict[str, np.ndarray] = {}
@@ -299,10 +306,11 @@ def _keep_latest(cursor, batch: Batch, history: bool) -> tuple[tuple[int, int], 
     if not np.any(said):
         return ()
     columns |= _identity(batch.take(runs.starts)) | {"at": newest_ms}
-    _LATEST.prepare(cursor)
-    _LATEST.copy(cursor, {name: column[said] for name, column in columns.items()})
-    cursor.execute(_latest_statement(names, history))
-    return tuple(cursor.fetchall())
+    with connection.cursor() as cursor:
+        _LATEST.prepare(cursor)
+        _LATEST.copy(cursor, {name: column[said] for name, column in columns.items()})
+        cursor.execute(_latest_statement(names, history))
+        return tuple(cursor.fetchall())
 
 
 @cache
@@ -317,8 +325,7 @@ def _latest_statement(names: tuple[str, ...], history: bool) -> str:
         )
         merged[at] = f"GREATEST(r.{at}, EXCLUDED.{at})"
     columns = [*_IDENTITY, *(name for name in merged if name != "at")]
-    # A conflict locks the row even where nothing changes, and an import takes long: it keeps away
-    # from appliances that are read meanwhile.
+    # Also of a quantity that is not known, what is long past says nothing of now.
     newer = (
         f"WHERE NOT EXISTS (SELECT FROM measurements_latestreading AS r"
         f" WHERE r.system_key = {_LATEST.name}.system_key"

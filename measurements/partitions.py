@@ -38,6 +38,8 @@ _ATTACHING = 0x67726964
 _HOLDING = 0x67726965
 _DROPPING = 0x67726966
 _LOCK_TIMEOUT = "2s"
+# Longer than a drop, which gives up before, keeps others from attaching.
+_ATTACH_TIMEOUT = "10s"
 # Lock not available, deadlock detected: an import may hold what a drop needs, and wait for it.
 _BUSY = {"55P03", "40P01"}
 
@@ -99,7 +101,8 @@ def make_weeks_apart(*, weeks: Iterable[int]) -> None:
     """Make the partitions of these weeks that are missing, and commit each of them at once.
 
     They stay if the caller's transaction fails; empty, they go by retention like any others. Needs
-    a transaction, which must not have made weeks itself: it would wait for its own end.
+    a transaction, which must not have made weeks itself: it would wait for its own end. Raises an
+    OperationalError (`is_busy`) where others keep it from attaching for too long.
     """
     missing = _missing(list(weeks))
     if not missing:
@@ -147,6 +150,11 @@ def maintain_partitions(*, now: datetime, weeks_ahead: int = WEEKS_AHEAD) -> Mai
     return Maintenance(made=made, dropped=tuple(dropped), kept=tuple(kept))
 
 
+def is_busy(error: OperationalError) -> bool:
+    """Whether it tells of locks that others have, for too long or while they wait for ours."""
+    return getattr(error.__cause__, "sqlstate", None) in _BUSY
+
+
 def existing_weeks() -> list[tuple[int, str]]:
     """The weeks that have a partition, oldest first, with its name."""
     with connection.cursor() as cursor:
@@ -185,9 +193,12 @@ def _missing(weeks: list[int]) -> list[int]:
 
 
 def _commit_weeks(weeks: Iterable[int]) -> None:
+    # Who makes weeks may wait for the caller meanwhile; of that circle the database sees no more
+    # than one half.
     try:
         for week in weeks:
-            with transaction.atomic():
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{_ATTACH_TIMEOUT}'")
                 make_weeks(weeks=[week])
     finally:
         connection.close()
@@ -222,7 +233,7 @@ def _drop(week: int, name: str) -> bool:
             cursor.execute(f"DROP TABLE {name}")
             return True
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", None) not in _BUSY:
+        if not is_busy(error):
             raise
         return False
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -23,7 +23,8 @@ from measurements.imports.declaring import Stood, bridged, declare_told, told_by
 from measurements.imports.layouts import Layout, NewAppliance, UnableToMap
 from measurements.imports.recordings import Piece, UnableToRead, open_recording
 from measurements.imports.transcripts import Transcriber, appliances_called, several_called
-from measurements.ingest import declare_interval, judge_history, store_readings
+from measurements.ingest import declare_interval, judge_history, keep_latest, store_readings
+from measurements.partitions import is_busy
 from measurements.plausibility import REASONS, load_plausible_powers
 from measurements.resolutions import from_ms
 from measurements.slots.claims import make_claimable
@@ -32,6 +33,10 @@ from measurements.slots.claims import make_claimable
 TOLD_LINES = 1_000
 # What gateways can take for a local id, see `gridx.gateways.messages`.
 _LOCAL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+class Overtaken(Exception):
+    """Nothing was stored, because of what others did meanwhile; once more it may succeed."""
 
 
 class UnableToImport(Exception):
@@ -98,7 +103,7 @@ def import_file(
     stored, and all of them are told. `progress` is told how much of how much is read. The same
     file twice changes nothing. Declares how often was read: the interval of the layout, or else
     the usual distance of the instants, from the first on and wherever it changes for a
-    day or more (`measurements.imports.cadence`). Raises UnableToImport.
+    day or more (`measurements.imports.cadence`). Raises UnableToImport and Overtaken.
     """
     # Before the long transaction: gateways that store meanwhile would wait for its end to learn
     # whether the row exists.
@@ -122,6 +127,12 @@ def import_file(
         ) from error
     except (UnableToMap, UnableToRead) as error:
         raise UnableToImport(str(error)) from error
+    except OperationalError as error:
+        if not is_busy(error):
+            raise
+        raise Overtaken(
+            _("Others were storing the same, so nothing was stored. Begin the import once more.")
+        ) from error
 
 
 class _Run:
@@ -147,6 +158,7 @@ class _Run:
         # Of that alone for which it matters how often it is read.
         self._bridged: dict[int, Cadence] = {}
         self._stood = Stood(system.key)
+        self._newest = Batch.joined(())
 
     def take(self, piece: Piece) -> None:
         """Store some lines; only judge them once it is clear that nothing will be stored."""
@@ -158,8 +170,13 @@ class _Run:
         if self._skip_bad or not (report.bad or told.faults):
             self._stood.look(told.batch.take(bridged(told.batch)))
             done = store_readings(
-                batch=told.batch, now=self._now, history=True, powers=self._powers
+                batch=told.batch,
+                now=self._now,
+                history=True,
+                powers=self._powers,
+                latest_later=True,
             )
+            self._newest = Batch.joined((self._newest, done.accepted.newest())).settled().newest()
             reasons = done.reasons
             report.stored += done.stored
             unchanged = done.unchanged
@@ -178,7 +195,10 @@ class _Run:
         report.unchanged += max(unchanged - again, 0)
 
     def finish(self, created: list[Appliance]) -> None:
-        """Declare how often was read. Raises UnableToImport when a bad line forbids the import."""
+        """Declare how often was read, and what was read last.
+
+        Raises UnableToImport when a bad line forbids the import.
+        """
         self.report.unknown = self._transcriber.unknown
         if self.report.bad and not self._skip_bad:
             raise UnableToImport(
@@ -200,6 +220,8 @@ class _Run:
                 stood=self._stood.stretches(key),
                 now=self._now,
             )
+        # Last of all: gateways that store of the same appliances wait from here on.
+        keep_latest(self._newest, history=True)
 
     def _refusal(self, appliance_key: int, reason: int) -> str:
         return _("The reading of %(appliance)s %(reason)s") % {

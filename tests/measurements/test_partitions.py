@@ -4,21 +4,22 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from measurements import ingest, tasks
+from inventory.models import System
+from measurements import ingest, partitions, tasks
 from measurements.batches import Batch
 from measurements.finality import final_rows
 from measurements.imports import recordings
-from measurements.imports.importing import ImportReport, import_file
+from measurements.imports.importing import ImportReport, Overtaken, import_file
 from measurements.imports.layouts import Layout, parse_mapping
 from measurements.ingest import store_readings
-from measurements.models import DirtySlot, Reading
+from measurements.models import DirtySlot, LatestReading, Reading
 from measurements.partitions import (
     existing_weeks,
     maintain_partitions,
@@ -39,8 +40,10 @@ def ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def store(at: datetime, *, appliance_key: int = 7, history: bool = False) -> int:
-    batch = Batch.of(system_key=3, appliance_key=appliance_key, at_ms=ms(at), power_w=1)
+def store(
+    at: datetime, *, system_key: int = 3, appliance_key: int = 7, history: bool = False
+) -> int:
+    batch = Batch.of(system_key=system_key, appliance_key=appliance_key, at_ms=ms(at), power_w=1)
     return store_readings(batch=batch, now=NOW, history=history).stored
 
 
@@ -271,14 +274,15 @@ def store_within(seconds: int, at: datetime, **options) -> int:
     return store(at, **options)
 
 
-def import_days(days: int, path: Path, *, progress) -> ImportReport:
-    """Import a file with a reading of each of these days, the last a year before `MONDAY`."""
-    last = MONDAY - 365 * DAY
+def import_days(
+    days: int, path: Path, *, progress, last: datetime = MONDAY - 365 * DAY
+) -> ImportReport:
+    """Import a file with a reading of each of these days, the last first, of the grid's meter."""
     lines = [f"{last - number * DAY:%Y-%m-%dT%H:%MZ},100" for number in range(days)]
     path.write_text("\n".join(["at,meter", *lines]))
     return import_file(
         path=path,
-        system=make_cast().lindenweg,
+        system=System.objects.get(name="Lindenweg 12"),
         layout=Layout(mappings=(parse_mapping("meter=grid:power_w"),)),
         now=NOW,
         progress=progress,
@@ -296,11 +300,71 @@ def test_gateways_make_weeks_while_a_long_import_makes_others(
     def progress(done: int, total: int) -> None:
         in_threads(lambda: stored.append(store_within(2, next(late))))
 
+    make_cast()
     report = import_days(100, tmp_path / "days.csv", progress=progress)
     assert report.stored == 100
     assert len(stored) > 3
     assert set(stored) == {1}
     assert Reading.objects.count() == 100 + len(stored)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [None, MONDAY - 400 * DAY], ids=["never", "long-ago"])
+def test_gateways_store_what_an_import_is_the_first_to_tell_of(
+    weeks_of_their_own, tmp_path, monkeypatch, known
+):
+    monkeypatch.setattr(recordings, "CHARACTERS_AT_ONCE", 400)
+    maintain_partitions(now=NOW)
+    meter = make_cast().grid_meter
+    of_meter = {"system_key": meter.system.key, "appliance_key": meter.key}
+    if known is not None:
+        store(known, **of_meter)
+    newer = iter(MONDAY + timedelta(minutes=minute) for minute in range(100))
+    stored = []
+
+    def progress(done: int, total: int) -> None:
+        in_threads(lambda: stored.append(store_within(2, next(newer), **of_meter)))
+
+    report = import_days(100, tmp_path / "days.csv", progress=progress, last=MONDAY - DAY)
+    assert report.stored == 100
+    assert len(stored) > 3
+    assert set(stored) == {1}
+    latest = LatestReading.objects.get(**of_meter)
+    assert (latest.at, latest.power_w) == (MONDAY + timedelta(minutes=len(stored) - 1), 1)
+
+
+@pytest.mark.slow
+def test_an_import_gives_up_where_those_who_wait_for_it_keep_it_from_a_week(
+    weeks_of_their_own, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recordings, "CHARACTERS_AT_ONCE", 400)
+    monkeypatch.setattr(partitions, "_ATTACH_TIMEOUT", "500ms")
+    maintain_partitions(now=NOW)
+    meter = make_cast().grid_meter
+    last = MONDAY - 365 * DAY
+    stored, threads = [], []
+
+    def correct() -> None:
+        """Makes a week, then has another value for an instant that the import stored as well."""
+        of_meter = {"system_key": meter.system.key, "appliance_key": meter.key}
+        try:
+            with transaction.atomic():
+                store(MONDAY - 7 * DAY, appliance_key=8)
+                stored.append(store(last, history=True, **of_meter))
+        finally:
+            connection.close()
+
+    def progress(done: int, total: int) -> None:
+        if not threads:
+            threads.append(Thread(target=correct))
+            threads[0].start()
+            until_others_wait("transactionid")
+
+    with pytest.raises(Overtaken, match="once more"):
+        import_days(100, tmp_path / "days.csv", progress=progress)
+    threads[0].join(timeout=30)
+    assert stored == [1]
+    assert Reading.objects.count() == 2
 
 
 @pytest.mark.slow

@@ -10,7 +10,12 @@ from tqdm import tqdm
 
 from gridx import clock
 from inventory.models import System
-from measurements.imports.importing import ImportReport, UnableToImport, import_file
+from measurements.imports.importing import (
+    ImportReport,
+    Overtaken,
+    UnableToImport,
+    import_file,
+)
 from measurements.imports.layouts import (
     Layout,
     UnableToMap,
@@ -101,6 +106,8 @@ class Command(BaseCommand):
             except UnableToImport as error:
                 if error.report is not None:
                     self._tell_bad_lines(error.report)
+                raise CommandError(str(error)) from error
+            except Overtaken as error:
                 raise CommandError(str(error)) from error
         self._tell_bad_lines(report)
         self._tell(report)
