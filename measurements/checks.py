@@ -31,7 +31,7 @@ def check_day(
     day: Span,
     now: datetime,
     repair: bool = False,
-    tell: Callable[[Comparison], None] = lambda found: None,
+    tell: Callable[[Comparison], None] | None = None,
 ) -> DayCheck:
     """Compare a local day of a system with its readings, and keep what was found.
 
@@ -39,11 +39,25 @@ def check_day(
     day gets its receipt, and days on record that were wrong because of it are compared again.
     `tell` is told what differed, where anything does. Raises KeptChanging.
     """
+    check = _check_day(system, day, now, repair, tell)
+    if repair and check.differing:
+        _compare_again(system, day, now)
+    return check
+
+
+def _check_day(
+    system: System,
+    day: Span,
+    now: datetime,
+    repair: bool,
+    tell: Callable[[Comparison], None] | None = None,
+) -> DayCheck:
+    """The same, but for the other days."""
     found = compare(system=system, day=day, now=now, repair=repair)
-    is_repaired = repair and bool(found.differences)
     if found.differences:
         _warn(system, day, found, repair)
-        tell(found)
+        if tell is not None:
+            tell(found)
     check, _is_new = DayCheck.objects.update_or_create(
         system_key=system.key,
         start=day.from_at,
@@ -54,10 +68,8 @@ def check_day(
             "changes": found.changes,
         }
         # A later comparison that finds nothing does not undo that it was repaired once.
-        | ({"repaired_at": now} if is_repaired else {}),
+        | ({"repaired_at": now} if repair and found.differences else {}),
     )
-    if is_repaired:
-        _compare_again(system, day, now)
     return check
 
 
@@ -67,9 +79,10 @@ def repair_day(*, check: DayCheck, by: User, now: datetime) -> DayCheck:
     Where nothing differs, there is nothing to say. Raises KeptChanging.
     """
     system = System.objects.select_related("account").get(key=check.system_key)
+    day = _day_of(check.start, system)
     compute_waiting(system=system, now=now)
     with transaction.atomic():
-        check = check_day(system=system, day=_day_of(check.start, system), now=now, repair=True)
+        check = _check_day(system, day, now, repair=True)
         if check.differing:
             record_change(
                 verb=Verb.COMPUTED_ANEW,
@@ -79,6 +92,9 @@ def repair_day(*, check: DayCheck, by: User, now: datetime) -> DayCheck:
                 now=now,
                 changes={"day": [None, check.start.astimezone(system.zone).date().isoformat()]},
             )
+    # Each in a transaction of its own: gateways wait for their system, and others for those.
+    if check.differing:
+        _compare_again(system, day, now)
     return check
 
 

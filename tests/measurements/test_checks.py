@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 from django.urls import reverse
 from django.utils.formats import date_format
 
@@ -30,6 +31,7 @@ from measurements.models import (
 from measurements.partitions import maintain_partitions
 from measurements.resolutions import Resolution, Span, next_period, period_start
 from measurements.slots import checking, compute, compute_dirty
+from measurements.slots.claims import claim_system
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
@@ -214,6 +216,31 @@ def test_a_wrong_month_is_told_of_its_days_until_one_of_them_is_repaired(site):
     check(site, repair=True)
     assert not DayCheck.objects.wrong().exists()
     assert DayCheck.objects.exclude(repaired_at=None).get().start == START
+
+
+@pytest.mark.django_db(transaction=True)
+def test_others_have_their_turn_while_wrong_days_are_compared_again(site, monkeypatch):
+    slot(SystemMonth).update(pv_mwh=7)
+    for day in [DAY, *neighbours(site)]:
+        wrong = checks.check_day(system=site.system, day=day, now=NOW)
+    staff = User.objects.create_superuser(email="staff@check.example", password="a-long-one")
+    claimed = []
+
+    def claim() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            claim_system(site.system.key)
+        claimed.append(True)
+
+    def compare_and_claim(*, day, **options):
+        if day.from_at != wrong.start:
+            in_threads(claim)
+        return checking.compare(day=day, **options)
+
+    monkeypatch.setattr(checks, "compare", compare_and_claim)
+    assert checks.repair_day(check=wrong, by=staff, now=NOW).repaired_at == NOW
+    assert len(claimed) == 2
+    assert not DayCheck.objects.wrong().exists()
 
 
 def test_when_a_day_was_repaired_stays_known(site, settings):
