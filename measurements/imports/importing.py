@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from inventory.kinds import LONGEST_INTERVAL_S
-from inventory.models import Appliance, System
+from inventory.models import Appliance, Gateway, System
 from measurements.batches import Batch
 from measurements.imports.cadence import Cadence
 from measurements.imports.declaring import Stood, bridged, declare_told, told_by
@@ -119,6 +119,7 @@ def import_file(
                     progress(recording.position(), recording.size)
             if not run.report.lines:
                 raise UnableToRead(_("The file has no lines but the one that names the columns."))
+            _check_created(system, created)
             run.finish(created)
             return run.report
     except OSError as error:
@@ -299,6 +300,28 @@ def _create_appliances(system: System, layout: Layout, now: datetime) -> list[Ap
         created.append(appliance)
         known.append(appliance)
     return created
+
+
+def _check_created(system: System, created: Sequence[Appliance]) -> None:
+    """Whether no gateway has found meanwhile what was made here. Raises Overtaken.
+
+    A hello sees nothing of what is not committed, and makes an appliance of its own. It holds its
+    gateway: what one made that is here before is seen, and one that comes later sees what was made.
+    """
+    if not created:
+        return
+    list(Gateway.objects.select_for_update(no_key=True).filter(system=system).values_list("pk"))
+    present = Appliance.objects.filter(system=system).exclude(local_id="")
+    of_others = set(present.exclude(gateway=None).values_list("local_id", "kind"))
+    for appliance in created:
+        if (appliance.local_id, appliance.kind) in of_others:
+            raise Overtaken(
+                _(
+                    "The gateway of %(system)s found “%(name)s” meanwhile, so nothing was stored."
+                    " Begin the import once more: what was read goes to what the gateway found."
+                )
+                % {"system": system.name, "name": appliance.name}
+            )
 
 
 def _check_existing(new: NewAppliance, found: Sequence[Appliance]) -> None:

@@ -5,10 +5,11 @@ import lzma
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,12 +17,13 @@ from django.contrib import admin
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
-from django.db import connections
+from django.db import connections, transaction
 from django.urls import reverse
 from django.utils import translation
 
 from accounts.models import AuditEntry, OutboxMessage, User
 from accounts.queries import audit_line
+from inventory.discovery import FoundAppliance, apply_hello
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.imports import importing, operations, recordings
@@ -42,6 +44,7 @@ from measurements.imports.progress import read_progress
 from measurements.imports.recordings import UnableToRead
 from measurements.models import DeclaredInterval, Reading, RecordingImport
 from tests.cast import Cast
+from tests.threads import in_threads, until_others_wait
 
 LONG = """\
 at,appliance,power_w,soc
@@ -324,6 +327,107 @@ def test_what_each_worker_dies_of_is_given_up(begun, now, monkeypatch):
     assert (job.state, job.is_mappable) == ("refused", True)
     assert "each worker that tried it died" in job.reason
     assert OutboxMessage.objects.get().failed_at
+
+
+# Beside what a gateway finds ---------------------------------------------------------------------
+
+SHED = "at,appliance,power_w\n2020-05-01T10:00:00Z,shed,100\n"
+SHED_LAYOUT = {"create": (NewAppliance("shed", ApplianceKind.METER),)}
+
+
+@pytest.fixture
+def find_shed(cast, now):
+    """The Meyers' gateway says hello, with a meter in the shed."""
+    shed = FoundAppliance(local_id="shed", kind="meter", interval_s=60, name="Shed")
+
+    def find(kind: str = "meter") -> None:
+        found = [replace(shed, kind=kind)]
+        apply_hello(
+            gateway=cast.gateway, model="Box", firmware="1", found=found, came_at=now, now=now
+        )
+
+    return find
+
+
+@pytest.fixture
+def at_the_end(monkeypatch):
+    """Has something done once, when all of a file is read and nothing is committed."""
+
+    def at_the_end(function: Callable[[], None]) -> None:
+        functions = [function]
+
+        def do_then(*given):
+            if functions:
+                functions.pop()()
+            return real(*given)
+
+        real = importing._check_created
+        monkeypatch.setattr(importing, "_check_created", do_then)
+
+    return at_the_end
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_gateway_finds_meanwhile_is_no_second_appliance(begun, find_shed, at_the_end, now):
+    job = begun(SHED, **SHED_LAYOUT)
+    at_the_end(lambda: in_threads(find_shed))
+    work(now)
+    job.refresh_from_db()
+    assert (job.state, Reading.objects.count()) == ("begun", 0)
+    work(now + timedelta(minutes=1))
+    job.refresh_from_db()
+    assert (job.state, job.report["created"]) == ("done", [])
+    shed = Appliance.objects.get(local_id="shed")
+    assert shed.gateway is not None
+    assert Reading.objects.get().appliance_key == shed.key
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_kind_of_appliance_is_called_is_two_whoever_was_first(
+    begun, find_shed, at_the_end, now
+):
+    job = begun(SHED, **SHED_LAYOUT)
+    at_the_end(lambda: in_threads(lambda: find_shed("heater")))
+    work(now)
+    job.refresh_from_db()
+    assert (job.state, job.report["created"]) == ("done", ["shed"])
+    assert Appliance.objects.filter(local_id="shed").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_first", [True, False], ids=["hello-first", "import-first"])
+def test_a_hello_and_the_end_of_an_import_wait_for_each_other(
+    begun, find_shed, monkeypatch, cast, now, is_first
+):
+    job = begun(SHED, **SHED_LAYOUT)
+    has_begun = Event()
+
+    def hello() -> None:
+        has_begun.wait(timeout=30)
+        with transaction.atomic():
+            find_shed()
+            if is_first:
+                go_on.set()
+                until_others_wait("transactionid")
+
+    def check_then_hold(*given):
+        if is_first:
+            has_begun.set()
+            go_on.wait(timeout=30)
+        real(*given)
+        if not is_first:
+            has_begun.set()
+            until_others_wait("transactionid")
+
+    go_on, real = Event(), importing._check_created
+    monkeypatch.setattr(importing, "_check_created", check_then_hold)
+    in_threads(lambda: work(now), hello)
+    work(now + timedelta(minutes=1))
+    job.refresh_from_db()
+    assert job.state == "done"
+    shed = Appliance.objects.get(local_id="shed")
+    assert shed.gateway == cast.gateway
+    assert Reading.objects.get().appliance_key == shed.key
 
 
 # Cancelled, forgotten, killed -------------------------------------------------------------------
