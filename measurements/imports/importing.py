@@ -19,6 +19,7 @@ from inventory.kinds import LONGEST_INTERVAL_S
 from inventory.models import Appliance, Gateway, System
 from measurements.batches import Batch
 from measurements.imports.cadence import Cadence
+from measurements.imports.coarser import as_fine_as_stored
 from measurements.imports.declaring import Stood, bridged, declare_told, told_by
 from measurements.imports.layouts import Layout, NewAppliance, UnableToMap
 from measurements.imports.recordings import Piece, UnableToRead, open_recording
@@ -171,7 +172,7 @@ class _Run:
         if self._skip_bad or not (report.bad or told.faults):
             self._stood.look(told.batch.take(bridged(told.batch)))
             done = store_readings(
-                batch=told.batch,
+                batch=as_fine_as_stored(told.batch),
                 now=self._now,
                 history=True,
                 powers=self._powers,

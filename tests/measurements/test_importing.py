@@ -25,7 +25,8 @@ from measurements.imports.layouts import (
     parse_mapping,
     parse_new_appliance,
 )
-from measurements.models import DeclaredInterval, DirtySlot, Reading
+from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
+from measurements.slots import compute_until_clean
 
 pytestmark = pytest.mark.django_db
 
@@ -293,6 +294,37 @@ def test_an_interval_of_energies_marks_every_slot_that_it_covers(load, cast):
     load("at,e\n2020-05-01T10:00:00Z,400\n", mappings=["e=grid:import_energy_wh"], interval_s=3600)
     starts = DirtySlot.objects.order_by("start").values_list("start", flat=True)
     assert list(starts) == [at(f"2020-05-01T10:{minute}Z") for minute in ("00", 15, 30, 45)]
+
+
+HALVES = "at,e\n2020-05-01T10:00Z,0\n2020-05-01T10:30Z,1000\n"
+HOUR = "at,e,soc\n2020-05-01T10:00Z,1000,0.5\n"
+
+
+@pytest.mark.parametrize("hour_first", [True, False])
+def test_hours_and_their_halves_count_once_in_any_order(load, cast, now, hour_first):
+    files = [(HALVES, 1800), (HOUR, 3600)]
+    for text, interval_s in reversed(files) if hour_first else files:
+        load(text, mappings=["e=battery:import_energy_wh"], interval_s=interval_s)
+    compute_until_clean(now=now)
+    slots = ApplianceSlot.objects.order_by("start").values_list("import_mwh", flat=True)
+    assert list(slots) == [0, 0, 500_000, 500_000]
+
+
+def test_an_hour_tells_what_its_halves_say_nothing_of(load):
+    load(HALVES, mappings=["e=battery:import_energy_wh"], interval_s=1800)
+    mappings = ["e=battery:import_energy_wh", "soc=battery:soc"]
+    report = load(HOUR, mappings=mappings, interval_s=3600)
+    assert (report.stored, report.unchanged) == (1, 0)
+    assert stored("interval_s", "import_energy_wh", "soc") == [(1800, 0, 0.5), (1800, 1000, None)]
+    load(HOUR, mappings=["e=battery:export_energy_wh"], interval_s=3600)
+    assert stored("interval_s", "export_energy_wh")[0] == (3600, 1000)
+
+
+def test_a_longer_interval_corrects_shorter_ones_that_leave_gaps(load):
+    quarters = "at,e\n2020-05-01T10:00Z,10\n2020-05-01T10:15Z,20\n"
+    load(quarters, mappings=["e=battery:import_energy_wh"], interval_s=300)
+    load(quarters, mappings=["e=battery:import_energy_wh"], interval_s=900)
+    assert stored("interval_s", "import_energy_wh") == [(900, 10), (900, 20)]
 
 
 MIXED = """\
