@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from gridx import clock
 from gridx.gateways.authentication import ACCOUNT, SignInDesk
 from gridx.gateways.consumers import ensure_consumers
+from gridx.gateways.control_lines import read_as_specified
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
 from gridx.gateways.disconnects import DisconnectNotes
 from gridx.gateways.faults import drop_old_faults
@@ -38,6 +39,7 @@ _FAREWELL_S = 8.0
 
 async def run_link(*, at: Addresses, stop: asyncio.Event) -> None:
     """Run until `stop` is set: finish what was begun, acknowledge it, and leave."""
+    read_as_specified()
     tally = Tally()
     database = DatabaseThreads(STORING_LOOPS + 1, "storing")
     sign_in_database = DatabaseThreads(4, "sign-in")

@@ -9,6 +9,7 @@ import aiomqtt
 import pytest
 from channels.layers import get_channel_layer
 from django.db import connection
+from nats.js import JetStreamContext
 
 from gridx import clock
 from gridx.gateways import handlers, hints, readings
@@ -57,6 +58,10 @@ def faults() -> set[tuple[str, str]]:
     return set(GatewayFault.objects.values_list("topic", "reason"))
 
 
+async def is_empty(log: JetStreamContext) -> bool:
+    return (await log.stream_info(MQTT_STREAM)).state.messages == 0
+
+
 @pytest.fixture
 def box(secrets) -> Callable[[str], Box]:
     """Makes the box of GX-0001 or GX-0002, with its secret."""
@@ -76,11 +81,7 @@ async def test_readings_are_stored_and_then_leave_the_log(link, log, box, in_dat
             await gateway.send(Channel.READINGS, reading("grid", number, seq=number, age_s=number))
         await until(lambda: in_database(lambda: Reading.objects.count() == 20))
         assert await in_database(powers) == list(range(20))
-
-    async def is_empty() -> bool:
-        return (await log.stream_info(MQTT_STREAM)).state.messages == 0
-
-    await until(is_empty)
+        await until(lambda: is_empty(log))
 
 
 async def test_pages_are_told_of_new_values(link, site, box):
@@ -156,6 +157,22 @@ async def test_bad_messages_are_counted_and_answered_and_their_neighbours_stored
         assert {(error.channel, error.reason) for error in errors} == expected
         await until(lambda: in_database(lambda: faults() == expected))
         assert await in_database(powers) == [500]
+
+
+@pytest.mark.parametrize("size", [2, 5_000])
+async def test_a_topic_that_nats_py_takes_for_two_harms_nobody(link, log, box, in_database, size):
+    # The only white space that the broker lets pass; beyond 4 kB its client waited for more.
+    topic = "up/non\vsense"
+    async with box("GX-0002") as other, box() as gateway:
+        await gateway.send(topic, b" " * size)
+        await other.send(Channel.READINGS, reading("grid", 500))
+        await until(lambda: in_database(lambda: powers() == [500]), within_s=10)
+        await until(lambda: in_database(lambda: faults() == {(topic, "unknown_topic")}))
+        (error,) = await gateway.hears(Channel.ERROR)
+        assert (error.channel, error.reason) == ("up/non\ufffdsense", "unknown_topic")
+        # The next sign-in is answered as well.
+        async with box():
+            await until(lambda: is_empty(log))
 
 
 async def test_a_message_too_large_for_the_broker_ends_its_connection_only(link, box, in_database):
