@@ -6,8 +6,10 @@ at once where there is none. So no gateway is let in before these consumers exis
 
 - READINGS: everything below `up/`; shared by all links, acknowledged one by one, order irrelevant.
 - ORDERED: what must keep its order; one link at a time pulls it and acknowledges “all up to here”.
-  A link that takes over waits until what its predecessor left has been given back (ACK_WAIT),
-  because the server hands out what came back before what is new.
+  The server hands out again what was not acknowledged as its time comes, in whatever order, and
+  counts its deliveries: a number left out is a message that got lost on the way. Nothing behind it
+  may be handled, let alone acknowledged; all that is open is handed out again from the beginning,
+  as it is when a link takes over (`hand_out_again`).
 """
 
 import asyncio
@@ -85,7 +87,7 @@ async def ensure_consumers(js: JetStreamContext) -> None:
 
 
 class UnableToPull(Exception):
-    """The consumer is not there; it is to be made again."""
+    """The consumer is not there, or what it handed out got lost: it is to be begun with again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,16 @@ class Pull:
     bytes.
     """
 
-    def __init__(self, client: Client, consumer: ConsumerConfig, portion: Portion) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Client,
+        consumer: ConsumerConfig,
+        portion: Portion,
+        *,
+        first: int | None = None,
+    ) -> None:
+        """`first`: the number of the first delivery, where none may be left out."""
+        self._client, self._next = client, first
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{MQTT_STREAM}.{consumer.durable_name}"
         self._portion = portion
         self._arrived: deque[Msg] = deque()
@@ -170,8 +180,9 @@ class Pull:
         status = message.headers.get("Status") if message.headers else None
         if status is None:
             self._open -= 1
-            self._arrived.append(message)
-            self._arrived_bytes += len(message.data)
+            if self._is_in_turn(message):
+                self._arrived.append(message)
+                self._arrived_bytes += len(message.data)
         else:
             # The request is over: it expired, or the next message would exceed its bytes.
             self._open = 0
@@ -179,6 +190,16 @@ class Pull:
             if status not in _ENDS or "deleted" in what.lower():
                 self._failure = f"{status} {what}"
         self._signal.set()
+
+    def _is_in_turn(self, message: Msg) -> bool:
+        """Whether nothing got lost before it; from then on nothing is in turn any more."""
+        if self._next is None:
+            return True
+        number = message.metadata.sequence.consumer
+        if self._failure is None and number != self._next:
+            self._failure = f"delivery {number} came in place of {self._next}"
+        self._next += 1
+        return self._failure is None
 
     async def _keep_requested(self) -> None:
         lost = time.monotonic() > self._requested_at + _EXPIRES_S + _LOST_AFTER_S
@@ -202,10 +223,18 @@ def _values_at_most(message: Msg) -> int:
     return message.data.count(b",") + 1
 
 
-async def pending_of(js: JetStreamContext, consumer: ConsumerConfig) -> int:
-    """How many messages were given out and not acknowledged yet."""
+async def number_of_next(js: JetStreamContext, consumer: ConsumerConfig) -> int | None:
+    """The number that its next delivery has; None while something is out, not acknowledged yet."""
     info = await js.consumer_info(MQTT_STREAM, consumer.durable_name)
-    return info.num_ack_pending or 0
+    return None if info.num_ack_pending else info.delivered.consumer_seq + 1
+
+
+async def hand_out_again(js: JetStreamContext, consumer: ConsumerConfig) -> None:
+    """Have all handed out that is not acknowledged, in the log's order, and numbered from 1.
+
+    Needs nats-server 2.14.
+    """
+    await js.reset_consumer(MQTT_STREAM, consumer.durable_name)
 
 
 async def is_handled_up_to(js: JetStreamContext, consumer: ConsumerConfig, number: int) -> bool:

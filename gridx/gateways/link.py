@@ -32,8 +32,9 @@ from gridx.gateways.consumers import (
     Portion,
     Pull,
     UnableToPull,
+    hand_out_again,
     is_handled_up_to,
-    pending_of,
+    number_of_next,
 )
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
 from gridx.gateways.faults import Fault, record_faults
@@ -86,9 +87,7 @@ class Link:
         self._publisher, self._hints, self._tally = publisher, hints, tally
         self._ready, self._stop = ready, stop
         self._js: JetStreamContext = client.jetstream()
-        # One for each loop's consumer: a hello comes to both.
         self._rates = Rates(settings.GATEWAY_MESSAGES_A_MINUTE)
-        self._ordered_rates = Rates(settings.GATEWAY_MESSAGES_A_MINUTE)
 
     async def store_readings(self) -> None:
         """Store what comes until the link is to end, whatever happens to the broker."""
@@ -177,33 +176,39 @@ class Link:
             if not await self._is_set(self._ready) or not await self._is_set(leads):
                 continue
             try:
-                # What a predecessor left, or an attempt of this link, comes back first.
-                if await pending_of(self._js, ORDERED):
-                    await self._rest(ORDERED_ACK_WAIT_S + 1.0)
-                await self._lead(leads)
+                first = await number_of_next(self._js, ORDERED)
+                if first is not None:
+                    await self._lead(leads, first)
+                    continue
+                # A predecessor may still be at work on it, and acknowledge it.
+                await self._rest(ORDERED_ACK_WAIT_S + 1.0)
+                if leads.is_set() and not self._stop.is_set():
+                    await hand_out_again(self._js, ORDERED)
             except (*_BROKER_TROUBLE, UnableToPublish, *UNREACHABLE) as error:
                 logger.warning("The order is kept by beginning again: %s", str(error).strip())
                 await self._rest(_FIRST_PAUSE_S)
 
-    async def _lead(self, leads: asyncio.Event) -> None:
+    async def _lead(self, leads: asyncio.Event, first: int) -> None:
         done = 0
-        async with Pull(self._client, ORDERED, _ORDERED_AT_ONCE) as pull:
+        # What is handed out again counts anew, or it would count twice.
+        rates = Rates(settings.GATEWAY_MESSAGES_A_MINUTE)
+        async with Pull(self._client, ORDERED, _ORDERED_AT_ONCE, first=first) as pull:
             while leads.is_set() and not self._stop.is_set():
                 batch = await pull.next_batch()
-                # One that came again while it was being handled.
-                new = [one for one in batch if one.metadata.sequence.stream > done]
                 if not batch:
                     continue
+                _check_that_acknowledgements_count(batch, done)
+                new = _after(done, batch)
                 if new:
                     arrivals = _arrivals(new)
-                    await self._hold_floods_off(self._ordered_rates, new, arrivals)
+                    await self._hold_floods_off(rates, new, arrivals)
                     outcome = await self._one_by_one_at_worst(apply_arrivals, arrivals)
                     # A hello is done with when its answer is on its way.
                     await self._publisher.publish(outcome.answers.messages)
                     outcome.answers.messages.clear()
                     done = new[-1].metadata.sequence.stream
                     await self._tell(outcome)
-                await batch[-1].ack()
+                await (new or batch)[-1].ack()
 
     async def _patiently(
         self, handle: Callable[..., Outcome], arrivals: Sequence[Arrival], **options: bool
@@ -285,6 +290,27 @@ def _arrivals(batch: Sequence[Msg]) -> list[Arrival]:
         )
         for message in batch
     ]
+
+
+def _after(done: int, batch: Sequence[Msg]) -> list[Msg]:
+    """Those behind this place of the log. The others came again while they were being handled."""
+    new = []
+    for message in batch:
+        if message.metadata.sequence.stream > done:
+            done = message.metadata.sequence.stream
+            new.append(message)
+    return new
+
+
+def _check_that_acknowledgements_count(batch: Sequence[Msg], done: int) -> None:
+    """Raises UnableToPull when what was acknowledged comes again and again.
+
+    The server takes an acknowledgement for old when it has seen one with a higher number: such as a
+    predecessor's that comes late, from before all was handed out again and numbered anew.
+    """
+    for message in batch:
+        if message.metadata.sequence.stream <= done and message.metadata.num_delivered > 2:
+            raise UnableToPull("acknowledgements are not taken")
 
 
 def _may_be_mended(message: Msg) -> bool:

@@ -22,6 +22,7 @@ from gridx.gateways.messages import Message
 from gridx.gateways.publisher import Publisher
 from gridx.gateways.running import run_link
 from gridx.gateways.topics import MQTT_STREAM, Channel, mqtt_topic, parse_topic
+from gridx.services.addresses import Addresses
 from inventory.operations import rotate_secret
 from tests.cast import Cast, make_cast
 from tests.gridx.gateways.installation import Installation
@@ -93,12 +94,13 @@ class Box:
 class RunningLink:
     """A link in this event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, at: Addresses | None = None) -> None:
+        self._at = at or settings.ADDRESSES
         self._stop = asyncio.Event()
         self._task: asyncio.Task | None = None
 
     def start(self) -> None:
-        self._task = asyncio.create_task(run_link(at=settings.ADDRESSES, stop=self._stop))
+        self._task = asyncio.create_task(run_link(at=self._at, stop=self._stop))
 
     async def end(self) -> None:
         self._stop.set()

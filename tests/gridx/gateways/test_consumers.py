@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from nats.aio.msg import Msg
 
-from gridx.gateways.consumers import READINGS, Portion, Pull
+from gridx.gateways.consumers import ORDERED, READINGS, Portion, Pull, UnableToPull
+from gridx.gateways.topics import MQTT_STREAM
 
 PORTION = Portion(messages=50, bytes=10_000, values=500)
 
@@ -15,8 +16,10 @@ PORTION = Portion(messages=50, bytes=10_000, values=500)
 class Log:
     """In place of the broker's client: hands out what is asked for as long as it lasts."""
 
-    def __init__(self, bodies: list[bytes]) -> None:
+    def __init__(self, bodies: list[bytes], *, lost: int | None = None) -> None:
+        """The delivery with the number `lost` never arrives."""
         self.waiting = deque(bodies)
+        self._lost, self._delivered = lost, 0
         self._deliver: Callable[[Msg], Awaitable[None]] | None = None
 
     def new_inbox(self) -> str:
@@ -35,7 +38,11 @@ class Log:
         while self.waiting and messages and len(self.waiting[0]) <= size:
             body = self.waiting.popleft()
             messages, size = messages - 1, size - len(body)
-            await self._deliver(Msg(self, data=body))
+            self._delivered += 1
+            if self._delivered != self._lost:
+                place = f"{100 + self._delivered}.{self._delivered}"
+                reply = f"$JS.ACK.{MQTT_STREAM}.a-consumer.1.{place}.1795898526394484626.0"
+                await self._deliver(Msg(self, data=body, reply=reply))
         if self.waiting and messages:
             headers = {"Status": "409", "Description": "Message Size Exceeds MaxBytes"}
             await self._deliver(Msg(self, headers=headers))
@@ -72,3 +79,35 @@ async def test_a_message_of_more_values_than_a_portion_comes_alone():
     heavy = readings(600)
     found = await batches_of([readings(5), heavy, readings(5), heavy, heavy])
     assert [len(batch) for batch in found if heavy in batch] == [1, 1, 1]
+
+
+async def test_nothing_is_handed_out_behind_what_got_lost():
+    bodies = [str(number).encode() for number in range(1, 201)]
+    log, found = Log(bodies, lost=120), []
+    async with Pull(log, ORDERED, PORTION, first=1) as pull:
+
+        async def take_all() -> None:
+            while True:
+                found.extend(message.data for message in await pull.next_batch())
+
+        with pytest.raises(UnableToPull, match="delivery 121 came in place of 120"):
+            await take_all()
+        with pytest.raises(UnableToPull):
+            await pull.next_batch()
+    # So it can neither be handled nor acknowledged.
+    assert found == bodies[: len(found)]
+    assert 0 < len(found) < 120
+
+
+async def test_a_first_delivery_that_is_not_the_next_one_is_not_handed_out():
+    async with Pull(Log([b"a", b"b"]), ORDERED, PORTION, first=2) as pull:
+        assert await pull.next_batch() == []
+        with pytest.raises(UnableToPull, match="delivery 1 came in place of 2"):
+            await pull.next_batch()
+
+
+async def test_what_is_shared_may_have_holes():
+    bodies = [str(number).encode() for number in range(1, 11)]
+    async with Pull(Log(bodies, lost=3), READINGS, PORTION) as pull:
+        found = [message.data for message in await pull.next_batch()]
+    assert found == bodies[:2] + bodies[3:]

@@ -2,25 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
+from threading import Event
+from urllib.parse import urlsplit
 
 import aiomqtt
 import pytest
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import connection
 from nats.js import JetStreamContext
 
 from gridx import clock
-from gridx.gateways import handlers, hints, readings
+from gridx.gateways import consumers, handlers, hints, readings
 from gridx.gateways import link as link_module
+from gridx.gateways.arrivals import Arrival, Outcome
 from gridx.gateways.consumers import ORDERED, READINGS
-from gridx.gateways.topics import MQTT_STREAM, Channel
+from gridx.gateways.ordered import apply_arrivals
+from gridx.gateways.topics import MQTT_STREAM, Channel, parse_subject
 from inventory.models import Appliance, Gateway, GatewayFault
 from inventory.operations import revoke_gateway, rotate_secret
 from measurements.announce import group_of
 from measurements.models import Reading
 from tests.gridx.gateways.conftest import Box, RunningLink, until
+from tests.gridx.gateways.line import Line
 
 pytestmark = pytest.mark.slow
 
@@ -326,6 +333,84 @@ async def test_another_link_takes_over_what_keeps_its_order(link, box, in_databa
         await gateway.hears(Channel.HELLO_ANSWER, 2)
         await until(lambda: in_database(lambda: powers() == [7]))
     await second.end()
+
+
+async def is_out(log: JetStreamContext, number: int) -> bool:
+    """Whether so many messages are with a link that keeps their order, not acknowledged yet."""
+    return (await log.consumer_info(MQTT_STREAM, ORDERED.durable_name)).num_ack_pending == number
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """A cable to the broker's port for links."""
+    at = urlsplit(settings.ADDRESSES.nats_url)
+    line = Line(at.hostname, at.port)
+    yield line
+    line.close()
+
+
+async def test_what_a_broken_connection_swallowed_is_handled_before_what_comes_next(
+    log, box, line, monkeypatch, caplog
+):
+    handled = []
+
+    def apply(*, arrivals: list[Arrival], now: datetime) -> Outcome:
+        handled.extend(parse_subject(arrival.subject).channel for arrival in arrivals)
+        return apply_arrivals(arrivals=arrivals, now=now)
+
+    monkeypatch.setattr(link_module, "apply_arrivals", apply)
+    # A request is made every 2 s and lives for a minute: one is open all the time.
+    monkeypatch.setattr(consumers, "_EXPIRES_S", 60.0)
+    monkeypatch.setattr(consumers, "_LOST_AFTER_S", -58.0)
+    caplog.set_level("INFO", logger="gridx")
+    url = settings.ADDRESSES.nats_url
+    url_by_line = url.replace(f":{urlsplit(url).port}", f":{line.port}")
+    link = RunningLink(replace(settings.ADDRESSES, nats_url=url_by_line))
+    link.start()
+    await until(lambda: "Gateways are let in" in caplog.text)
+    async with box() as gateway:
+        await gateway.send(Channel.STATUS, {"online": True})
+        await until(lambda: handled)
+        await until(lambda: is_out(log, 0))
+        line.cut(silently=True)
+        await gateway.send(Channel.HELLO, hello(METER))
+        await until(lambda: is_out(log, 1))
+        line.cut(silently=False)
+        await asyncio.to_thread(line.mend)
+        await gateway.send(Channel.STATUS, {"online": True})
+        await gateway.hears(Channel.HELLO_ANSWER)
+        await until(lambda: is_out(log, 0))
+    assert handled[:3] == [Channel.STATUS, Channel.HELLO, Channel.STATUS]
+    await link.end()
+
+
+async def test_an_acknowledgement_of_long_ago_makes_no_link_deaf(log, box, monkeypatch, caplog):
+    handled, go_on = [], Event()
+
+    def apply(*, arrivals: list[Arrival], now: datetime) -> Outcome:
+        handled.extend(arrivals)
+        assert go_on.wait(30)
+        return apply_arrivals(arrivals=arrivals, now=now)
+
+    monkeypatch.setattr(link_module, "apply_arrivals", apply)
+    monkeypatch.setattr(ORDERED, "ack_wait", 1.0)
+    monkeypatch.setattr(link_module, "ORDERED_ACK_WAIT_S", 1.0)
+    caplog.set_level("INFO", logger="gridx")
+    link = RunningLink()
+    link.start()
+    await until(lambda: "Gateways are let in" in caplog.text)
+    async with box() as gateway:
+        await gateway.send(Channel.STATUS, {"online": True})
+        await until(lambda: handled)
+        # From before all was handed out again: its number is higher than those of now.
+        delivery = f"1.{handled[0].number}.1000.1795898526394484626.0"
+        await log._nc.publish(f"$JS.ACK.{MQTT_STREAM}.{ORDERED.durable_name}.{delivery}")
+        await until(lambda: is_out(log, 0))
+        go_on.set()
+        await gateway.send(Channel.STATUS, {"online": True})
+        await until(lambda: len(handled) == 2)
+        await until(lambda: is_out(log, 0), within_s=20)
+    await link.end()
 
 
 async def test_the_link_outlasts_broken_database_connections(link, box, in_database):
