@@ -223,6 +223,12 @@ def _values_at_most(message: Msg) -> int:
     return message.data.count(b",") + 1
 
 
+async def pending_of(js: JetStreamContext, consumer: ConsumerConfig) -> int:
+    """How many messages were given out and not acknowledged yet."""
+    info = await js.consumer_info(MQTT_STREAM, consumer.durable_name)
+    return info.num_ack_pending or 0
+
+
 async def number_of_next(js: JetStreamContext, consumer: ConsumerConfig) -> int | None:
     """The number that its next delivery has; None while something is out, not acknowledged yet."""
     info = await js.consumer_info(MQTT_STREAM, consumer.durable_name)

@@ -35,6 +35,7 @@ from gridx.gateways.consumers import (
     hand_out_again,
     is_handled_up_to,
     number_of_next,
+    pending_of,
 )
 from gridx.gateways.database import UNREACHABLE, DatabaseThreads
 from gridx.gateways.faults import Fault, record_faults
@@ -119,10 +120,11 @@ class Link:
         except StoppedWaiting:
             return
         try:
+            kept = await self._kept(batch, outcome.failed) if outcome.failed else set()
             for message, arrival in zip(batch, arrivals, strict=True):
                 if arrival.number in deferred:
                     await message.nak(delay=_DEFERRED_S)
-                elif arrival.number in outcome.failed and _may_be_mended(message):
+                elif arrival.number in kept:
                     await message.nak(delay=_retry_pause_s(message.metadata.num_delivered))
                 else:
                     await message.ack()
@@ -130,6 +132,29 @@ class Link:
             # They come again, and change nothing.
             logger.warning("Not all of a batch could be acknowledged: %s", error)
         await self._tell(outcome)
+
+    async def _kept(self, batch: list[Msg], failed: set[int]) -> set[int]:
+        """The failed messages (their numbers) that come again: for a day, and while there is room.
+
+        Each that is kept takes up a place (`max_ack_pending`), and with none left the server hands
+        out nothing new: half of the places are left to what is on its way, some portions for each
+        loop. What is not kept is given up; a fault of its gateway says what failed, and why.
+        """
+        pending = await pending_of(self._js, READINGS)
+        has_room = pending <= READINGS.max_ack_pending // 2
+        kept = {
+            message.metadata.sequence.stream
+            for message in batch
+            if has_room and _may_be_mended(message)
+        } & failed
+        if given_up := len(failed) - len(kept):
+            self._tally.count("messages given up", given_up)
+            logger.error(
+                "%d messages that failed here are given up and lost (%d are pending)",
+                given_up,
+                pending,
+            )
+        return kept
 
     async def _hold_floods_off(
         self, rates: Rates, batch: list[Msg], arrivals: list[Arrival]

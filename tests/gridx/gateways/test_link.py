@@ -1,6 +1,7 @@
 """A link between real servers: what a gateway sends, what is stored, what it hears."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from gridx import clock
 from gridx.gateways import consumers, handlers, hints, readings
 from gridx.gateways import link as link_module
 from gridx.gateways.arrivals import Arrival, Outcome
-from gridx.gateways.consumers import ORDERED, READINGS
+from gridx.gateways.consumers import ORDERED, READINGS, pending_of
 from gridx.gateways.ordered import apply_arrivals
 from gridx.gateways.topics import MQTT_STREAM, Channel, parse_subject
 from inventory.models import Appliance, Gateway, GatewayFault
@@ -233,6 +234,41 @@ async def test_a_message_that_fails_here_is_kept_and_stops_nobody(
         await until(lambda: in_database(lambda: faults() == expected))
 
 
+@pytest.fixture
+def places(monkeypatch) -> int:
+    """How many messages may be with links that start after this, not acknowledged yet."""
+    monkeypatch.setattr(READINGS, "max_ack_pending", 6)
+    return READINGS.max_ack_pending
+
+
+async def test_messages_that_fail_here_stop_nobody_however_many_they_are(
+    places, link, log, box, in_database, monkeypatch, caplog
+):
+    def fail(received):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setitem(handlers.HANDLERS, Channel.EVENT, fail)
+    event = {"at": 0, "type": "restart"}
+    async with box() as gateway:
+        await gateway.send(Channel.EVENT, event)
+        await until(lambda: in_database(lambda: faults() == {("up/event", "internal_error")}))
+        for _ in range(2 * places):
+            await gateway.send(Channel.EVENT, event)
+        await gateway.send(Channel.READINGS, reading("grid", 500))
+        await until(lambda: in_database(lambda: powers() == [500]), within_s=20)
+
+    async def some_are_kept() -> bool:
+        return 1 <= await pending_of(log, READINGS) <= places // 2
+
+    await until(some_are_kept)
+    assert "given up" in caplog.text
+    # What is given up is on record.
+    await until(lambda: in_database(lambda: GatewayFault.objects.get().count == 1 + 2 * places))
+    fault = await in_database(GatewayFault.objects.get)
+    assert fault.detail == "RuntimeError: a mistake of ours"
+    assert json.loads(fault.body) == {"v": 1} | event
+
+
 async def test_a_gateway_reaches_nobody_elses_topics(link, box, in_database):
     async with box("GX-0001") as mine, box("GX-0002") as theirs:
         await mine.client.subscribe("gridx/v1/GX-0002/#", qos=1)
@@ -337,7 +373,7 @@ async def test_another_link_takes_over_what_keeps_its_order(link, box, in_databa
 
 async def is_out(log: JetStreamContext, number: int) -> bool:
     """Whether so many messages are with a link that keeps their order, not acknowledged yet."""
-    return (await log.consumer_info(MQTT_STREAM, ORDERED.durable_name)).num_ack_pending == number
+    return await pending_of(log, ORDERED) == number
 
 
 @pytest.fixture
