@@ -25,16 +25,12 @@ $(VENV)/.dev: requirements/dev.txt | $(VENV)/bin/python
 demo: $(VENV)/.run  ## Install, start, fill and serve a believable world (PORT=8000)
 	@$(RUN) manage.py demo --port $(PORT)
 
-# Those drive a browser or have gateways and their link at work, and time tells whether they pass:
-# one by one.
-ALONE := tests/browser tests/gridx/gateways
-
 test: $(VENV)/.dev chromium  ## Run every test, browser tests included
-	$(RUN) -m pytest -n 2 $(ALONE:%=--ignore=%)
-	$(RUN) -m pytest $(ALONE)
+	$(RUN) -m pytest -n 2 -m "not alone and not browser"
+	$(RUN) -m pytest -m "alone or browser"
 
 test-fast: $(VENV)/.dev  ## The tests that take under a minute together
-	$(RUN) -m pytest -q -n auto -m "not slow and not browser"
+	$(RUN) -m pytest -q -n auto -m "not slow and not alone and not browser"
 
 check: $(VENV)/.dev  ## Style, layers, migrations, templates, translations, OpenAPI
 	$(RUN) -m ruff check .

@@ -57,7 +57,7 @@ def garages() -> Iterator[Garages]:
         garages.line.close()
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_day_of_a_hundred_stations_breaks_no_limit(garages: Garages):
     seed = int(os.environ.get("GRIDX_TEST_DAY_SEED", "1"))
     chance = random.Random(seed)

@@ -31,7 +31,7 @@ from measurements.models import LatestReading, Reading
 from tests.cast import Cast
 from tests.gridx.gateways.conftest import until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 # A winter's evening in Berlin: the car (of this seed) has come home with an empty battery.
 EVENING = datetime(2026, 1, 14, 18, 30, tzinfo=UTC)

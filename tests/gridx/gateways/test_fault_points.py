@@ -19,7 +19,7 @@ from tests.gridx.gateways.fault_points import ITSELF, LINK, WORKER, Forge
 from tests.gridx.gateways.installation import Installation
 from tests.gridx.services.conftest import gone, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 # A server that is killed often takes longer and longer to come back, so each is at few points.
 SERVERS_OF_LINK = [

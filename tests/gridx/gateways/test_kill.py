@@ -11,7 +11,7 @@ import pytest
 from tests.gridx.gateways.installation import Gateway, Installation
 from tests.gridx.services.conftest import main_process
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 COMPUTE = """
 import json

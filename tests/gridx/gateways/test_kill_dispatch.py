@@ -16,7 +16,7 @@ from gridx.gateways.simulator.entries import GatewayEntry, write_entries
 from tests.gridx.gateways.installation import Installation
 from tests.gridx.services.conftest import main_process
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 SERIALS = [f"EV-{number:02}" for number in range(30)]
 SEED = """

@@ -30,7 +30,7 @@ from measurements.models import Reading
 from tests.gridx.gateways.conftest import Box, RunningLink, until
 from tests.gridx.gateways.line import Line
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 # One instant for all, so that readings of different ages never fall onto the same second.
 STARTED_S = int(time.time())

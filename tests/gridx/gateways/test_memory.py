@@ -12,7 +12,7 @@ from tests.benchmarks.memory import watched
 from tests.gridx.gateways.installation import Gateway, Installation
 from tests.gridx.gateways.test_kill import until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 MOST_MB = 200
 MESSAGES, READINGS = 4, 30_000

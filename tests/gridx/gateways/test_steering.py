@@ -23,7 +23,7 @@ from gridx.gateways.simulator.store import Store
 from measurements.models import LatestReading, Reading
 from tests.gridx.gateways.conftest import RunningLink, until
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.alone
 
 FULL_W = 5_000
 
