@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
+from measurements.imports import importing
 from measurements.imports.importing import ImportReport, UnableToImport, import_file
 from measurements.imports.layouts import (
     Layout,
@@ -25,7 +26,7 @@ from measurements.imports.layouts import (
     parse_mapping,
     parse_new_appliance,
 )
-from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading
+from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, LatestReading, Reading
 from measurements.slots import compute_until_clean
 
 pytestmark = pytest.mark.django_db
@@ -102,6 +103,24 @@ def test_what_a_file_repeats_was_not_known_before(load, monkeypatch):
     assert (report.stored, report.unchanged, report.repeated) == (3, 0, 3)
     report = load(again)
     assert (report.stored, report.unchanged, report.repeated) == (0, 3, 3)
+
+
+def test_of_each_quantity_what_the_whole_file_tells_last_is_the_latest(load, cast, monkeypatch):
+    monkeypatch.setattr("measurements.imports.recordings.LINES_AT_ONCE", 2)
+    load(
+        "at,appliance,power_w,soc\n"
+        "2020-05-01T10:03Z,battery,3,\n"
+        "2020-05-01T10:01Z,battery,1,0.1\n"
+        "2020-05-01T10:02Z,grid,20,\n"
+        "2020-05-01T10:02Z,battery,2,0.2\n"
+        "2020-05-01T10:00Z,grid,10,\n"
+        "2020-05-01T10:00Z,battery,,0\n"
+    )
+    latest = LatestReading.objects.order_by("appliance_key")
+    assert set(latest.values_list("appliance_key", "at", "power_w", "soc", "soc_at")) == {
+        (cast.battery.key, at("2020-05-01T10:03Z"), 3, 0.2, at("2020-05-01T10:02Z")),
+        (cast.grid_meter.key, at("2020-05-01T10:02Z"), 20, None, None),
+    }
 
 
 SEMICOLONS = """\
@@ -840,3 +859,21 @@ def test_the_command_waits_until_others_have_computed_the_energies(cast, tmp_pat
     DirtySlot.objects.update(slots=96)
     with pytest.raises(CommandError, match="96 slots are still to be computed"):
         run(path, cast.lindenweg, "--map=p=battery:power_w", "--wait")
+
+
+def test_the_command_says_what_to_do_where_a_gateway_found_the_same_meanwhile(
+    cast, tmp_path, monkeypatch
+):
+    def find_then_check(*given):
+        Appliance.objects.create(
+            system=cast.lindenweg, gateway=cast.gateway, local_id="shed", kind="meter"
+        )
+        check(*given)
+
+    check = importing._check_created
+    monkeypatch.setattr(importing, "_check_created", find_then_check)
+    path = tmp_path / "file.csv"
+    path.write_text("at,appliance,power_w\n2020-05-01T10:00Z,shed,1\n")
+    with pytest.raises(CommandError, match=r"found “shed” meanwhile.* Begin the import once more"):
+        run(path, cast.lindenweg, "--create", "shed:meter")
+    assert not Reading.objects.exists()

@@ -43,7 +43,7 @@ LINK = {
     "it is validated": Point("measurements.ingest:judge"),
     "its readings are staged": Point("measurements.staging:StagingTable.copy"),
     "they are stored and their slots marked": Point("measurements.ingest:_store"),
-    "the latest ones are kept": Point("measurements.ingest:_keep_latest"),
+    "the latest ones are kept": Point("measurements.ingest:keep_latest"),
     "the gateway's contact is noted": Point("gridx.gateways.readings:record_contacts"),
     "all is done but the commit": Point("gridx.gateways.readings:_Intake.store"),
     "it is committed": Point("gridx.gateways.link:store_arrivals"),
