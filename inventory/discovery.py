@@ -80,13 +80,15 @@ class IntervalChange(NamedTuple):
 class Discovery:
     """What became of a hello: each local id is either known or refused.
 
-    `intervals_s`: of the known ones, by key, how often they are read.
+    `intervals_s`: of the known ones, by key, how often they are read. `replaced`: by the keys of
+    those that are removed, the keys of what took their places.
     """
 
     known: dict[str, UUID]
     refused: dict[str, UnableToAdd]
     remarks: dict[str, Remark]
     intervals_s: dict[int, IntervalChange]
+    replaced: dict[int, int]
 
 
 _KINDS = frozenset(kind.value for kind in ApplianceKind)
@@ -129,6 +131,7 @@ def apply_hello(
     refused: dict[str, UnableToAdd] = {}
     remarks: dict[str, Remark] = {}
     intervals_s: dict[int, IntervalChange] = {}
+    successors: dict[int, int] = {}
     for one in found:
         appliance, replaced = present.get(one.local_id), None
         if appliance is not None and _is_another(one, appliance):
@@ -140,7 +143,9 @@ def apply_hello(
             refused[one.local_id] = reason
             continue
         # One without a gateway keeps its local id, and goes on without this device.
-        if replaced is not None and replaced.gateway_id is not None:
+        if replaced is not None and replaced.gateway_id is None:
+            replaced = None
+        if replaced is not None:
             _remove(replaced, gateway, came_at, now)
             remarks[one.local_id] = Remark.REPLACED
         if appliance is None:
@@ -149,12 +154,15 @@ def apply_hello(
         before_s = None if appliance._state.adding else appliance.interval_s
         known[one.local_id] = _write(appliance, one, gateway, now)
         intervals_s[appliance.key] = IntervalChange(before_s, appliance.interval_s)
+        if replaced is not None:
+            successors[replaced.key] = appliance.key
     remarks |= _connect_parents(found, known, {**present, **known}, now)
     return Discovery(
         known={local_id: appliance.pk for local_id, appliance in known.items()},
         refused=refused,
         remarks=remarks,
         intervals_s=intervals_s,
+        replaced=successors,
     )
 
 

@@ -35,6 +35,7 @@ from inventory import discovery
 from inventory.models import Appliance, Gateway
 from measurements.ingest import declare_interval
 from measurements.models import Cause, DeclaredInterval
+from measurements.moving import move_readings
 from measurements.plausibility import EARLIEST
 from measurements.resolutions import Span, from_ms, to_ms
 from measurements.slots.rebuilding import mark_computed
@@ -100,6 +101,15 @@ def apply_hello(received: Received) -> Reaction:
     )
     reaction = Reaction(Channel.HELLO, has_news=True, sent_at_ms=hello.sent_at)
     _declare_intervals(found.intervals_s, received)
+    # Those are stored by another loop, which may have been quicker.
+    for from_key, to_key in found.replaced.items():
+        move_readings(
+            system_key=received.gateway.system_key,
+            from_key=from_key,
+            to_key=to_key,
+            since=received.arrival.at,
+            now=received.now,
+        )
     reaction.faults += [
         (reason.value, f"appliance {local_id}")
         for local_id, reason in (found.refused | found.remarks).items()

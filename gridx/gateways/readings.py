@@ -37,7 +37,7 @@ from gridx.gateways.topics import Channel
 from inventory.kinds import Plug
 from inventory.models import Appliance
 from measurements.batches import Batch
-from measurements.ingest import StoreReport, store_readings
+from measurements.ingest import StoreReport, keep_latest, store_readings
 from measurements.plausibility import REASONS, PlausiblePowers
 from measurements.resolutions import from_ms, slot_start, to_ms
 
@@ -115,6 +115,15 @@ def store_arrivals(
     With `may_defer`, messages about an appliance that is not known are left alone: its hello may
     be on the way still, handled by another link. Else such readings are refused.
     """
+    while True:
+        try:
+            return _store_arrivals(arrivals, now, may_defer)
+        except _Overtaken:
+            continue  # by a hello, which is handled now
+
+
+def _store_arrivals(arrivals: Sequence[Arrival], now: datetime, may_defer: bool) -> Outcome:
+    """The same, once. Raises _Overtaken."""
     outcome = Outcome()
     outcome.count("messages", len(arrivals))
     items = [item for arrival in arrivals if (item := _read_for_here(arrival, outcome))]
@@ -143,6 +152,10 @@ def _read_for_here(arrival: Arrival, outcome: Outcome) -> Upward | Unreadable | 
         else item.topic in {channel.value for channel in _ELSEWHERE}
     )
     return None if elsewhere else item
+
+
+class _Overtaken(Exception):
+    """An appliance was removed while readings of it were stored: they may be another one's."""
 
 
 class _Intake:
@@ -182,11 +195,18 @@ class _Intake:
             reaction.into(self._outcome, self._faults, gateway)
 
     def store(self) -> None:
-        self._store_readings()
+        """Raises _Overtaken."""
+        appliances, stored = self._store_readings()
         record_contacts(self._contacts)
+        # The gateways are held from here on, as by each hello from its beginning: what one has
+        # changed meanwhile is seen, and one that is handled later sees what is stored here.
+        if appliances.have_lost_one():
+            raise _Overtaken
+        self._note_fresh(keep_latest(stored))
         record_faults(faults=self._faults, now=self._now)
 
-    def _store_readings(self) -> None:
+    def _store_readings(self) -> tuple["_Appliances", Batch]:
+        """Store them but for the latest; returns whose they may be, and what was stored."""
         appliances = _Appliances({gateway.id for _item, gateway in self._readings})
         rows = _Rows()
         for number, (item, gateway) in enumerate(self._readings):
@@ -204,14 +224,17 @@ class _Intake:
                     self._refuse(number, UNKNOWN_APPLIANCE, len(part.at), detail)
                 else:
                     rows.add(self._present(number, part, known), known, number)
-        if len(rows):
-            batch = rows.batch()
-            report = store_readings(batch=batch, now=self._now, powers=appliances.powers())
+        batch = rows.batch()
+        report = store_readings(
+            batch=batch, now=self._now, powers=appliances.powers(), latest_later=True
+        )
+        if len(batch):
             self._outcome.late = _is_late(batch, report, self._now)
             self._take_report(report, rows)
         for number, reasons in enumerate(self._refused):
             if reasons:
                 self._answer_refused(number, reasons)
+        return appliances, report.accepted
 
     def _present(self, number: int, part: ApplianceReadings, known: _Known) -> ApplianceReadings:
         """Those of the readings that were made while box and appliance were at the system.
@@ -252,10 +275,6 @@ class _Intake:
     def _take_report(self, report: StoreReport, rows: _Rows) -> None:
         self._outcome.count("readings stored", report.stored)
         self._outcome.count("readings known already", report.unchanged)
-        fresh = {system_key for system_key, _appliance_key in report.fresh}
-        self._outcome.news.update(
-            gateway.system_id for _item, gateway in self._readings if gateway.system_key in fresh
-        )
         if not report.refused:
             return
         message = np.asarray(rows.message)
@@ -271,6 +290,13 @@ class _Intake:
             reason = REASONS[code - 1].value
             detail = f"appliance {rows.names[rows.appliance_key[row]]} at {_shown(rows.at_ms[row])}"
             self._refuse(number, reason, int(count), detail)
+
+    def _note_fresh(self, fresh: Iterable[tuple[int, int]]) -> None:
+        """Of which systems the latest readings are others now, by the keys of their appliances."""
+        systems = {system_key for system_key, _appliance_key in fresh}
+        self._outcome.news.update(
+            gateway.system_id for _item, gateway in self._readings if gateway.system_key in systems
+        )
 
     def _refuse(self, number: int, reason: str, count: int, detail: str) -> None:
         item, gateway = self._readings[number]
@@ -308,9 +334,10 @@ class _Appliances:
     """
 
     def __init__(self, gateway_ids: Iterable[UUID]) -> None:
+        self._gateway_ids = list(gateway_ids)
         self._by_local_id: dict[tuple[UUID, str], _Known] = {}
         self._by_id: dict[tuple[UUID, str], _Known] = {}
-        rows = Appliance.objects.filter(gateway__in=list(gateway_ids)).values_list(
+        rows = Appliance.objects.filter(gateway__in=self._gateway_ids).values_list(
             "gateway_id",
             "local_id",
             "id",
@@ -330,6 +357,14 @@ class _Appliances:
         """The appliance that a gateway means, if it has it."""
         return self._by_local_id.get((gateway_id, reference)) or self._by_id.get(
             (gateway_id, reference.lower())
+        )
+
+    def have_lost_one(self) -> bool:
+        """Whether one of them was removed since they were found."""
+        removed = {known.key for known in self._by_id.values() if known.removed_ms is not None}
+        of_gateways = Appliance.objects.filter(gateway__in=self._gateway_ids)
+        return not removed.issuperset(
+            of_gateways.exclude(removed_at=None).values_list("key", flat=True)
         )
 
     def powers(self) -> PlausiblePowers:

@@ -1,10 +1,15 @@
 import json
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from threading import Event, Thread
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import Sum
 
-from gridx.gateways.arrivals import Arrival
+from gridx.gateways import handlers
+from gridx.gateways import readings as readings_module
+from gridx.gateways.arrivals import Arrival, Outcome
 from gridx.gateways.ordered import apply_arrivals
 from gridx.gateways.readings import PLUG_STATES, store_arrivals
 from gridx.gateways.topics import Channel, stream_subject
@@ -13,9 +18,20 @@ from inventory.discovery import FoundAppliance, apply_hello
 from inventory.models import Appliance, Gateway, GatewayFault, System
 from inventory.operations import register_gateway
 from measurements.ingest import declare_interval
-from measurements.models import ApplianceSlot, DeclaredInterval, DirtySlot, Reading, SystemSlot
+from measurements.models import (
+    ApplianceDay,
+    ApplianceSlot,
+    DeclaredInterval,
+    DirtySlot,
+    FinalSpan,
+    LatestReading,
+    Reading,
+    SystemDay,
+    SystemSlot,
+)
 from measurements.resolutions import slot_start, to_ms
 from measurements.slots import compute_until_clean
+from tests.threads import until_others_wait
 
 
 @pytest.fixture
@@ -397,6 +413,154 @@ def test_a_hello_of_a_protocol_of_the_future_is_refused_counted_and_answered(cas
     fault = GatewayFault.objects.get()
     assert (fault.reason, fault.detail) == ("unknown_version", "protocol: protocol 99, at most 1")
     assert not Appliance.objects.filter(local_id="meter").exists()
+
+
+# Readings of a device that took another's place -------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+
+
+def grid_meter(serial_number: str) -> dict:
+    return {
+        "local_id": "grid",
+        "kind": "grid_meter",
+        "interval_s": 60,
+        "serial_number": serial_number,
+    }
+
+
+@pytest.fixture
+def replace(arrive, now):
+    """Tells of the meter M1, and that M2 took its place 15 minutes ago."""
+
+    def tell(serial_number: str, *, at: datetime, handled_at: datetime) -> Outcome:
+        body = hello(at, grid_meter(serial_number))
+        return apply_arrivals(arrivals=[arrive(Channel.HELLO, body, at=at)], now=handled_at)
+
+    tell("M1", at=now - timedelta(days=1), handled_at=now - timedelta(days=1))
+    return lambda: tell("M2", at=now - 15 * MINUTE, handled_at=now)
+
+
+@pytest.fixture
+def count(arrive, now):
+    """Sends the counter of the meter at minutes before now, of M1 and of M2."""
+
+    def count(minutes: Iterable[int], *, from_wh: float, **columns) -> None:
+        instants = [now - minute * MINUTE for minute in minutes]
+        part = {
+            "appliance": "grid",
+            "at": list(map(to_ms, instants)),
+            "imported_wh": [from_wh + 10 * number for number in range(len(instants))],
+        }
+        body = readings(now, part | {k: [v] * len(instants) for k, v in columns.items()})
+        store_arrivals(arrivals=[arrive(Channel.READINGS, body)], now=now)
+
+    return count
+
+
+def all_of_both() -> dict:
+    """What is stored and computed of the meters, in order of their keys, and of the system."""
+    found = {}
+    for model in (Reading, LatestReading, ApplianceSlot, ApplianceDay, SystemSlot, SystemDay):
+        rows = list(model.objects.order_by("pk").values())
+        keys = sorted({row["appliance_key"] for row in rows if "appliance_key" in row})
+        for row in rows:
+            if "appliance_key" in row:
+                row["appliance_key"] = keys.index(row["appliance_key"])
+            if row.get("carry") is not None:
+                row["carry"] = bytes(row["carry"])
+        found[model.__name__] = rows
+    return found
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("last", [16, 200], ids=["each-minute", "after-a-pause"])
+def test_readings_that_came_before_the_hello_are_those_of_what_took_the_place(
+    cast, replace, count, now, last
+):
+    def tell() -> None:
+        count(range(last + 30, last - 1, -1), from_wh=50_000, soc=0.5)
+
+    def tell_of_successor() -> None:
+        count(range(14, -1, -1), from_wh=7_000, power_w=300)
+
+    def undone(*steps) -> dict:
+        with transaction.atomic():
+            for step in steps:
+                step()
+            found = all_of_both()
+            transaction.set_rollback(True)
+        return found
+
+    def compute() -> None:
+        compute_until_clean(now=now)
+
+    in_order = undone(tell, replace, tell_of_successor, compute)
+    assert undone(tell, tell_of_successor, replace, compute) == in_order
+    assert undone(tell, tell_of_successor, compute, replace, compute) == in_order
+    of_both = in_order["LatestReading"]
+    assert [(row["at"], row["imported_wh"], row["soc"], row["power_w"]) for row in of_both] == [
+        (now - last * MINUTE, 50_300, 0.5, None),
+        (now, 7_140, None, 300),
+    ]
+    energy_mwh = [row["import_mwh"] or 0 for row in in_order["ApplianceSlot"]]
+    assert sum(energy_mwh) == 440_000
+
+
+@pytest.mark.django_db
+def test_what_is_final_stays_with_the_device_that_it_was_stored_of(cast, replace, count, now):
+    count(range(14, -1, -1), from_wh=7_000)
+    FinalSpan.objects.create(
+        system_key=cast.lindenweg.key,
+        appliance_key=cast.grid_meter.key,
+        from_at=now - timedelta(days=1),
+        until_at=now - 5 * MINUTE,
+    )
+    replace()
+    old = Reading.objects.filter(appliance_key=cast.grid_meter.key)
+    assert sorted(old.values_list("at", flat=True))[-1] == now - 6 * MINUTE
+    assert Reading.objects.exclude(appliance_key=cast.grid_meter.key).count() == 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hello_and_readings_at_the_same_time_leave_none_with_the_device_that_is_gone(
+    cast, replace, count, now, monkeypatch
+):
+    count(range(46, 15, -1), from_wh=50_000)
+    count(range(14, 7, -1), from_wh=7_000)
+    threads, is_moving = [], Event()
+
+    def store_then_greet(**given):
+        report = store(**given)
+        if not threads:
+            threads.append(Thread(target=greet))
+            threads[0].start()
+            is_moving.wait(timeout=30)
+        return report
+
+    def greet() -> None:
+        try:
+            replace()
+        finally:
+            connection.close()
+
+    def wait_then_move(**given):
+        is_moving.set()
+        until_others_wait("transactionid")
+        return move(**given)
+
+    store, move = readings_module.store_readings, handlers.move_readings
+    monkeypatch.setattr(readings_module, "store_readings", store_then_greet)
+    monkeypatch.setattr(handlers, "move_readings", wait_then_move)
+    count(range(7, -1, -1), from_wh=7_070)
+    threads[0].join(timeout=30)
+    assert not threads[0].is_alive()
+    new = Appliance.objects.get(gateway=cast.gateway, local_id="grid")
+    counted = Reading.objects.filter(imported_wh__lt=50_000).values_list("appliance_key", flat=True)
+    assert list(counted) == [new.key] * 15
+    assert LatestReading.objects.get(appliance_key=new.key).at == now
+    old = LatestReading.objects.get(appliance_key=cast.grid_meter.key)
+    assert old.at == now - 16 * MINUTE
 
 
 @pytest.fixture
