@@ -15,8 +15,7 @@ from rest_framework.views import APIView
 from accounts.wire import ErrorSerializer
 from gridx import clock
 from inventory.api import flag
-from inventory.kinds import ApplianceKind
-from inventory.models import Appliance, Cluster, System, SystemPool
+from inventory.models import Cluster, System, SystemPool
 from measurements.clusters import appliances_within, live_of_cluster, past_of_cluster
 from measurements.coverage import judged, seconds_to_see
 from measurements.figures import QUALITY, SUMMED
@@ -107,12 +106,11 @@ class SystemHistorical(SystemView):
         past = past_of_system(
             system=system,
             columns=(*COLUMNS, *QUALITY) if with_quality else COLUMNS,
-            kinds=LISTED if with_appliances else (),
-            device_columns=_of_devices(with_quality),
+            kinds=LISTED,
+            device_columns=_of_devices(with_quality) if with_appliances else (),
             **asked,
         )
-        batteries = () if with_appliances else _batteries(system)
-        wire = history_to_wire(past, resolution, batteries=batteries)
+        wire = history_to_wire(past, resolution)
         if with_quality:
             add_quality(wire, past, *judged(past, system=system.key, now=clock.now()))
         return _answer(wire)
@@ -215,14 +213,6 @@ def _answer(wire: dict[str, Any]) -> Response:
 
 def _let_go(answer: Response) -> None:
     answer.data = None
-
-
-def _batteries(system: System) -> list[Appliance]:
-    return list(
-        Appliance.objects.filter(
-            system=system, kind=ApplianceKind.BATTERY, removed_at=None
-        ).order_by("key")
-    )
 
 
 def _asked(request: Request, zone: ZoneInfo) -> dict[str, Any]:

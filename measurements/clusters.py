@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from django.db.models import Model
 
-from inventory.kinds import METERS, Role, role_of
+from inventory.kinds import METERS, ApplianceKind, Role, role_of
 from inventory.models import Appliance, Cluster
 from measurements.amounts import Amounts, Floats, Ints
 from measurements.coverage import seconds_to_see
@@ -30,6 +30,7 @@ from measurements.flags import Flag
 from measurements.history import (
     DEVICE_COLUMNS,
     START,
+    Battery,
     Device,
     Past,
     appliance_table,
@@ -88,9 +89,11 @@ def past_of_cluster(
     if not spans or not members:
         return empty_past(spans)
     coarse = appliance_table(resolution, spans)
+    stays = _stays(cluster, members, spans)
     # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
     is_metered = any(role_of(one.kind) in METERS for one in members)
-    pieces = list(_pieces(cluster, members, spans, ApplianceSlot if is_metered else coarse))
+    table = ApplianceSlot if is_metered else coarse
+    pieces = list(_pieces(cluster, members, stays, spans, table))
     if not pieces:
         return empty_past(spans)
     listed = _listed(
@@ -105,6 +108,11 @@ def past_of_cluster(
         further={
             name: np.concatenate([piece.further[name] for piece in pieces]) for name in _FURTHER
         },
+        batteries=[
+            Battery(one.capacity_wh, stays[one.key].from_s, stays[one.key].until_s)
+            for one in members
+            if one.key in stays and one.kind == ApplianceKind.BATTERY
+        ],
     )
 
 
@@ -166,10 +174,13 @@ class _Stay(NamedTuple):
 
 
 def _pieces(
-    cluster: Cluster, members: Sequence[Appliance], spans: Sequence[Span], table: type[Model]
+    cluster: Cluster,
+    members: Sequence[Appliance],
+    stays: Mapping[int, _Stay],
+    spans: Sequence[Span],
+    table: type[Model],
 ) -> Iterator[_Piece]:
     """The spans bit by bit, each from what the batteries held at the end of the one before."""
-    stays = _stays(cluster, members, spans)
     parts = _parts_of([one for one in members if one.key in stays])
     query, before = _sums_query(table), None
     for some in _batches(spans):

@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from django.db.models import Model
 
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, System
 from measurements.amounts import Bools, Floats, Ints
 from measurements.figures import COLUMNS, Figures, last_floats, sum_figures
@@ -28,7 +29,7 @@ from measurements.models import (
     SystemSlot,
 )
 from measurements.numbers import columns_of, fetch, numbers
-from measurements.resolutions import Resolution, Span, periods
+from measurements.resolutions import SLOT_S, Resolution, Span, periods
 
 # Which table holds the rows that a resolution's figures are the sum of. Its hours are those of UTC.
 _SYSTEM_TABLES: dict[Resolution, type[Model]] = {
@@ -76,6 +77,15 @@ class Device(NamedTuple):
     capacity_wh: float | None
 
 
+class Battery(NamedTuple):
+    """What a battery can hold, and from when until when it was in a system, as in its balance: by
+    the bounds of slots, in seconds since the epoch."""
+
+    capacity_wh: float | None
+    from_s: float
+    until_s: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DevicePast:
     """One appliance: for the spans `known` (their indexes) the columns that were asked for, of
@@ -92,7 +102,8 @@ class Past:
     """Consecutive spans, the figures of those `known` (their indexes), and all of them together.
 
     `total` has one row; none where nothing is known of any span. `further` has columns of sums that
-    only groups have, for the spans known.
+    only groups have, for the spans known. `batteries` are those that were ever there, where
+    batteries were asked for.
     """
 
     spans: Sequence[Span]
@@ -101,6 +112,7 @@ class Past:
     total: Figures
     devices: Sequence[DevicePast] = ()
     further: Mapping[str, Ints] = field(default_factory=dict)
+    batteries: Sequence[Battery] = ()
 
 
 DEVICE_ENERGIES = ("import_mwh", "export_mwh")
@@ -124,18 +136,22 @@ def past_of_system(
     """The figures of a system, span by span, in its own time zone.
 
     `columns` are those of the figures that are wanted, `kinds` those of the appliances that are
-    wanted one by one, with their `device_columns`: no other is read. History stays with the system
-    where it was measured, so an appliance that has moved on is found where its rows are.
+    wanted one by one, with their `device_columns`: no other is read. Without any of these, no rows
+    of appliances are: what there is of them is who was there. History stays with the system where
+    it was measured, so an appliance that has moved on is found where its rows are.
     """
     spans = periods(from_at, until_at, resolution, system.zone)
     if not spans:
         return empty_past(spans)
     (*_of_system, sent), *of_appliances = fetch(
         _history(
-            system_table(resolution, spans), tuple(columns), tuple(device_columns) if kinds else ()
+            system_table(resolution, spans),
+            tuple(columns),
+            tuple(device_columns) if kinds else None,
         ),
         {
             "system": system.key,
+            "system_id": system.pk,
             "kinds": list(kinds),
             "from_at": spans[0].from_at,
             "until_at": spans[-1].until_at,
@@ -149,9 +165,14 @@ def past_of_system(
         Figures.of_floats(dict(zip(columns, rows, strict=True))),
         [
             (Device(*appliance), columns_of(sent, 1 + len(device_columns)))
-            for *appliance, sent in of_appliances
+            for *appliance, _from_s, _until_s, sent in of_appliances
         ],
         device_columns=device_columns,
+        batteries=[
+            Battery(capacity_wh, from_s, until_s)
+            for _key, _id, kind, capacity_wh, from_s, until_s, _sent in of_appliances
+            if kind == ApplianceKind.BATTERY
+        ],
     )
 
 
@@ -189,6 +210,7 @@ def past_of(
     *,
     device_columns: Sequence[str] = DEVICE_COLUMNS,
     further: Mapping[str, Ints] | None = None,
+    batteries: Sequence[Battery] = (),
 ) -> Past:
     """The past that rows of figures tell, which begin at `starts` (seconds since the epoch), and
     those of single appliances: where they begin, and their columns of these names."""
@@ -209,6 +231,7 @@ def past_of(
             name: column if len(firsts) == len(starts) else np.add.reduceat(column, firsts)
             for name, column in (further or {}).items()
         },
+        batteries=batteries,
     )
 
 
@@ -225,10 +248,11 @@ def bounds_of(spans: Sequence[Span]) -> Floats:
 
 START = "date_part('epoch', start)"
 # The first row has the system's columns, each other one those of an appliance. The appliances are
-# found by hops along the primary key: whoever was measured in the system, wherever it is now. Each
-# counts until it was removed, as in its system's balance: slots after that are left out.
+# found by hops along the primary key, which tell where their rows begin: whoever was measured in
+# the system, wherever it is now. Each counts until it was removed, or moved on, as in its system's
+# balance: slots after its removal are left out.
 _HISTORY = """
-SELECT NULL::int, NULL::uuid, NULL::text, NULL::float8, (
+SELECT NULL::int, NULL::uuid, NULL::text, NULL::float8, NULL::float8, NULL::float8, (
     SELECT {figures} FROM {table}
     WHERE system_key = %(system)s AND start >= %(from_at)s AND start < %(until_at)s
 )
@@ -236,43 +260,56 @@ SELECT NULL::int, NULL::uuid, NULL::text, NULL::float8, (
 _APPLIANCES = """
 UNION ALL (
     WITH RECURSIVE measured AS (
-        (SELECT appliance_key AS key FROM {table} WHERE system_key = %(system)s
-            ORDER BY appliance_key LIMIT 1)
+        (SELECT appliance_key AS key, start FROM {table} WHERE system_key = %(system)s
+            ORDER BY appliance_key, start LIMIT 1)
         UNION ALL
-        SELECT (SELECT appliance_key FROM {table}
+        SELECT next.* FROM measured CROSS JOIN LATERAL (
+            SELECT appliance_key, start FROM {table}
             WHERE system_key = %(system)s AND appliance_key > measured.key
-            ORDER BY appliance_key LIMIT 1)
-        FROM measured WHERE measured.key IS NOT NULL
+            ORDER BY appliance_key, start LIMIT 1
+        ) AS next
     )
-    SELECT appliance.key, appliance.id, appliance.kind, appliance.capacity_wh, (
-        SELECT {figures} FROM {table}
-        WHERE system_key = %(system)s AND appliance_key = measured.key
-            AND start >= %(from_at)s AND start < %(until_at)s
-            AND (start < appliance.removed_at) IS NOT FALSE
-    )
+    SELECT appliance.key, appliance.id, appliance.kind, appliance.capacity_wh,
+        date_part('epoch', measured.start),
+        coalesce(ceil(date_part('epoch', LEAST(appliance.removed_at, CASE
+            WHEN appliance.system_id <> %(system_id)s THEN (
+                SELECT max(start) + interval '{slot_s} s' FROM measurements_applianceslot
+                WHERE system_key = %(system)s AND appliance_key = measured.key
+            ) END)) / {slot_s}) * {slot_s}, 'Infinity'),
+        {rows}
     FROM measured CROSS JOIN LATERAL (
-        SELECT key, id, kind, capacity_wh, removed_at FROM inventory_appliance
+        SELECT key, id, kind, capacity_wh, removed_at, system_id FROM inventory_appliance
         WHERE key = measured.key AND kind = ANY(%(kinds)s)
         OFFSET 0 -- by the index, however many appliances there are in all
     ) AS appliance
     ORDER BY appliance.key
 )
 """
+_ROWS = """(
+    SELECT {figures} FROM {table}
+    WHERE system_key = %(system)s AND appliance_key = measured.key
+        AND start >= %(from_at)s AND start < %(until_at)s
+        AND (start < appliance.removed_at) IS NOT FALSE
+)"""
 
 
 @cache
-def _history(table: type[Model], columns: tuple[str, ...], device_columns: tuple[str, ...]) -> str:
-    """Without columns of appliances, none of them is read."""
+def _history(
+    table: type[Model], columns: tuple[str, ...], device_columns: tuple[str, ...] | None
+) -> str:
+    """Without columns of appliances none of their rows is read, with None no appliance either."""
     query = _HISTORY.format(
         figures=numbers([START, *columns], order="start"),
         table=table._meta.db_table,
     )
-    if not device_columns:
+    if device_columns is None:
         return query
-    return query + _APPLIANCES.format(
-        figures=numbers([START, *device_columns], order="start"),
-        table=_OF_APPLIANCES[table]._meta.db_table,
-    )
+    of_appliances = _OF_APPLIANCES[table]._meta.db_table
+    rows = "NULL"
+    if device_columns:
+        figures = numbers([START, *device_columns], order="start")
+        rows = _ROWS.format(figures=figures, table=of_appliances)
+    return query + _APPLIANCES.format(rows=rows, table=of_appliances, slot_s=SLOT_S)
 
 
 @cache

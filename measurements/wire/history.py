@@ -25,7 +25,6 @@ from measurements.wire.names import (
     WS_PER_WH,
     Device,
     capacity_of,
-    of_kind,
     reference_to,
 )
 
@@ -46,7 +45,13 @@ _KEPT = (
 # What a point tells: names of the wire and the columns behind them; in groups, and by itself.
 _GROUPS = {
     "grid": {"feedIn": "export_mwh", "supply": "import_mwh"},
-    "battery": {"charge": "charge_mwh", "discharge": "discharge_mwh", "stateOfCharge": "soc"},
+    "battery": {
+        "charge": "charge_mwh",
+        "discharge": "discharge_mwh",
+        "stateOfCharge": "soc",
+        "capacity": "capacity",
+        "nominalCapacity": "capacity",
+    },
     "evChargingStation": {"charge": "ev_mwh"},
 }
 _FLAT = {
@@ -84,6 +89,14 @@ class DevicePast(Protocol):
     columns: Mapping[str, Floats]
 
 
+class Battery(Protocol):
+    """`measurements.history.Battery`: what it can hold, and from when until when it was there."""
+
+    capacity_wh: float | None
+    from_s: float
+    until_s: float
+
+
 class Past(Protocol):
     """`measurements.history.Past`: spans in order, the figures of those known, and their total."""
 
@@ -92,26 +105,22 @@ class Past(Protocol):
     figures: Figures
     total: Figures
     devices: Sequence[DevicePast]
+    batteries: Sequence[Battery]
 
 
-def history_to_wire(
-    past: Past, resolution: Resolution, *, batteries: Sequence[Device] = ()
-) -> dict[str, Any]:
+def history_to_wire(past: Past, resolution: Resolution) -> dict[str, Any]:
     """The answer of `/historical`: `data`, a point for every span, and `total`, always in Wh.
 
-    Spans of which nothing is known have nothing but `measuredAt`. `batteries` tell the capacity
-    where the past comes without single appliances.
+    Spans of which nothing is known have nothing but `measuredAt`.
     """
     in_power = resolution in POWER_RESOLUTIONS
     units = _units(past.spans, in_power)
     stamps = [span.until_at if in_power else span.from_at for span in past.spans]
-    told = of_kind(past.devices, ApplianceKind.BATTERY)
-    capacity = capacity_of([device.appliance for device in told] or batteries)
     over_all = f"{_text(stamps[0])}/{_text(stamps[-1])}" if stamps else None
     known = past.known.tolist()
     # The total is told like a point, after the last of them.
     told_at = [*(stamps[index] for index in known), *([over_all] if known else [])]
-    *told_points, total = _points(_values(past, units[past.known]), told_at, capacity) or [{}]
+    *told_points, total = _points(_values(past, units[past.known]), told_at) or [{}]
     points = dict(zip(known, told_points, strict=True))
     _list_devices(past.devices, units, points)
     return {
@@ -193,23 +202,40 @@ def _values(past: Past, units: Floats) -> Floats:
     both = np.hstack([[*figures.values()], [total[name] for name in figures]])
     columns = dict(zip(figures, both, strict=True))
     columns |= rate_columns(columns)
+    columns["capacity"] = _capacities(past, columns)
     values = np.array([columns[key] for key in _TOLD])
     values[_ENERGIES] /= np.append(units, np.full(len(past.total), _PER_WH))
     values[_COUNTERS] *= WS_PER_WH
     return values
 
 
-def _points(
-    values: Floats, told_at: Sequence[datetime | str], capacity: Mapping[str, float]
-) -> list[dict[str, Any]]:
+def _capacities(past: Past, columns: Mapping[str, Floats]) -> Floats:
+    """What the batteries that there were can hold together, for each of the spans known, and at
+    last of the total; NaN where nothing is told of any, or where that of one is not known.
+
+    As the state of charge, it is that of the end: of those that were there then, or if there were
+    none any more, of those that stayed the longest.
+    """
+    ends_s = [past.spans[index].until_at.timestamp() for index in past.known.tolist()]
+    ends_s = np.array([*ends_s, *ends_s[-1:]])
+    whole_wh, from_s, until_s = (
+        np.array([getattr(one, name) for one in past.batteries], np.float64)[:, np.newaxis]
+        for name in ("capacity_wh", "from_s", "until_s")
+    )
+    stayed_s = np.minimum(until_s, ends_s)
+    there = stayed_s > from_s
+    there &= stayed_s == stayed_s.max(axis=0, where=there, initial=-np.inf)
+    together_wh = np.where(there, whole_wh, 0).sum(axis=0)
+    told = ~np.isnan([columns[key] for key in ("charge_mwh", "discharge_mwh", "soc")]).all(axis=0)
+    return np.where(told & there.any(axis=0), together_wh, np.nan)
+
+
+def _points(values: Floats, told_at: Sequence[datetime | str]) -> list[dict[str, Any]]:
     """What is told by each column of `values`, and of when."""
     groups, row = {}, 0
     for name, members in _GROUPS.items():
         groups[name] = _dicts(members, values[row : row + len(members)], {})
         row += len(members)
-    if capacity:
-        for battery in filter(None, groups["battery"]):
-            battery.update(capacity)
     return _dicts(_FLAT, values[row:], {"measuredAt": told_at, **groups})
 
 

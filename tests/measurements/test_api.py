@@ -4,17 +4,21 @@ import pytest
 from rest_framework.test import APIClient
 
 from gridx import clock
-from inventory.models import Cluster
+from inventory.kinds import ApplianceKind
+from inventory.models import Appliance, Cluster
 from measurements.flags import Flag
 from measurements.history import DEVICE_COLUMNS, past_of_system
 from measurements.models import ApplianceSlot, LatestReading, SystemDay, SystemSlot
 from measurements.queries import history_of_system
 from measurements.resolutions import Resolution, Span
+from measurements.slots import compute_until_clean
 from measurements.slots.rollups import APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
 from measurements.wire.history import LISTED
+from tests.measurements.arrivals import Site, store
 
 DAY = datetime(2026, 6, 14, 22, tzinfo=UTC)  # midnight in Berlin
 QUARTER = timedelta(minutes=15)
+DAY_LONG = timedelta(days=1)
 SLOT = {
     "pv_mwh": 500_000,
     "pv_to_load_mwh": 100_000,
@@ -188,6 +192,79 @@ def test_what_is_missing_of_a_day_is_no_part_of_what_was_seen(cast, mara, mornin
     assert body["data"][0]["quality"] == {"coverage": 0.25, "flags": []}
 
 
+# The first battery is removed on Wednesday at noon; the second is read from two hours later on.
+WEDNESDAY = datetime(2026, 6, 16, 22, tzinfo=UTC)
+NOON = WEDNESDAY + timedelta(hours=12)
+AFTER = NOON + timedelta(hours=2)
+
+
+@pytest.fixture
+def swapped(cast) -> Cluster:
+    """A battery of 10 kWh, later one of 8 kWh in its place, read every quarter for five days from
+    Monday on; both are of one cluster. On Friday nothing came of the second, only of the meter."""
+    cellar = Cluster.objects.create(system=cast.lindenweg, name="Cellar")
+    second = Appliance.objects.create(
+        system=cast.lindenweg, kind=ApplianceKind.BATTERY, name="New", capacity_wh=8_000
+    )
+    second.refresh_from_db(fields=["key"])
+    Appliance.objects.filter(pk=cast.battery.pk).update(removed_at=NOON)
+    Appliance.objects.filter(pk__in=[cast.battery.pk, second.pk]).update(cluster=cellar)
+    ends = {cast.grid_meter: (0, 5), cast.battery: (0, 2.5), second: (2.5 + 2 / 24, 4)}
+    site = Site(cast.lindenweg, [appliance.key for appliance in ends], WEDNESDAY - 2 * DAY_LONG)
+    told = {"interval_s": 900.0, "import_energy_wh": 10.0, "export_energy_wh": 5.0, "soc": 0.5}
+    events = [
+        (number, at_s, told)
+        for number, (first, last) in enumerate(ends.values())
+        for at_s in range(round(first * 86_400), round(last * 86_400), 900)
+    ]
+    store(site, events, history=True, now=WEDNESDAY + 9 * DAY_LONG)
+    compute_until_clean(now=WEDNESDAY + 9 * DAY_LONG)
+    return cellar
+
+
+@pytest.mark.parametrize(
+    ("resolution", "begins", "days", "capacities"),
+    [
+        ("15m", WEDNESDAY - DAY_LONG, 1, [10_000] * 96),
+        ("15m", WEDNESDAY, 1, [10_000] * 48 + [None] * 8 + [8_000] * 40),
+        ("1h", WEDNESDAY, 1, [10_000] * 12 + [None] * 2 + [8_000] * 10),
+        ("1h", WEDNESDAY + timedelta(hours=10), 2 / 24, [10_000] * 2),
+        ("1d", WEDNESDAY - DAY_LONG, 1, [10_000]),
+        ("1d", WEDNESDAY, 1, [8_000]),
+        ("1d", WEDNESDAY - 2 * DAY_LONG, 4, [10_000] * 2 + [8_000] * 2),
+        ("1w", WEDNESDAY, 1, [8_000]),
+        ("1M", WEDNESDAY, 1, [8_000]),
+        ("1y", WEDNESDAY, 1, [8_000]),
+    ],
+)
+def test_a_capacity_is_that_of_the_batteries_then_at_every_zoom(
+    cast, mara, swapped, resolution, begins, days, capacities
+):
+    query = {
+        "interval": f"{stamp(begins)}/{stamp(begins + days * DAY_LONG)}", "resolution": resolution
+    }  # fmt: skip
+    body = history(mara, cast, **query)
+    told = [point.get("battery", {}).get("capacity") for point in body["data"]]
+    assert told == capacities
+    assert body["total"]["battery"]["capacity"] == capacities[-1]
+    url = f"/api/clusters/{swapped.pk}/historical"
+    of_cluster = mara.get(url, query).json()
+    told = [point.get("battery", {}).get("capacity") for point in of_cluster["data"]]
+    assert told == capacities
+    assert of_cluster["total"]["battery"]["capacity"] == capacities[-1]
+
+
+def test_a_battery_that_moved_on_holds_nothing_of_its_former_home_from_then_on(cast, mara, swapped):
+    Appliance.objects.filter(pk=cast.battery.pk).update(
+        system=cast.hafenstrasse, gateway=None, removed_at=None, cluster=None
+    )
+    week = {"interval": f"{stamp(WEDNESDAY - 2 * DAY_LONG)}/{stamp(WEDNESDAY + 2 * DAY_LONG)}"}
+    days = history(mara, cast, **week, resolution="1d")["data"]
+    assert [day["battery"]["capacity"] for day in days] == [10_000] * 2 + [8_000] * 2
+    [month] = history(mara, cast, **week, resolution="1M")["data"]
+    assert month["battery"]["capacity"] == 8_000
+
+
 @pytest.mark.parametrize("resolution", ["15m", "1h", "1d", "1w", "1M", "1y"])
 def test_every_resolution_is_served_even_without_data(cast, mara, resolution):
     body = history(
@@ -260,8 +337,10 @@ def test_all_years_that_may_be_asked_for_are_answered(cast, mara):
 def test_history_takes_few_queries_however_long_it_is(
     cast, mara, morning, django_assert_num_queries
 ):
-    with django_assert_num_queries(2):  # the system; all of its slots
-        history(mara, cast, interval="2026-06-15T00:00:00Z/2026-06-16T00:00:00Z", resolution="15m")
+    for resolution in Resolution:
+        with django_assert_num_queries(2):  # the system; all of its rows
+            day = "2026-06-15T00:00:00Z/2026-06-16T00:00:00Z"
+            history(mara, cast, interval=day, resolution=resolution)
 
 
 def test_live_is_what_was_read_last(cast, mara, django_assert_num_queries):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import inf
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from inventory.kinds import ROLES, ApplianceKind
 from measurements.figures import Figures, rates_of
 from measurements.flows import live_figures_of_many
-from measurements.history import DEVICE_COLUMNS
+from measurements.history import DEVICE_COLUMNS, Battery
 from measurements.resolutions import Resolution, Span
 from measurements.wire.history import COLUMNS, history_to_wire
 from measurements.wire.live import live_to_wire
@@ -276,13 +277,24 @@ def figures_of(rows: Sequence[dict]) -> Figures:
     return Figures.of_floats({name: column(one[name] for one in rows) for name in COLUMNS})
 
 
-def history(resolution: Resolution, *rows: dict | None, total: dict | None, devices=()) -> dict:
-    length = {Resolution.QUARTER: timedelta(minutes=15), Resolution.DAY: timedelta(days=1)}
-    step = length[resolution]
-    start = datetime(2025, 8, 6, 23, 45, tzinfo=UTC)
+START = datetime(2025, 8, 6, 23, 45, tzinfo=UTC)
+LENGTH = {Resolution.QUARTER: timedelta(minutes=15), Resolution.DAY: timedelta(days=1)}
+
+
+def there(
+    capacity_wh: float | None, from_at: datetime = START, until_at: datetime | None = None
+) -> Battery:
+    until_s = inf if until_at is None else until_at.timestamp()
+    return Battery(capacity_wh, from_at.timestamp(), until_s)
+
+
+def history(
+    resolution: Resolution, *rows: dict | None, total: dict | None, devices=(), batteries=()
+) -> dict:
+    step = LENGTH[resolution]
     known = np.array([number for number, figures in enumerate(rows) if figures], np.int64)
     past = SimpleNamespace(
-        spans=[Span(start + step * n, start + step * (n + 1)) for n in range(len(rows))],
+        spans=[Span(START + step * n, START + step * (n + 1)) for n in range(len(rows))],
         known=known,
         figures=figures_of([figures for figures in rows if figures]),
         total=figures_of([total] if total else []),
@@ -296,6 +308,7 @@ def history(resolution: Resolution, *rows: dict | None, total: dict | None, devi
             )
             for device in devices
         ],
+        batteries=batteries,
     )
     return history_to_wire(past, resolution)
 
@@ -374,13 +387,76 @@ def test_single_appliances_follow_the_signs_of_the_wire():
         DevicePeriod(Device(KIND.BATTERY, 10_000), 250_000, 0, soc=0.5),
         DevicePeriod(Device(KIND.EV_CHARGING_STATION), 2_750_000, None, imported_wh=99.0),
     ]
-    wire = history(Resolution.QUARTER, NIGHT, total=NIGHT, devices=devices)
+    wire = history(
+        Resolution.QUARTER, NIGHT, total=NIGHT, devices=devices, batteries=[there(10_000)]
+    )
     (point,) = wire["data"]
     assert point["batteries"][0]["power"] == -1000
     assert point["batteries"][0]["remainingCharge"] == 5000
     assert point["battery"]["capacity"] == wire["total"]["battery"]["capacity"] == 10_000
     assert point["evChargingStations"][0]["power"] == 11_000
     assert point["evChargingStations"][0]["readingTotal"] == 99.0
+
+
+WITHOUT = NIGHT | {"charge_mwh": None, "discharge_mwh": None, "soc": None}
+
+
+@pytest.mark.parametrize(
+    ("batteries", "capacities", "in_all"),
+    [
+        # A second one comes.
+        (
+            [there(10_000), there(5_000, START + timedelta(days=2))],
+            [10_000] * 2 + [15_000] * 2,
+            15_000,
+        ),
+        # One in another's place, on the second day.
+        (
+            [
+                there(10_000, until_at=START + timedelta(days=1, hours=9)),
+                there(8_000, START + timedelta(days=1, hours=11)),
+            ],
+            [10_000] + [8_000] * 3,
+            8_000,
+        ),
+        # The new one comes a day later: the day tells of the one that was there last.
+        (
+            [
+                there(10_000, until_at=START + timedelta(days=1, hours=9)),
+                there(8_000, START + timedelta(days=2)),
+            ],
+            [10_000] * 2 + [8_000] * 2,
+            8_000,
+        ),
+        # What is not known of one is missing only while it is there.
+        (
+            [
+                there(None, until_at=START + timedelta(days=1)),
+                there(8_000),
+                there(2_000, START + timedelta(days=3)),
+            ],
+            [None] + [8_000] * 2 + [10_000],
+            10_000,
+        ),
+    ],
+)
+def test_the_capacity_is_of_the_batteries_that_were_there(batteries, capacities, in_all):
+    wire = history(Resolution.DAY, *[NIGHT] * 4, None, total=NIGHT, batteries=batteries)
+    told = [point["battery"].get("capacity") for point in wire["data"][:4]]
+    assert told == capacities
+    assert [point["battery"].get("nominalCapacity") for point in wire["data"][:4]] == told
+    assert wire["total"]["battery"]["capacity"] == in_all
+
+
+def test_there_is_no_capacity_where_there_is_nothing_of_a_battery():
+    batteries = [there(10_000, START + timedelta(days=1), START + timedelta(days=2))]
+    days = [WITHOUT, NIGHT, WITHOUT]
+    wire = history(Resolution.DAY, *days, total=NIGHT, batteries=batteries)
+    told = [point.get("battery", {}).get("capacity") for point in wire["data"]]
+    assert told == [None, 10_000, None]
+    assert "battery" not in wire["data"][0]
+    # Its state of charge is that of the last day on which there was one.
+    assert wire["total"]["battery"]["capacity"] == 10_000
 
 
 def test_what_an_appliance_did_is_told_only_where_the_system_is_known():
