@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection, transaction
 
@@ -14,6 +15,7 @@ from measurements.slots.claims import claim_system, make_claimable
 _MARKED_AT_ONCE = timedelta(days=7)
 
 # Slots that are there, and those that readings lie in; of each day from the first to the last one.
+# Spans of final slots may overlap: a slot in several of them counts once.
 _MARK = f"""
 WITH marked AS (
     INSERT INTO measurements_dirtyslot
@@ -30,9 +32,18 @@ WITH marked AS (
         WHERE system_key = %(system)s AND at >= %(from)s AND at < %(until)s
     ) AS found
     GROUP BY system_key, appliance_key, date_bin('1 day', start, 'epoch')
-    RETURNING slots
+    RETURNING system_key, appliance_key, slots,
+        tstzrange(start, start + slots * interval '{SLOT_S} s') AS span
 )
-SELECT COALESCE(sum(slots), 0) FROM marked
+SELECT COALESCE(sum(slots), 0), COALESCE(sum(final), 0)
+FROM marked CROSS JOIN LATERAL (
+    SELECT sum(extract(epoch FROM upper(part) - lower(part))) / {SLOT_S} AS final
+    FROM unnest((
+        SELECT range_agg(tstzrange(from_at, until_at) * span) FROM measurements_finalspan AS final
+        WHERE final.system_key = marked.system_key AND final.appliance_key = marked.appliance_key
+            AND from_at < upper(span) AND until_at > lower(span)
+    )) AS part
+) AS of_mark
 """  # noqa: S608 - numbers of our own
 
 _MARK_COMPUTED = f"""
@@ -77,19 +88,27 @@ def mark_computed(
     return marked
 
 
-def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: datetime) -> int:
-    """Mark all slots of a system's appliances in [from_at, until_at); returns how many.
+class Marked(NamedTuple):
+    """How many slots were marked, and how many of them are final: those are summed up again, but
+    never computed."""
+
+    slots: int = 0
+    final: int = 0
+
+
+def mark_history(*, system: System, from_at: datetime, until_at: datetime, now: datetime) -> Marked:
+    """Mark all slots of a system's appliances in [from_at, until_at).
 
     May be called while others store and compute: whoever computes next finds them.
     """
-    marked = 0
+    marked = Marked()
     while from_at < until_at:
         part_end = min(from_at + _MARKED_AT_ONCE, until_at)
         span = {"system": system.key, "from": from_at, "until": part_end, "now": now}
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_MARK, span)
-            (slots,) = cursor.fetchone()
-            marked += slots
+            slots, final = map(int, cursor.fetchone())
+            marked = Marked(marked.slots + slots, marked.final + final)
             make_claimable(system.key)
         from_at = part_end
     return marked

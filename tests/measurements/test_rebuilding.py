@@ -10,13 +10,21 @@ from django.core.management import CommandError, call_command
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements.evidence import evidence_of
-from measurements.models import ApplianceSlot, DirtySlot, SystemSlot
+from measurements.management.commands import rebuild_measurements
+from measurements.models import ApplianceSlot, DirtySlot, FinalSpan, SystemDay, SystemSlot
 from measurements.partitions import maintain_partitions
 from measurements.resolutions import SLOT
-from measurements.slots import compute_dirty, compute_until_clean, mark_history, waiting_slots
+from measurements.slots import (
+    Computed,
+    compute_dirty,
+    compute_until_clean,
+    mark_history,
+    waiting_slots,
+)
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
+    Device,
     Site,
     draw_devices,
     events_of,
@@ -52,7 +60,7 @@ def site(devices):
 
 def test_rebuilding_what_is_right_changes_nothing(site):
     before = rows_of(site)
-    assert "0 have changed" in rebuild(site)
+    assert "Days that were over and have other energies now: 0." in rebuild(site)
     assert rows_of(site) == before
     assert not DirtySlot.objects.exists()
 
@@ -65,12 +73,62 @@ def test_what_was_damaged_is_made_good(site):
     assert rows_of(site) == before
 
 
+def test_what_changed_is_told_whoever_computed_it(site, monkeypatch):
+    days = SystemDay.objects.filter(system_key=site.system.key)
+    first, *_others, last = days.order_by("start")
+    assert first.start < last.start
+    days.filter(start=first.start).update(import_mwh=5)
+
+    def computed_by_a_worker(*, now, system_key):
+        compute_until_clean(now=now)
+        return Computed(0)
+
+    monkeypatch.setattr(rebuild_measurements, "compute_dirty", computed_by_a_worker)
+    assert "Days that were over and have other energies now: 1." in rebuild(site)
+
+
+def test_what_arrives_of_a_day_that_is_not_over_is_no_change_of_the_past(monkeypatch):
+    site = make_site([Device(ApplianceKind.GRID_METER)], "Europe/Berlin")
+    now = BEGIN + timedelta(hours=2)
+    store(site, [(0, at, {"power_w": 100.0}) for at in range(0, 7200, 60)], history=True, now=now)
+    monkeypatch.setattr(rebuild_measurements.clock, "now", lambda: now)
+    assert "Days that were over and have other energies now: 0." in rebuild(
+        site, until_at=now.isoformat()
+    )
+    assert SystemSlot.objects.filter(system_key=site.system.key).exists()
+
+
+def test_slots_that_are_final_are_told_apart(site):
+    marked = mark_history(system=site.system, from_at=BEGIN, until_at=NOW, now=NOW)
+    compute_until_clean(now=NOW)
+    assert marked.slots > marked.final == 0
+    first = ApplianceSlot.objects.order_by("appliance_key", "start")[0]
+    day = first.start + timedelta(days=1)
+    spans = [(first.start - SLOT, first.start + 2 * SLOT), (first.start + SLOT, day + SLOT)]
+    FinalSpan.objects.bulk_create(
+        FinalSpan(
+            system_key=site.system.key,
+            appliance_key=first.appliance_key,
+            from_at=from_at,
+            until_at=until_at,
+        )
+        for from_at, until_at in spans
+    )
+    again = mark_history(system=site.system, from_at=BEGIN, until_at=NOW, now=NOW)
+    marks = DirtySlot.objects.filter(appliance_key=first.appliance_key)
+    starts = [mark.start + n * SLOT for mark in marks for n in range(mark.slots)]
+    assert again == (marked.slots, sum(at < day + SLOT for at in starts))
+    compute_until_clean(now=NOW)
+    slots = f"{marked.slots - again.final} slots were computed again; {again.final} are final"
+    assert slots in rebuild(site)
+
+
 def test_slots_that_wait_are_counted_by_their_marks(site):
     assert waiting_slots() == 0
     system = site.system
     marked = mark_history(system=system, from_at=BEGIN - timedelta(days=30), until_at=NOW, now=NOW)
-    assert waiting_slots() == waiting_slots(system_key=system.key) == marked
-    assert marked > DirtySlot.objects.count()
+    assert waiting_slots() == waiting_slots(system_key=system.key) == marked.slots
+    assert marked.slots > DirtySlot.objects.count()
     assert waiting_slots(system_key=system.key + 1) == 0
 
 
@@ -126,7 +184,7 @@ def test_an_unknown_system_is_told():
 def test_history_is_marked_by_the_day_and_its_slots_are_claimed_some_at_a_time(site, monkeypatch):
     begin, end = BEGIN - timedelta(days=1), BEGIN + timedelta(days=30)
     before = rows_of(site)
-    slots = mark_history(system=site.system, from_at=begin, until_at=end, now=NOW)
+    slots, _final = mark_history(system=site.system, from_at=begin, until_at=end, now=NOW)
     marks = DirtySlot.objects.all()
     assert slots == sum(mark.slots for mark in marks) >= ApplianceSlot.objects.count()
     assert all(mark.start.date() == (mark.start + (mark.slots - 1) * SLOT).date() for mark in marks)
