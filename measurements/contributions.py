@@ -45,7 +45,7 @@ def contributions_to(
     rows = fetch(
         " UNION ALL ".join(parts),
         {
-            **keys_of_pool(pool),
+            **keys_of_pool(pool, resolution, spans),
             "from_at": spans[0].from_at,
             "until_at": spans[-1].until_at,
         },

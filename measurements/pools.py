@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from django.db.models import Model
@@ -70,16 +71,18 @@ def past_of_pool(
 ) -> PoolPast:
     """What flowed in all systems of a pool, span by span, in the pool's time zone.
 
-    Systems of that time zone are summed from their days and months, others from their hours where
-    the pool's spans are made of those, else from their slots.
+    Systems whose own periods are these are summed from their days and months, others from their
+    hours where the pool's spans are made of those, else from their slots.
     `columns` are those of the energies that are wanted, and of `seen_s`, `expected_s`, `flags`,
     `recovered_s`, `estimated_s`.
     """
     spans = periods(from_at, until_at, resolution, pool.zone)
-    keys = keys_of_pool(pool)
+    if not spans:
+        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, pool.systems.count())
+    keys = keys_of_pool(pool, resolution, spans)
     count = sum(map(len, keys.values()))
-    if not spans or not count:
-        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, count)
+    if not count:
+        return PoolPast(empty_past(spans), np.zeros(0, np.int64), 0, 0)
     tables = {
         part: table if keys[part] else None
         for part, table in tables_of_pool(resolution, spans).items()
@@ -100,12 +103,24 @@ def past_of_pool(
     return PoolPast(past, seen.astype(np.int64), seen_in_all, count)
 
 
-def keys_of_pool(pool: SystemPool) -> dict[str, list[int]]:
-    """The keys of its systems that are in its time zone (near), and in others (far)."""
+def keys_of_pool(
+    pool: SystemPool, resolution: Resolution, spans: Sequence[Span]
+) -> dict[str, list[int]]:
+    """The keys of its systems whose own periods are these spans, at least one (near), and of those
+    that have others of the same (far).
+
+    Two time zones may have the same clock, if only for some years.
+    """
+    bounds = spans[0].from_at, spans[-1].until_at
     members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
+    near = {
+        name
+        for name in {zone for _key, zone in members}
+        if name == pool.time_zone or periods(*bounds, resolution, ZoneInfo(name)) == spans
+    }
     return {
-        "near": [key for key, zone in members if zone == pool.time_zone],
-        "far": [key for key, zone in members if zone != pool.time_zone],
+        "near": [key for key, zone in members if zone in near],
+        "far": [key for key, zone in members if zone not in near],
     }
 
 
@@ -194,8 +209,8 @@ def _pool_query(
     near: type[Model] | None,
     far: type[Model] | None,
 ) -> str:
-    """The sums of systems in the pool's time zone (near) and in others (far), from these tables;
-    None where there are no such systems."""
+    """The sums of near and of far systems (`keys_of_pool`), from these tables; None where there are
+    no such systems."""
     needed = dict.fromkeys(["seen_s", *columns])
 
     def summed(made_of: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ from measurements.models import (
     SystemHour,
     SystemSlot,
 )
-from measurements.pools import history_of_pool, past_of_pool
+from measurements.pools import history_of_pool, keys_of_pool, past_of_pool
 from measurements.resolutions import Resolution, Span, periods
 from measurements.slots import compute_until_clean
 from measurements.slots.rollups import APPLIANCE_DAYS, APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
@@ -108,6 +108,44 @@ def test_a_pool_of_one_has_what_its_system_has(three):
         alone = past_of_system(system=three[0], **asked)
         np.testing.assert_equal(columns(pooled), columns(alone))
         assert pooled.known.tolist() == alone.known.tolist()
+
+
+def test_a_system_of_the_same_clock_is_summed_from_its_months_whatever_its_time_zone_is_called():
+    systems = [measured_site(zone, 1).system for zone in ("Europe/Berlin", "Europe/Vienna")]
+    asked = {"from_at": SINCE, "until_at": UNTIL, "resolution": Resolution.MONTH}
+    own = [past_of_system(system=system, **asked).total.rows()[0] for system in systems]
+    for table in (SystemHour, SystemSlot):
+        table.objects.all().delete()
+    found = past_of_pool(pool=pool_of(*systems), **asked)
+    for name in SUMMED:
+        known = [row[name] for row in own if row[name] is not None]
+        assert found.past.total.rows()[0][name] == (sum(known) if known else None)
+    assert (found.seen.tolist(), found.seen_in_all) == ([2, 2], 2)
+
+
+def test_a_system_is_summed_from_its_own_days_only_where_all_of_them_are_the_pools():
+    # In Jerusalem the clock is set forward on the 27th already, and in Athens on the 29th.
+    system = measured_site("Asia/Jerusalem", 1).system
+    pool = pool_of(system, zone="Europe/Athens")
+    first, second = (datetime(2026, 3, day, 22, tzinfo=UTC) for day in (25, 26))
+    for from_at, until_at, resolution, is_near in (
+        (first, second, Resolution.DAY, True),
+        (first, UNTIL, Resolution.DAY, False),
+        # The one day that begins where it should, and ends an hour earlier.
+        (second, second + timedelta(hours=1), Resolution.DAY, False),
+        (first, UNTIL, Resolution.WEEK, True),
+        (first, UNTIL, Resolution.MONTH, True),
+    ):
+        spans = periods(from_at, until_at, resolution, pool.zone)
+        assert keys_of_pool(pool, resolution, spans)["near"] == [system.key] * is_near
+        found = past_of_pool(pool=pool, from_at=from_at, until_at=until_at, resolution=resolution)
+        slots = SystemSlot.objects.filter(
+            start__gte=spans[0].from_at, start__lt=spans[-1].until_at
+        ).values_list("start", "import_mwh")
+        assert columns(found.past)["import_mwh"] == [
+            sum(mwh for at, mwh in slots if spans[index].from_at <= at < spans[index].until_at)
+            for index in found.past.known.tolist()
+        ]
 
 
 def test_a_pool_says_how_many_of_its_systems_it_saw():
