@@ -20,7 +20,16 @@ from measurements.coverage import seconds_to_see
 from measurements.figures import QUALITY, SUMMED, Figures, rates_of
 from measurements.flags import Flag
 from measurements.flows import FLOWS, TOTALS
-from measurements.history import START, Past, empty_past, of_whole_hours, past_of, system_table
+from measurements.history import (
+    START,
+    Past,
+    bounds_of,
+    empty_past,
+    groups,
+    of_whole_hours,
+    past_of,
+    system_table,
+)
 from measurements.models import SystemDay, SystemHour, SystemMonth, SystemSlot
 from measurements.numbers import columns_of, fetch, numbers
 from measurements.queries import History, Live, history_of, live_of_systems
@@ -100,7 +109,9 @@ def past_of_pool(
     by_name = dict(zip(columns, sums, strict=True))
     further = {name: by_name.pop(name).astype(np.int64) for name in _DERIVED if name in by_name}
     past = past_of(spans, starts, Figures.of_floats(by_name), further=further)
-    return PoolPast(past, seen.astype(np.int64), seen_in_all, count)
+    # What was summed up by former rules of a time zone may begin within a span, beside others.
+    firsts, _known = groups(starts, bounds_of(spans))
+    return PoolPast(past, np.maximum.reduceat(seen.astype(np.int64), firsts), seen_in_all, count)
 
 
 def keys_of_pool(

@@ -30,6 +30,7 @@ from measurements.pools import history_of_pool, keys_of_pool, past_of_pool
 from measurements.resolutions import Resolution, Span, periods
 from measurements.slots import compute_until_clean
 from measurements.slots.rollups import APPLIANCE_DAYS, APPLIANCE_HOURS, SYSTEM_HOURS, roll_up
+from measurements.wire.history import pool_history_to_wire
 from tests.measurements.arrivals import Device, Site, make_site
 
 pytestmark = pytest.mark.django_db
@@ -167,6 +168,31 @@ def test_a_pool_says_how_many_of_its_systems_it_saw():
         found = past_of_pool(pool=pool, from_at=SINCE, until_at=UNTIL, resolution=resolution)
         assert found.seen.tolist() == seen, resolution
         assert (found.seen_in_all, found.systems) == (3, 4)
+
+
+def test_days_of_a_calendar_that_has_changed_since_are_days_all_the_same(three):
+    pool = pool_of(*three)
+    day = datetime(2026, 3, 30, 22, tzinfo=UTC)
+    asked = {"pool": pool, "from_at": SINCE, "until_at": UNTIL, "resolution": Resolution.DAY}
+    before = past_of_pool(**asked)
+    # As if it had begun an hour earlier by the rules that it was summed up with.
+    SystemDay.objects.filter(system_key=three[0].key, start=day).update(
+        start=day - timedelta(hours=1)
+    )
+    found = past_of_pool(**asked)
+    assert found.past.known.tolist() == before.past.known.tolist()
+    assert len(found.seen) == len(found.past.known)
+    assert found.seen.max() == found.systems == 3
+    np.testing.assert_equal(found.past.total.rows(), before.past.total.rows())
+    history = history_of_pool(now=UNTIL, **asked)
+    assert [period.figures["systems_seen"] for period in history.periods] == found.seen.tolist()
+    pool_history_to_wire(
+        found.past,
+        Resolution.DAY,
+        seen=found.seen,
+        seen_in_all=found.seen_in_all,
+        systems=found.systems,
+    )
 
 
 def test_what_has_a_row_but_was_not_read_is_not_seen(cast):
