@@ -11,10 +11,11 @@ Flags are those of any appliance. How much of the time they hold for is counted 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import groupby
 from math import inf
 from typing import NamedTuple
 
@@ -90,10 +91,7 @@ def past_of_cluster(
         return empty_past(spans)
     coarse = appliance_table(resolution, spans)
     stays = _stays(cluster, members, spans)
-    # Without a meter nothing depends on what else flowed in the slot: hours, days add up as well.
-    is_metered = any(role_of(one.kind) in METERS for one in members)
-    table = ApplianceSlot if is_metered else coarse
-    pieces = list(_pieces(cluster, members, stays, spans, table))
+    pieces = list(_pieces(cluster, members, stays, spans, coarse))
     if not pieces:
         return empty_past(spans)
     listed = _listed(
@@ -178,14 +176,24 @@ def _pieces(
     members: Sequence[Appliance],
     stays: Mapping[int, _Stay],
     spans: Sequence[Span],
-    table: type[Model],
+    coarse: type[Model],
 ) -> Iterator[_Piece]:
-    """The spans bit by bit, each from what the batteries held at the end of the one before."""
+    """The spans bit by bit, each from what the batteries held at the end of the one before.
+
+    Those that a meter was there in are made of slots, all others of the rows of the coarse table:
+    without a meter nothing depends on what else flowed in the slot.
+    """
     parts = _parts_of([one for one in members if one.key in stays])
-    query, before = _sums_query(table), None
-    for some in _batches(spans):
+    meters = {stay for stay in stays.values() if stay.role in METERS}
+
+    def table_of(span: Span) -> type[Model]:
+        return ApplianceSlot if _is_any_there(meters, span) else coarse
+
+    inhabited = [span for span in spans if _is_any_there(stays.values(), span)]
+    before = None
+    for table, some in _batches(inhabited, table_of):
         bounds = {"from_at": some[0].from_at, "until_at": some[-1].until_at}
-        rows = fetch(query, {"system": cluster.system.key, **parts, **bounds})
+        rows = fetch(_sums_query(table), {"system": cluster.system.key, **parts, **bounds})
         sums = {Role(role): columns_of(sent, 1 + len(_SUMS)) for role, sent in rows}
         if not sums:
             continue
@@ -212,14 +220,18 @@ def _pieces(
         )
 
 
-def _batches(spans: Sequence[Span]) -> Iterator[list[Span]]:
-    batch: list[Span] = []
-    for span in spans:
-        if batch and span.until_at - batch[0].from_at > _AT_ONCE:
-            yield batch
-            batch = []
-        batch.append(span)
-    yield batch
+def _batches(
+    spans: Sequence[Span], table_of: Callable[[Span], type[Model]]
+) -> Iterator[tuple[type[Model], list[Span]]]:
+    """Consecutive spans that are read together, and from where."""
+    for table, alike in groupby(spans, table_of):
+        batch: list[Span] = []
+        for span in alike:
+            if batch and span.until_at - batch[0].from_at > _AT_ONCE:
+                yield table, batch
+                batch = []
+            batch.append(span)
+        yield table, batch
 
 
 def _while_there(members: Sequence[Appliance]) -> dict[str, list]:
@@ -247,6 +259,12 @@ def _stays(
         if from_s is not None and from_s < bounds_s[1] and until_s > bounds_s[0]:
             stays[one.key] = _Stay(role_of(one.kind), from_s, until_s)
     return stays
+
+
+def _is_any_there(stays: Iterable[_Stay], span: Span) -> bool:
+    """Whether one of them at least is there for a part of the span."""
+    from_s, until_s = span.from_at.timestamp(), span.until_at.timestamp()
+    return any(stay.from_s < until_s and stay.until_s > from_s for stay in stays)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from inventory.models import Appliance, Cluster, System, SystemPool
 from measurements import clusters
 from measurements.batches import Batch
 from measurements.clusters import history_of_cluster, past_of_cluster
-from measurements.figures import SUMMED
+from measurements.figures import QUALITY, SUMMED
 from measurements.flags import Flag
 from measurements.history import past_of_appliance, past_of_system
 from measurements.ingest import store_readings
@@ -462,6 +462,36 @@ def test_without_a_meter_a_clusters_hours_and_days_are_the_sums_of_its_slots():
         figures = coarse.figures
         assert sum(figures.seen_s) == sum(quarters.figures.seen_s)
         assert (figures.seen_s <= figures.expected_s).all()
+
+
+def test_a_clusters_slots_are_read_of_those_days_alone_on_which_a_meter_was_there(
+    django_assert_num_queries,
+):
+    removed_at = datetime(2026, 3, 29, 10, 20, tzinfo=UTC)
+    kinds = (ApplianceKind.EV_CHARGING_STATION, ApplianceKind.BATTERY, ApplianceKind.GRID_METER)
+    site = measured_site("Europe/Berlin", 9, kinds)
+    Appliance.objects.filter(key=site.keys[-1]).update(removed_at=removed_at)
+    compute_until_clean(now=UNTIL)
+    cluster = whole(site)
+    days = periods(SINCE, UNTIL, Resolution.DAY, site.system.zone)
+    asked = {"cluster": cluster, "resolution": Resolution.DAY}
+    whole_span = {"from_at": SINCE, "until_at": UNTIL}
+    before = past_of_cluster(**whole_span, **asked)
+    after = [day for day in days if day.from_at > removed_at]
+    ApplianceSlot.objects.filter(start__gte=after[0].from_at).delete()
+    told = past_of_cluster(**whole_span, **asked)
+    assert told.known.tolist() == before.known.tolist() == list(range(len(days)))
+    np.testing.assert_equal(columns(told), columns(before))
+    is_metered = ~np.isnan(told.figures.floats()["grid_to_load_mwh"])
+    assert is_metered.tolist() == [True] * 3 + [False] * 4
+    # The same is told of a day whatever else is asked for.
+    for day, row in zip(days, told.figures.rows(), strict=True):
+        with django_assert_num_queries(3):  # its appliances, when they came, their sums
+            alone = past_of_cluster(from_at=day.from_at, until_at=day.until_at, **asked)
+        [figures] = alone.figures.rows()
+        # But for what batteries carry on from the days before.
+        names = {*SUMMED, *QUALITY} - {"grid_via_battery_mwh"}
+        assert {name: figures[name] for name in names} == {name: row[name] for name in names}
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
