@@ -22,9 +22,6 @@ from measurements.models import ApplianceSlot, SystemSlot
 from measurements.queries import Live
 
 Days = tuple[date, date]
-# A system's page is told when its figures change; those of groups look again so often.
-RENEWED_BY = {System: "gridx:figures from:body"}
-RENEWED_OTHERWISE = "every 60s"
 EXPORTS = {System: "system_export", Cluster: "cluster_export", SystemPool: "pool_export"}
 
 
@@ -66,7 +63,7 @@ def period_context(
             # Where each figure is told how it came about.
             "figure_page": FIGURE_PAGES[type(subject)],
             "subject": subject.pk,
-            "renewed_by": RENEWED_BY.get(type(subject), RENEWED_OTHERWISE),
+            "renewed_by": _renewed_by(subject, period),
             "choices": [
                 {"label": label, "url": url(zoom, asked_day), "current": zoom is period.zoom}
                 for zoom, label in dates.zoom_names().items()
@@ -108,6 +105,14 @@ def _ends(members: QuerySet, slots: type, of_member: dict[str, Any]) -> list[dat
     )
     found = members.aggregate(first=Min(first), last=Max(last))
     return [found["first"], found["last"]]
+
+
+def _renewed_by(subject: Subject, period: Shown) -> str:
+    """When a current period is read again: a system's when the page is told of new figures, a
+    group's by the clock; a long one, which is much to read and hardly changes, rarely."""
+    if isinstance(subject, System):
+        return "gridx:figures from:body"
+    return "every 60s" if period.zoom is Zoom.DAY else "every 900s"
 
 
 def _export_url(subject: Subject, period: Shown) -> str:

@@ -137,9 +137,21 @@ def test_the_period_alone_is_sent_to_htmx(admin: Client, measured: Cast):
     assert html.lstrip().startswith('<div class="content-stack" id="period"')
 
 
-def test_only_the_current_period_is_looked_at_again(admin: Client, measured: Cast):
-    assert 'hx-trigger="every 60s"' in page(admin, energy(measured.pool))
-    assert "every 60s" not in page(admin, energy(measured.pool) + THE_14TH)
+@pytest.mark.parametrize(
+    ("zoom", "renewed"),
+    [("day", "every 60s"), ("week", "every 900s"), ("month", "every 900s"), ("year", "every 900s")],
+)
+def test_only_the_current_period_is_looked_at_again_a_long_one_rarely(
+    admin: Client, measured: Cast, zoom: str, renewed: str
+):
+    cluster = Cluster.objects.create(system=measured.lindenweg, name="Cellar")
+    for group in (measured.pool, cluster):
+        html = page(admin, energy(group) + f"?resolution={zoom}")
+        assert re.findall(r'id="period".* hx-trigger="([^"]*)"', html) == [renewed]
+    past = page(admin, energy(measured.pool) + f"?resolution={zoom}&date=2025-06-14")
+    assert not re.search(r'id="period".* hx-trigger', past)
+    of_system = page(admin, reverse("system", args=[measured.lindenweg.pk]) + f"?resolution={zoom}")
+    assert 'hx-trigger="gridx:figures from:body"' in of_system
 
 
 def test_one_late_member_makes_not_all_of_a_pool_late(admin: Client, measured: Cast):
