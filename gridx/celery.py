@@ -59,6 +59,11 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour="0-5", minute="*/2"),
         "options": {"expires": 120.0},
     },
+    "renew days": {
+        "task": "measurements.tasks.renew_days",
+        "schedule": crontab(hour=0, minute=1),
+        "options": {"expires": 3600.0},
+    },
     "work imports": {
         "task": "measurements.tasks.work_imports",
         "schedule": 5.0,

@@ -5,7 +5,7 @@ import time
 from celery import shared_task
 
 from gridx import clock
-from measurements import checks, partitions, slots
+from measurements import calendars, checks, partitions, slots
 from measurements.imports import operations as imports
 from measurements.slots import receipts
 
@@ -35,6 +35,12 @@ def check_measurements() -> None:
     checks.forget_old_checks(now=now)
     receipts.forget_imported_days(now=now)
     checks.check_due(now=now, for_s=CHECKING_S)
+
+
+@shared_task
+def renew_days() -> None:
+    """Have days made anew where the rules of their time zone have changed."""
+    calendars.renew_days(now=clock.now())
 
 
 @shared_task
