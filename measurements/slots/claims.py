@@ -193,21 +193,26 @@ WITH taken AS (
         alike ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS is_far
     FROM (
-        SELECT *, CASE cause WHEN {int(Cause.IMPORT)} THEN marked_ms END AS import_ms FROM taken
+        SELECT *, CASE cause WHEN {int(Cause.IMPORT)} THEN marked_ms
+            WHEN {int(Cause.READINGS)} THEN marked_ms / {SLOT_MS} END AS told FROM taken
     ) AS taken
-    WINDOW alike AS (PARTITION BY system_key, appliance_key, cause, import_ms ORDER BY ms)
+    WINDOW alike AS (PARTITION BY system_key, appliance_key, cause, told ORDER BY ms)
 ), numbered AS (
     SELECT *, count(*) FILTER (WHERE is_far) OVER alike AS run FROM steps
-    WINDOW alike AS (PARTITION BY system_key, appliance_key, cause, import_ms ORDER BY ms)
+    WINDOW alike AS (PARTITION BY system_key, appliance_key, cause, told ORDER BY ms)
 )
 SELECT system_key, appliance_key, min(ms), max(ms + slots * {SLOT_MS}), cause,
     min(marked_ms), max(marked_ms), sum(slots)
-FROM numbered GROUP BY system_key, appliance_key, cause, import_ms, run
+FROM numbered GROUP BY system_key, appliance_key, cause, told, run
 """  # noqa: S608 - put together from this module's own numbers
 
 
 def _take(systems: list[int], at_most: int) -> tuple[list[Run], int]:
-    """The oldest slots of these systems as runs of one cause, and of one import, each; how many."""
+    """The oldest slots of these systems as runs of one cause each; how many.
+
+    A run is of one import, or of readings that came in one quarter of an hour: days end with one,
+    and so does the time that readings of them have to arrive (`receipts`).
+    """
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {"systems": systems, "at_most": at_most})
         found = cursor.fetchall()

@@ -71,7 +71,8 @@ def leave_receipts(
     History that is imported for the first time changes no figure that anybody relied on, and
     leaves no receipt, in however many parts and files it is stored and computed: what brings a day
     its first figures, what was marked no later than that, and what is marked while any of it waits,
-    is one import. Readings that arrive late always leave one.
+    is one import. Readings that arrive late always leave one, and those that came in time leave
+    none, however late they are computed.
     """
     changed = {
         day: changes
@@ -80,7 +81,15 @@ def leave_receipts(
     }
     if not changed:
         return
-    reasons = _reasons(changed, claim, computed, zones)
+    own = _by_day(changed, claim.marks, zones)
+    reasons = own | _reasons_beside(changed.keys() - own.keys(), claim, computed, zones)
+    in_time = {
+        day
+        for day, reason in reasons.items()
+        if reason.causes == Cause.READINGS
+        # Of what lies beside a day, that which reaches it was read next, and so marked first.
+        and (reason.last_ms if day in own else reason.first_ms) < _settled_ms(day, zones)
+    }
     quiet = {day for day in changed if not reasons[day].causes & Cause.READINGS}
     first = {day for day in quiet if not before.get(day)}
     imported = _imported(quiet - first)
@@ -95,7 +104,8 @@ def leave_receipts(
     _remember(
         {day: max((reasons[day] | waiting[day]).last_ms, imported.get(day, 0)) for day in brought}
     )
-    told = {day: changes for day, changes in changed.items() if day not in first | same}
+    untold = in_time | first | same
+    told = {day: changes for day, changes in changed.items() if day not in untold}
     if told:
         _leave(told, {day: reasons[day].causes for day in told}, now)
 
@@ -114,12 +124,18 @@ def changes_of(before: _Figures, after: _Figures) -> Changes:
     }
 
 
-def _reasons(
+def _settled_ms(day: _Day, zones: Mapping[int, ZoneInfo]) -> int:
+    """Until when (ms) what is read of a day comes in time."""
+    key, start = day
+    return to_ms(next_period(start, Resolution.DAY, zones[key]) + SETTLED_AFTER)
+
+
+def _reasons_beside(
     days: Collection[_Day], claim: Claim, computed: Iterable[Run], zones: Mapping[int, ZoneInfo]
 ) -> dict[_Day, Reason]:
-    own, reaching = _by_day(days, claim.marks, zones), _by_day(days, computed, zones)
-    of_system = claim.reasons_by_system()
-    return {day: own.get(day) or reaching.get(day) or of_system[day[0]] for day in days}
+    """Why those days changed in which nothing was marked itself."""
+    reaching, of_system = _by_day(days, computed, zones), claim.reasons_by_system()
+    return {day: reaching.get(day) or of_system[day[0]] for day in days}
 
 
 def _by_day(

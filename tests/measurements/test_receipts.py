@@ -48,6 +48,26 @@ def test_what_arrives_in_time_leaves_none(site):
     assert receipts(site) == []
 
 
+@pytest.mark.parametrize("at_most", [10_000, 1])  # at once, or cut also at the day's end
+def test_what_arrived_in_time_leaves_none_however_late_it_is_computed(site, monkeypatch, at_most):
+    monkeypatch.setattr(compute, "SLOTS_AT_MOST", at_most)
+    arrive(site, counter(0, 3601), BEGIN + HOUR)
+    for at in range(3600, 9 * 3600, 900):  # until three hours after midnight
+        store(site, counter(at, at + 900), history=False, now=BEGIN + timedelta(seconds=at + 900))
+    before = SystemDay.objects.get(system_key=site.system.key).pv_mwh
+    compute_until_clean(now=MIDNIGHT + 3 * HOUR)
+    assert SystemDay.objects.get(system_key=site.system.key, start=DAY_START).pv_mwh > before
+    assert receipts(site) == []
+
+
+def test_what_arrived_late_leaves_one_also_where_the_rest_had_waited_with_it(site):
+    store(site, counter(0, 3601), history=False, now=BEGIN + HOUR)
+    store(site, counter(3660, 7201), history=False, now=MIDNIGHT + 2 * HOUR)
+    compute_until_clean(now=MIDNIGHT + 3 * HOUR)
+    [receipt] = receipts(site)
+    assert (receipt.start, receipt.causes) == (DAY_START, Cause.READINGS)
+
+
 def test_late_readings_leave_one_that_says_which_day_how_much_and_why(site):
     arrive(site, counter(0, 3601), BEGIN + HOUR)
     before = SystemDay.objects.get(system_key=site.system.key).pv_mwh
