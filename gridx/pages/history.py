@@ -337,9 +337,9 @@ def _battery(total: Any, shown: Shown, live: Live | None) -> Tile | None:
 
 
 def _stored(live: Live) -> tuple[str, ...]:
-    """ "6.4 of 10 kWh", where the capacity of every battery is known."""
+    """ "6.4 of 10 kWh", of those that tell how full they are, where their capacities are known."""
     batteries = live.of_kind(ApplianceKind.BATTERY)
-    capacities = [each.appliance.capacity_wh for each in batteries]
+    capacities = [each.appliance.capacity_wh for each in batteries if each.soc is not None]
     if not capacities or any(capacity is None for capacity in capacities):
         return ()
     whole = sum(capacities)

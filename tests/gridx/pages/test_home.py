@@ -19,6 +19,7 @@ from accounts.models import User
 from flexibility.dimming.operations import dim_system, end_dimming
 from flexibility.emitters import DIMMING, emitter_of
 from gridx.pages.fragments import render_live
+from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Gateway, System
 from measurements.flags import Flag
 from measurements.models import SystemDay, SystemSlot
@@ -284,6 +285,16 @@ def test_appliances_tell_what_they_do_between_their_limits(
     assert 'cx="55.0%"' in html  # the battery: 0.5 kW between −5 and 5
     read_now(measured, at=at_noon, evcs=7_400.0)
     assert "Your car charges at 7.40\N{NO-BREAK SPACE}kW" in page(mara)
+
+
+def test_the_batteries_hold_what_those_hold_that_tell_how_full_they_are(
+    mara: Client, measured: Cast
+):
+    assert "6.4 of 10 kWh" in page(mara)
+    Appliance.objects.create(
+        system=measured.lindenweg, kind=ApplianceKind.BATTERY, name="Mute", capacity_wh=5_000
+    )
+    assert "6.4 of 10 kWh" in page(mara)
 
 
 def test_only_who_lives_there_is_told_of_a_home(client: Client, measured: Cast, at_noon: datetime):
