@@ -203,7 +203,8 @@ def _measured(appliance: Appliance, from_at: datetime, until_at: datetime) -> li
         system_key=appliance.system.key,
         appliance_key=appliance.key,
         start__gte=from_at,
-        start__lt=until_at,
+        # What a slot that is not over has so far would be shared over all of it.
+        start__lte=until_at - SLOT,
     ).order_by("start")
     hours = SLOT / timedelta(hours=1)
     return [

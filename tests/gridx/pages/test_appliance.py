@@ -17,10 +17,13 @@ from gridx.pages.appliance import render_live
 from gridx.pages.timeline import MOST_PAST, spans_around
 from inventory.models import Appliance, Cluster, Gateway
 from inventory.operations import move_appliance
+from measurements.models import ApplianceSlot
+from measurements.slots import compute_until_clean
 from tests.cast import Cast
-from tests.household import measure
+from tests.household import measure, read_now
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -376,6 +379,24 @@ def test_measured_power_lies_over_what_was_allowed(fleet: Client, driven: Cast, 
     assert "measured" not in part(fleet, driven.battery, "timeline")
     measure(driven, since=at_noon - 6 * HOUR, until=at_noon, now=at_noon)
     assert '<path class="measured"' in part(fleet, driven.battery, "timeline")
+
+
+def test_measured_power_ends_where_nothing_whole_was_measured_yet(
+    fleet: Client, driven: Cast, at_noon: datetime, monkeypatch
+):
+    def curve() -> str:
+        html = part(fleet, driven.battery, "timeline")
+        return re.search(r'<path class="measured"[^>]* d="([^"]*)"', html)[1]
+
+    measure(driven, since=at_noon - 6 * HOUR, until=at_noon, now=at_noon)
+    monkeypatch.setattr("gridx.clock.now", lambda: at_noon + MINUTE)
+    before = curve()
+    read_now(driven, at=at_noon + MINUTE, battery=500.0)
+    compute_until_clean(now=at_noon + MINUTE)
+    assert ApplianceSlot.objects.filter(
+        appliance_key=driven.battery.key, start=at_noon, import_mwh__gt=0
+    ).exists()
+    assert curve() == before
 
 
 def test_a_bar_explains_itself(fleet: Client, driven: Cast, limit, at_noon: datetime):
