@@ -2,7 +2,11 @@
 
 from datetime import UTC, datetime
 
+from gridx.pages.shown import EARLIEST
 from measurements.derivation import NAMES
+
+# Calendars end long after: the days before and after a slot, in any time zone, are dates as well.
+_LAST_YEAR = 2100
 
 
 class SlotConverter:
@@ -12,7 +16,10 @@ class SlotConverter:
 
     def to_python(self, value: str) -> datetime:
         # What is no date (a ValueError) is no address: 404.
-        return datetime.strptime(value, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+        start = datetime.strptime(value, "%Y%m%dT%H%MZ").replace(tzinfo=UTC)
+        if not EARLIEST.year <= start.year <= _LAST_YEAR:
+            raise ValueError(f"Nobody measures in {start.year}.")
+        return start
 
     def to_url(self, value: datetime) -> str:
         return value.astimezone(UTC).strftime("%Y%m%dT%H%MZ")

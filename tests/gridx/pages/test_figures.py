@@ -510,10 +510,22 @@ def test_another_one_s_figures_are_not_found(client: Client, measured: Cast, per
 
 
 @pytest.mark.parametrize(
-    "rest", ["nonsense", "pv/20260614T1007Z", "pv/20261314T1000Z", "pv/20990614T1000Z"]
+    "rest",
+    [
+        "nonsense",
+        *("pv/20260614T1007Z", "pv/20261314T1000Z", "pv/20990614T1000Z"),
+        *("pv/00010101T0000Z", "pv/00010101T1200Z", "pv/99991231T2345Z"),  # the calendar's ends
+    ],
 )
 def test_what_there_is_not_is_not_found(mara: Client, measured: Cast, rest: str):
     assert mara.get(f"/systems/{measured.lindenweg.pk}/figures/{rest}").status_code == 404
+
+
+@pytest.mark.parametrize("start", ["00010101T0000Z", "99991231T2345Z"])
+def test_nothing_was_read_at_the_calendar_s_ends(mara: Client, measured: Cast, start: str):
+    address = reverse("readings", args=[measured.lindenweg.pk, measured.pv.pk, NOON])
+    address = address.replace("20260614T1000Z", start)
+    assert mara.get(address).status_code == 404
 
 
 def test_a_slot_without_a_statement_says_so(mara: Client, measured: Cast):
