@@ -319,12 +319,13 @@ def _now(
     invalid_at = None if contact is None else contact + stale_after(appliance.interval_s)
     is_gone = appliance.removed_at is not None or (gateway and gateway.revoked_at is not None)
     is_stale = bool(is_gone) or invalid_at is None or invalid_at <= now
+    read = appliance_now(appliance, reading, now=now)
     return Now(
         appliance=appliance,
         span=_span(first, told(rows)),
         constraints=_explained(first, rows, appliance.system.zone),
-        reading=reading,
-        power_w=None if is_stale else appliance_now(appliance, reading, now=now).power_w,
+        reading=read.reading,
+        power_w=None if is_stale else read.power_w,
         kept=kept,
         delivery=delivery_of(schedule, kept, now=now),
         is_sent=schedule is not None and schedule.is_sent,

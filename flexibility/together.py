@@ -15,7 +15,7 @@ from flexibility.policies.terms import NEARLY
 from flexibility.room import NEGLIGIBLE
 from inventory.kinds import CONTROLLABLE, ApplianceKind, Plug
 from inventory.models import Appliance
-from inventory.silence import STALE_AT_LEAST, STALE_INTERVALS
+from inventory.silence import BESIDE_STALE_AT_LEAST, STALE_AT_LEAST, STALE_INTERVALS
 
 _SUMS = """
     SELECT kind, count(*), count(power_w), coalesce(sum(power_w), 0),
@@ -28,26 +28,36 @@ _SUMS = """
                         OR reading.power_w < %(nearly)s * room.max_w
                     ) THEN 0
                     WHEN room.max_w > 0 AND (
-                        reading.soc >= 1 OR coalesce(
-                            reading.energy_wh, reading.soc * appliance.capacity_wh
+                        stored.soc >= 1 OR coalesce(
+                            stored.energy_wh, stored.soc * appliance.capacity_wh
                         ) >= room.max_wh - slack.wh
                     ) THEN 0
                     ELSE room.max_w END AS most_w,
                CASE WHEN appliance.kind = %(pv)s THEN reading.power_w
                     WHEN room.can_pause AND room.min_w > 0 THEN 0
                     WHEN room.min_w < 0 AND (
-                        reading.soc = 0 OR coalesce(
-                            reading.energy_wh, reading.soc * appliance.capacity_wh
+                        stored.soc = 0 OR coalesce(
+                            stored.energy_wh, stored.soc * appliance.capacity_wh
                         ) <= room.min_wh + slack.wh
                     ) THEN 0
                     ELSE room.min_w END AS least_w
         FROM inventory_appliance AS appliance
         JOIN inventory_system AS system ON system.id = appliance.system_id
+        CROSS JOIN LATERAL (
+            SELECT %(intervals)s * appliance.interval_s * interval '1 second' AS intervals
+        ) AS lasts
         LEFT JOIN measurements_latestreading AS reading
             ON reading.system_key = system.key AND reading.appliance_key = appliance.key
-            AND coalesce(reading.power_at, reading.at) >= %(now)s - greatest(
-                %(stale_at_least)s, %(intervals)s * appliance.interval_s * interval '1 second'
-            )
+            AND coalesce(reading.power_at, reading.at)
+                >= %(now)s - greatest(%(stale_at_least)s, lasts.intervals)
+        CROSS JOIN LATERAL (
+            SELECT %(now)s - greatest(%(beside_stale_at_least)s, lasts.intervals) AS since
+        ) AS beside
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN reading.soc_at < beside.since THEN NULL ELSE reading.soc END AS soc,
+                CASE WHEN reading.energy_at < beside.since THEN NULL
+                    ELSE reading.energy_wh END AS energy_wh
+        ) AS stored
         LEFT JOIN flexibility_flexibility AS room
             ON room.appliance_id = appliance.id AND appliance.kind = ANY(%(controllable)s)
         CROSS JOIN LATERAL (
@@ -83,6 +93,7 @@ def together(appliances: QuerySet[Appliance], *, now: datetime) -> Mapping[Appli
         "ids": list(counted.values_list("pk", flat=True)),
         "now": now,
         "stale_at_least": STALE_AT_LEAST,
+        "beside_stale_at_least": BESIDE_STALE_AT_LEAST,
         "intervals": STALE_INTERVALS,
         "controllable": [kind.value for kind in CONTROLLABLE],
         "station": ApplianceKind.EV_CHARGING_STATION.value,

@@ -3,14 +3,24 @@
 from collections.abc import Iterable
 from datetime import timedelta
 
+from inventory.kinds import LONGEST_INTERVAL_S
+
 # A reading older than this many of its intervals, but never younger than the shortest, is stale.
 STALE_INTERVALS = 3
 STALE_AT_LEAST = timedelta(minutes=2)
+# What is read beside the power, as a state of charge, may come more seldom than that: at least as
+# often as an appliance must be read at all.
+BESIDE_STALE_AT_LEAST = timedelta(seconds=LONGEST_INTERVAL_S)
 
 
 def stale_after(interval_s: int) -> timedelta:
     """From which age on a reading of an appliance that is read so often is stale."""
     return max(STALE_AT_LEAST, STALE_INTERVALS * timedelta(seconds=interval_s))
+
+
+def beside_stale_after(interval_s: int) -> timedelta:
+    """From which age on what is read beside its power is stale."""
+    return max(BESIDE_STALE_AT_LEAST, stale_after(interval_s))
 
 
 def silent_after(intervals_s: Iterable[int]) -> timedelta | None:

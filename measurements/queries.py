@@ -1,6 +1,7 @@
 """Reads of live values and of history, which never scan raw readings; and of those themselves."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from django.db.models import QuerySet
 
 from inventory.kinds import ApplianceKind, role_of
 from inventory.models import Appliance, System
-from inventory.silence import stale_after
+from inventory.silence import beside_stale_after, stale_after
 from measurements.amounts import Ints
 from measurements.batches import INSTANTS
 from measurements.coverage import seconds_to_see
@@ -46,7 +47,8 @@ class ApplianceNow:
     """An appliance and its newest reading; a stale one shows its age but counts no more.
 
     An appliance that tells its power is stale when its latest power is old, any other when
-    nothing of it is new.
+    nothing of it is new. What was read long before is not in the reading: a battery whose power
+    is read but whose state of charge is not is as full as nobody knows.
     """
 
     appliance: Appliance
@@ -120,11 +122,19 @@ def newest_readings(
 
 
 _APPLIANCE = [column.attname for column in Appliance._meta.concrete_fields]
-# Without the instants of single quantities, of which only that of power is asked for.
+# What is true of a moment, and its instant. Counters stand until they are read again, and of a plug
+# it may be told only when it changes.
+_BESIDE_POWER = {
+    name: at
+    for name, at in INSTANTS.items()
+    if name not in ("power_w", "imported_wh", "exported_wh", "plug_state")
+}
+# Without the instants of which nobody asks.
 _LATEST = [
     column.attname
     for column in LatestReading._meta.concrete_fields
-    if column.attname not in INSTANTS.values() or column.attname == "power_at"
+    if column.attname not in INSTANTS.values()
+    or column.attname in ("power_at", *_BESIDE_POWER.values())
 ]
 _AT = _LATEST.index("at")
 _NEWEST = f"""
@@ -144,10 +154,26 @@ def appliance_now(
     appliance: Appliance, reading: LatestReading | None, *, now: datetime
 ) -> ApplianceNow:
     """The appliance with its newest reading, which is stale or not."""
-    is_stale = reading is None or (
-        now - (reading.power_at or reading.at) > stale_after(appliance.interval_s)
-    )
-    return ApplianceNow(appliance, reading, is_stale)
+    if reading is None:
+        return ApplianceNow(appliance, None, is_stale=True)
+    is_stale = now - (reading.power_at or reading.at) > stale_after(appliance.interval_s)
+    # A stale one is shown as of its own instant.
+    since = (reading.at if is_stale else now) - beside_stale_after(appliance.interval_s)
+    return ApplianceNow(appliance, _read_since(since, reading), is_stale)
+
+
+def _read_since(since: datetime, reading: LatestReading) -> LatestReading:
+    """The reading without what was read beside the power before then."""
+    old = [
+        name
+        for name, instant in _BESIDE_POWER.items()
+        if (at := getattr(reading, instant)) is not None and at < since
+    ]
+    if old:
+        reading = copy(reading)
+        for name in old:
+            setattr(reading, name, None)
+    return reading
 
 
 def last_flows(appliances: Sequence[ApplianceNow]) -> dict[str, float | None]:

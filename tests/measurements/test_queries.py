@@ -103,6 +103,32 @@ def test_an_appliance_without_power_is_as_fresh_as_its_newest_reading(cast, now)
     assert (battery.is_stale, battery.power_w, live.soc) == (False, None, pytest.approx(0.6))
 
 
+@pytest.mark.parametrize(
+    ("interval_s", "age_s", "is_known"),
+    [(60, 3600, True), (60, 3601, False), (1800, 5400, True), (1800, 5401, False)],
+)
+def test_a_new_power_does_not_make_old_levels_fresh(cast, now, interval_s, age_s, is_known):
+    Appliance.objects.filter(pk=cast.battery.pk).update(interval_s=interval_s)
+    levels = {"soc": 0.2, "energy_wh": 2_000.0, "temperature_c": 25.0, "current_l1_a": 4.0}
+    store_one(
+        cast.battery, now - timedelta(seconds=age_s), now=now, power_w=1, imported_wh=7, **levels
+    )
+    store_one(cast.battery, now, now=now, power_w=900)
+    live = live_of_system(system=cast.lindenweg, now=now)
+    (battery,) = live.of_kind(ApplianceKind.BATTERY)
+    told = {name: getattr(battery.reading, name) for name in levels}
+    assert told == (levels if is_known else dict.fromkeys(levels))
+    assert live.soc == (0.2 if is_known else None)
+    assert (battery.power_w, battery.reading.imported_wh) == (900, 7)
+
+
+def test_of_a_silent_appliance_the_levels_are_shown_that_were_read_with_its_power(cast, now):
+    store_one(cast.battery, now - timedelta(days=2), now=now, power_w=1, soc=0.2, energy_wh=2_000)
+    store_one(cast.battery, now - timedelta(days=1), now=now, power_w=900, soc=0.4)
+    (battery,) = live_of_system(system=cast.lindenweg, now=now).of_kind(ApplianceKind.BATTERY)
+    assert (battery.soc, battery.reading.soc, battery.reading.energy_wh) == (None, 0.4, None)
+
+
 def test_batteries_together_are_as_full_as_their_capacities_say(cast, now):
     small = Appliance.objects.create(
         system=cast.lindenweg, kind=ApplianceKind.BATTERY, name="Small", capacity_wh=2_000

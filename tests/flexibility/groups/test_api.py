@@ -404,6 +404,11 @@ def test_what_is_full_takes_no_more_and_what_is_empty_gives_no_more(
     assert room(driven.battery) == expected
 
 
+def test_what_was_full_long_ago_may_not_be_so_now(driven, room, now):
+    reading(driven.battery, now, power_w=-1_000, soc=1.0, soc_at=now - 2 * HOUR)
+    assert room(driven.battery) == (6_000, 4_000, LIMITED, LIMITED)
+
+
 def test_the_sun_gives_no_more_and_may_be_curtailed(driven, room, limit, now):
     reading(driven.pv, now, power_w=-3_000)
     unlimited = "Nobody said how far it can go."

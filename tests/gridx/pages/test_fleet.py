@@ -366,7 +366,11 @@ def test_of_whom_nobody_is_seen_nothing_is_known(fleet, quiet, at_noon):
 
 def test_the_sums_are_those_of_each_by_itself(quiet, at_noon, limit):
     limit(target=quiet.battery, max_w=3_000)
-    for reading in ({"soc": 1.0}, {"soc": 0.5}, {"plug_state": 0}, {"energy_wh": 0.0}):
+    long_ago = at_noon - 5 * HOUR
+    for reading in (
+        *({"soc": 1.0, "soc_at": at_noon}, {"soc": 0.5}, {"plug_state": 0}, {"energy_wh": 0.0}),
+        *({"energy_at": long_ago}, {"soc": 1.0}, {"soc_at": long_ago}),
+    ):
         about = quiet.evcs if "plug_state" in reading else quiet.battery
         LatestReading.objects.filter(appliance_key=about.key).update(**reading)
         sums = together(Appliance.objects.filter(system=quiet.lindenweg), now=at_noon)
