@@ -58,7 +58,8 @@ class NewAppliance:
 class Layout:
     """What the columns of a recording mean.
 
-    Without `mappings` it is a long one: a column `appliance`, and columns named like quantities.
+    Without `mappings` it is a long one: a column `appliance`, and columns named like quantities;
+    UUIDs in `appliance_id` and `system_id` go before what appliances are called.
     With `interval_s` its lines speak of intervals of this length, whose start (`label_end`: whose
     end) the instants name; without, a long one may have the length of each line's interval, from
     its start on, in the column `interval_s`. `zone` is that of instants without an offset.

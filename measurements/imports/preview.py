@@ -9,7 +9,7 @@ from pathlib import Path
 from django.utils.translation import gettext as _
 
 from measurements.imports.recordings import ENDINGS, UnableToRead, open_recording
-from measurements.imports.transcripts import APPLIANCE_COLUMN
+from measurements.imports.transcripts import APPLIANCE_COLUMN, ID_COLUMN
 
 FIRST_LINES = 8
 MOST_COLUMNS = 120
@@ -43,9 +43,15 @@ class Preview:
 
     @property
     def appliances(self) -> list[str]:
-        """Whom the first lines name, as far as that is shown as a whole."""
-        named = self.cells(APPLIANCE_COLUMN) if self.is_long else []
-        return [name for name in named if len(name) <= _LONGEST_CELL]
+        """Whom the first lines know by name alone, as far as that is shown as a whole."""
+        if not self.is_long:
+            return []
+        named = [dict(zip(self.columns, line, strict=True)) for line in self.lines]
+        return [
+            line[APPLIANCE_COLUMN]
+            for line in named
+            if not line.get(ID_COLUMN) and 0 < len(line[APPLIANCE_COLUMN]) <= _LONGEST_CELL
+        ]
 
     def cells(self, column: str) -> list[str]:
         """What the first lines have in a column, without empty cells."""

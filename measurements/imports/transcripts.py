@@ -22,6 +22,9 @@ from measurements.imports.layouts import (
 from measurements.imports.recordings import Piece
 
 APPLIANCE_COLUMN = "appliance"
+# What long recordings may have beside it, as exported readings do: whose a line is, by UUID.
+ID_COLUMN = "appliance_id"
+SYSTEM_COLUMN = "system_id"
 # Of a long recording whose lines are not all of intervals, or not of the same length: seconds.
 LENGTH_COLUMN = "interval_s"
 # So many names of no appliance are remembered.
@@ -50,11 +53,12 @@ class Transcriber:
         self._system = system
         self._layout = layout
         self._appliances = list(Appliance.objects.filter(system=system).order_by("created_at"))
+        self._ids = {str(appliance.pk) for appliance in self._appliances}
         self.unknown: list[str] = []
         self._found: dict[str, Appliance] = {}
         self._instants = Instants(layout.zone)
         self._quantities = check_columns(columns, layout)
-        self._has_lengths = LENGTH_COLUMN in columns
+        self._columns = columns
         for mapping in layout.mappings:
             self.find(mapping.appliance)
 
@@ -68,7 +72,7 @@ class Transcriber:
         """The readings of these lines, in their order for each appliance."""
         faults: dict[int, str] = {}
         is_wide = bool(self._layout.mappings)
-        whose = [""] * len(piece.lines) if is_wide else piece.texts(APPLIANCE_COLUMN)
+        whose = [""] * len(piece.lines) if is_wide else self._whose(piece, faults)
         at_ms = self._read_instants(piece, whose, faults)
         placed = _without(faults, len(piece.lines))
         if is_wide:
@@ -95,6 +99,34 @@ class Transcriber:
             faults=piece.faults + by_line,
             silent=int(np.count_nonzero(readable)) - len(np.unique(told)),
         )
+
+    def _whose(self, piece: Piece, faults: dict[int, str]) -> list[str]:
+        """Whom each line names: by its UUID where it has one, else as it calls them; whom a line
+        that is refused for it names is nobody."""
+        whose = piece.texts(APPLIANCE_COLUMN)
+        if SYSTEM_COLUMN in self._columns:
+            for row, told in enumerate(piece.texts(SYSTEM_COLUMN)):
+                if told.lower() not in ("", str(self._system.pk)):
+                    whose[row] = ""
+                    faults[row] = _(
+                        "%(column)s: “%(told)s” is another system; leave bad lines out to store"
+                        " those of %(system)s alone."
+                    ) % {"column": SYSTEM_COLUMN, "told": told, "system": self._system}
+        if ID_COLUMN in self._columns:
+            for row, told in enumerate(piece.texts(ID_COLUMN)):
+                if told.lower() in self._ids:
+                    whose[row] = told
+                elif told:
+                    whose[row] = ""
+                    faults.setdefault(
+                        row,
+                        _(
+                            "%(column)s: “%(told)s” is no appliance of %(system)s; without this"
+                            " column, lines go by “appliance”."
+                        )
+                        % {"column": ID_COLUMN, "told": told, "system": self._system},
+                    )
+        return whose
 
     def _look_up(self, name: str) -> Appliance:
         found = appliances_called(name, self._appliances)
@@ -152,7 +184,7 @@ class Transcriber:
         if not np.any(told):
             return [(appliance_key, columns)]
         lengths_s = np.full(len(piece.lines), np.nan)
-        if self._has_lengths:
+        if LENGTH_COLUMN in self._columns:
             lengths_s = _numbers(piece, LENGTH_COLUMN, faults)
         for row in np.flatnonzero(told & np.isnan(lengths_s)):
             quantity = next(name for name in of_interval if not np.isnan(of_interval[name][row]))
@@ -258,6 +290,7 @@ def check_columns(columns: list[str], layout: Layout) -> tuple[str, ...]:
         known = {*POINT_QUANTITIES, *INTERVAL_ONLY}
         quantities = tuple(name for name in dict.fromkeys(columns) if name in known)
         needed += quantities
+        needed += [name for name in (ID_COLUMN, SYSTEM_COLUMN) if name in columns]
         if layout.interval_s is None:
             # Their lengths are the lines' own, and empty cells need none.
             of_interval = [name for name in quantities if name in INTERVAL_ONLY]

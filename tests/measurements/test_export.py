@@ -6,7 +6,9 @@ import tempfile
 import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -15,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from asgiref.sync import sync_to_async
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import AsyncClient
 from rest_framework.test import APIClient
@@ -110,6 +112,11 @@ def refused(client: APIClient, path: str, **query: str) -> list[str]:
     answer = client.get(f"/api/{path}/export", query)
     assert answer.status_code == 422
     return answer.json()["details"]
+
+
+def import_again(content: bytes, system: System, file: Path, **options) -> None:
+    file.write_bytes(content)
+    call_command("import_readings", str(file), system=str(system.pk), **options)
 
 
 # Figures -----------------------------------------------------------------------------------------
@@ -386,10 +393,67 @@ def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path, wanted)
     )
     before = list(Reading.objects.order_by("appliance_key", "at").values(*COLUMNS))
     Reading.objects.all().delete()
-    file = tmp_path / f"readings.{wanted}"
-    file.write_bytes(content)
-    call_command("import_readings", str(file), system=str(cast.lindenweg.pk))
+    import_again(content, cast.lindenweg, tmp_path / f"readings.{wanted}")
     assert list(Reading.objects.order_by("appliance_key", "at").values(*COLUMNS)) == before
+
+
+@pytest.mark.parametrize("wanted", ["csv", "parquet"])
+@pytest.mark.parametrize("name", ["grid", "Grid meter", "+PV"])
+def test_readings_go_back_to_their_appliance_whatever_others_are_called(
+    staff, cast, tmp_path, wanted, name
+):
+    # One that was replaced by another, which took over its local id.
+    old = Appliance.objects.create(
+        system=cast.lindenweg, name=name, kind=cast.pv.kind, removed_at=NOW
+    )
+    Appliance.objects.filter(pk=cast.pv.pk).update(name=name)
+    for at, one in enumerate((old, cast.pv, cast.grid_meter)):
+        store_one(one, SINCE + timedelta(minutes=at), power_w=-1.0)
+    before = list(Reading.objects.order_by("appliance_key", "at").values(*COLUMNS))
+    exported = export(
+        staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw", format=wanted
+    )
+    for _stored in ("as they are", "not at all"):
+        import_again(exported, cast.lindenweg, tmp_path / f"readings.{wanted}")
+        assert list(Reading.objects.order_by("appliance_key", "at").values(*COLUMNS)) == before
+        Reading.objects.all().delete()
+
+
+def test_of_a_pool_s_file_a_system_takes_its_own_readings_alone(staff, cast, tmp_path):
+    cast.pool.systems.add(cast.hafenstrasse)
+    for one in (cast.grid_meter, cast.other_meter):
+        store_one(one, SINCE, power_w=1.0)
+    exported = export(staff, f"systempools/{cast.pool.pk}", interval=ALL, resolution="raw")
+    Reading.objects.all().delete()
+    file = tmp_path / "readings.csv"
+    with pytest.raises(CommandError, match="One line is bad, so nothing was stored"):
+        import_again(exported, cast.lindenweg, file)
+    # Whoever removes the ids of appliances goes by their names.
+    by_name = exported.replace(str(cast.grid_meter.pk).encode(), b"").replace(
+        str(cast.other_meter.pk).encode(), b""
+    )
+    for content in (exported, by_name):
+        said = StringIO()
+        import_again(content, cast.lindenweg, file, skip_bad=True, stderr=said)
+        assert said.getvalue() == (
+            f"line 3: system_id: “{cast.hafenstrasse.pk}” is another system; leave bad lines out to"
+            f" store those of {cast.lindenweg} alone.\n"
+        )
+        assert Reading.objects.get().appliance_key == cast.grid_meter.key
+        Reading.objects.all().delete()
+
+
+def test_an_id_that_a_system_does_not_have_is_a_fault_whatever_the_name(staff, cast, tmp_path):
+    store_one(cast.other_meter, SINCE, power_w=1.0)
+    asked = {"interval": ALL, "resolution": "raw"}
+    exported = export(staff, f"systems/{cast.hafenstrasse.pk}", **asked)
+    said = StringIO()
+    with pytest.raises(CommandError, match="One line is bad"):
+        import_again(exported, cast.lindenweg, tmp_path / "readings.csv", stderr=said)
+    assert said.getvalue() == (
+        f"line 2: appliance_id: “{cast.other_meter.pk}” is no appliance of {cast.lindenweg};"
+        " without this column, lines go by “appliance”.\n"
+    )
 
 
 @pytest.mark.parametrize("wanted", list(Format))

@@ -29,8 +29,8 @@ from measurements.slots import waiting_slots
 _EPILOG = """\
 Long files have the columns at, appliance and any of power_w, imported_wh, exported_wh (counters),
 soc, energy_wh; or import_energy_wh and export_energy_wh of an interval that begins there and lasts
-interval_s seconds, as exported readings have them. Wide ones are taken as they are, with one --map
-for each column:
+interval_s seconds, as exported readings have them. UUIDs in appliance_id and system_id, where there
+are any, go before the names. Wide ones are taken as they are, with one --map for each column:
 
   import_readings meter.csv.xz --system UUID --time-column ts_utc --create Meter:grid_meter \\
       --map import_t1_wh=Meter:imported_wh --map import_t2_wh=Meter:imported_wh

@@ -141,6 +141,21 @@ def newcomers(client: Client, mapping: str) -> dict[str, str]:
     return {one.name: one.add_prefix("kind") for one in form.newcomers}
 
 
+def test_whom_a_long_file_knows_by_their_id_need_not_be_made(installer, cast, at_noon):
+    lines = [f"2020-05-01T10:00Z,Shed,{cast.pv.pk},-40\n", "2020-05-01T10:00Z,Barn,,50\n"]
+    lines += [f"2020-05-01T10:0{minute}Z,Old,{cast.pool.pk},50\n" for minute in range(9)]
+    job = brought(installer, cast, "at,appliance,appliance_id,power_w\n" + "".join(lines))
+    mapping = f"/imports/{job.pk}/mapping"
+    assert [*newcomers(installer, mapping)] == ["Barn"]
+    barn = newcomers(installer, mapping)["Barn"]
+    installer.post(mapping, TIMES | {"time_column": "at", barn: "meter", "skip_bad": "on"})
+    work_due(now=at_noon)
+    job.refresh_from_db()
+    assert (job.report["created"], job.report["unknown"]) == (["Barn"], [])
+    assert (job.report["stored"], job.report["bad"]) == (2, 9)
+    assert cast.pv.key in Reading.objects.values_list("appliance_key", flat=True)
+
+
 def test_appliances_that_a_long_file_names_and_the_system_lacks_can_be_made(
     installer, cast, at_noon
 ):
