@@ -106,7 +106,7 @@ def readings_table(subject: Subject, span: Span) -> Table:
     """What gateways read, as they told it, appliance by appliance in order of time; power is
     positive into the appliance.
 
-    Where a reading tells the energies of an interval, `power_w` is their mean.
+    Where a reading tells the energies of an interval and no power, `power_w` is their mean.
     """
     naming, members = _READ_OF[type(subject)](subject)
     zone = subject.zone

@@ -27,6 +27,8 @@ ID_COLUMN = "appliance_id"
 SYSTEM_COLUMN = "system_id"
 # Of a long recording whose lines are not all of intervals, or not of the same length: seconds.
 LENGTH_COLUMN = "interval_s"
+# By so much a mean power may differ from the energies beside it: whole watts are usual.
+_ROUNDED_W = 0.5
 # So many names of no appliance are remembered.
 MOST_UNKNOWN = 100
 
@@ -176,7 +178,8 @@ class Transcriber:
     ) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Values of instants and, where energies are given, of intervals of the lines' own length.
 
-        Beside such energies `power_w` is but their mean, as in what we export.
+        Beside such energies `power_w` says nothing where it is but their mean, as in what we
+        export; another one was read at the instant that the interval begins at.
         """
         [(appliance_key, columns)] = self._long(piece, whose, faults)
         of_interval = {name: columns.pop(name) for name in INTERVAL_ONLY if name in columns}
@@ -196,9 +199,11 @@ class Transcriber:
         whole &= lengths_s == np.floor(lengths_s)
         for row in np.flatnonzero(told & ~whole):
             faults.setdefault(int(row), _("An interval lasts whole seconds, from 1 to 3600."))
+        lengths_s = np.where(whole, lengths_s, np.nan)
+        values = interval_values(of_interval, lengths_s)
         if "power_w" in columns:
-            columns["power_w"] = np.where(told, np.nan, columns["power_w"])
-        values = interval_values(of_interval, np.where(whole, lengths_s, np.nan))
+            is_mean = np.abs(columns["power_w"] - _means_w(values, lengths_s)) <= _ROUNDED_W
+            columns["power_w"] = np.where(told & is_mean, np.nan, columns["power_w"])
         return [(appliance_key, columns | values)]
 
     def _of_intervals(
@@ -251,6 +256,15 @@ def _without(faults: Collection[int], length: int) -> np.ndarray:
     rows = np.ones(length, dtype=bool)
     rows[list(faults)] = False
     return rows
+
+
+def _means_w(values: dict[str, np.ndarray], lengths_s: np.ndarray) -> np.ndarray:
+    """The mean powers of intervals: what flowed in less what flowed out, as far as it is told."""
+    taken, given = (
+        np.nan_to_num(values.get(name, 0.0), posinf=0.0)  # infinity is no number, and a fault
+        for name in ("import_energy_wh", "export_energy_wh")
+    )
+    return (taken - given) * 3600 / lengths_s
 
 
 def _lengths_s(

@@ -388,6 +388,10 @@ def test_a_file_of_readings_can_be_imported_again(staff, cast, tmp_path, wanted)
     for minutes, energy_wh in ((0, 1000.0), (15, 0.0)):
         at = SINCE + timedelta(minutes=minutes)
         store_one(cast.grid_meter, at, now=NOW, interval_s=900, import_energy_wh=energy_wh)
+    # An instant's power beside the energies of an interval that begins then.
+    at = SINCE + timedelta(minutes=30)
+    energies = {"interval_s": 900, "import_energy_wh": 500.0, "export_energy_wh": 100.0}
+    store_one(cast.grid_meter, at, now=NOW, power_w=-70.0, **energies)
     content = export(
         staff, f"systems/{cast.lindenweg.pk}", interval=ALL, resolution="raw", format=wanted
     )

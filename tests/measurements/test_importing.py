@@ -368,6 +368,25 @@ def test_lines_of_a_long_file_may_be_of_intervals_of_their_own_length(load, cast
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "power_w"),
+    [
+        ("4000,900,1000,", None),
+        ("-1333,900,,333.33", None),
+        ("266.7,900,100,33.333", None),
+        ("-70,900,1000,", -70.0),
+        ("-70,900,,", -70.0),
+        ("0,900,500,100", 0.0),
+    ],
+)
+def test_beside_an_interval_s_energies_power_is_an_instant_s_unless_it_is_their_mean(
+    load, line, power_w
+):
+    names = "at,appliance,power_w,interval_s,import_energy_wh,export_energy_wh"
+    load(f"{names}\n2020-05-01T10:00Z,grid,{line}\n")
+    assert stored("power_w") == [(power_w,)]
+
+
 def test_energies_of_an_interval_that_has_no_length_are_bad(load):
     report = load(
         "at,appliance,power_w,interval_s,import_energy_wh\n2020-05-01T10:00Z,grid,4000,,1000\n"
