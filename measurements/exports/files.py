@@ -1,6 +1,7 @@
 """Tables as files that people open elsewhere, part by part: CSV, Parquet, XLSX.
 
-However long a table is, a file takes little memory: none holds more than some thousand rows.
+However long a table is, a file takes little memory: CSV and XLSX hold some thousand rows at a time,
+Parquet a hundred thousand at most, and less than a byte of each row that was sent.
 """
 
 import csv
@@ -23,8 +24,11 @@ from measurements.resolutions import Resolution, Span
 
 # What a sheet can hold, without the row of the names.
 XLSX_ROWS = 1_048_575
-# Parquet is read well where its groups of rows are large; so many are in memory at a time.
-_ROWS_A_GROUP = 8_192
+# The rows of a group of Parquet are in memory together, and what its end tells of each group (some
+# 40 kB) until all is sent: groups grow with the file, as parts of the rows before them.
+_FEWEST_ROWS_A_GROUP = 8_192
+_MOST_ROWS_A_GROUP = 131_072
+_PART_A_GROUP = 32
 _PART = 65_536
 
 
@@ -123,25 +127,36 @@ class _Outbox(io.RawIOBase):
 
 
 def _parquet(table: Table) -> Iterator[bytes]:
+    """Group of rows by group; between them the parts are empty, as those of a sheet are."""
     schema = pa.schema([(column.name, _ARROW[column.kind]) for column in table.columns])
     outbox = _Outbox()
+    waiting: list[pa.RecordBatch] = []
+    rows, written, enough = 0, 0, _FEWEST_ROWS_A_GROUP
     with pq.ParquetWriter(outbox, schema) as writer:
-        for batches in _groups(table.pieces, schema):
-            writer.write_table(pa.Table.from_batches(batches, schema), row_group_size=_ROWS_A_GROUP)
+        for piece in table.pieces:
+            waiting.append(_batch(piece, schema))
+            rows += waiting[-1].num_rows
+            if rows >= enough:
+                _write_group(writer, waiting)
+                written += rows
+                waiting, rows = [], 0
+                enough = max(_FEWEST_ROWS_A_GROUP, written // _PART_A_GROUP)
+                enough = min(enough, _MOST_ROWS_A_GROUP)
             yield outbox.take()
+        if rows:
+            _write_group(writer, waiting)
     yield outbox.take()
 
 
-def _groups(pieces: Iterator[Piece], schema: pa.Schema) -> Iterator[list[pa.RecordBatch]]:
-    batches: list[pa.RecordBatch] = []
-    for piece in pieces:
-        arrays = [pa.array(column, each.type) for column, each in zip(piece, schema, strict=True)]
-        batches.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
-        if sum(batch.num_rows for batch in batches) + batches[0].num_rows > _ROWS_A_GROUP:
-            yield batches
-            batches = []
-    if batches:
-        yield batches
+def _batch(piece: Piece, schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array(column, each.type) for column, each in zip(piece, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _write_group(writer: pq.ParquetWriter, batches: Sequence[pa.RecordBatch]) -> None:
+    """Write them as one group."""
+    rows = pa.Table.from_batches(batches, writer.schema)
+    writer.write_table(rows, row_group_size=rows.num_rows)
 
 
 # XLSX --------------------------------------------------------------------------------------------

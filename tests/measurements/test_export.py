@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from itertools import product
+from itertools import product, repeat
 from pathlib import Path
 
 import numpy as np
@@ -605,6 +605,26 @@ async def test_an_asgi_server_sends_the_file_in_parts(wanted):
         assert len(rows_of_csv(content)) == 182 * 96
     # The thread that read has a connection of its own, which would outlive the test.
     await sync_to_async(connections.close_all)()
+
+
+def narrow(rows: int, *, at_once: int = 4_000) -> Table:
+    """So many readings of one column."""
+    piece = [[1.0] * at_once]
+    columns = [Column("power_w", Kind.NUMBER)]
+    return Table(columns, repeat(piece, rows // at_once), lambda most: rows)
+
+
+def test_a_long_parquet_has_few_groups_of_rows_and_none_is_large():
+    """What the end of the file tells of each is in memory until then, as the rows of one are."""
+    groups = {}
+    for rows in (200_000, 4_000_000):
+        content = b"".join(encoded(narrow(rows), Format.PARQUET))
+        about = pq.read_metadata(io.BytesIO(content))
+        assert about.num_rows == rows
+        groups[rows] = [about.row_group(at).num_rows for at in range(about.num_row_groups)]
+    assert max(groups[200_000]) < 13_000
+    assert max(groups[4_000_000]) < 140_000
+    assert len(groups[4_000_000]) < 130
 
 
 def test_a_sheet_that_nobody_waits_for_any_more_is_not_written_to_its_end(tmp_path, monkeypatch):
