@@ -134,8 +134,9 @@ def _parquet(table: Table) -> Iterator[bytes]:
     rows, written, enough = 0, 0, _FEWEST_ROWS_A_GROUP
     with pq.ParquetWriter(outbox, schema) as writer:
         for piece in table.pieces:
-            waiting.append(_batch(piece, schema))
-            rows += waiting[-1].num_rows
+            if piece[0]:
+                waiting.append(_batch(piece, schema))
+                rows += waiting[-1].num_rows
             if rows >= enough:
                 _write_group(writer, waiting)
                 written += rows

@@ -26,6 +26,7 @@ from measurements.figures import COLUMNS, QUALITY, SUMMED, Figures, rate_columns
 from measurements.flags import names_of
 from measurements.history import past_of_appliance, past_of_system
 from measurements.models import Reading
+from measurements.partitions import existing_weeks, week_start
 from measurements.pools import past_of_pool
 from measurements.queries import stored_readings
 from measurements.resolutions import Resolution, Span, each_period
@@ -112,11 +113,13 @@ def readings_table(subject: Subject, span: Span) -> Table:
     zone = subject.zone
 
     def pieces() -> Iterator[Piece]:
+        weeks = _weeks_within(span)
         for member in members():
-            # Week by week: the database plans for one or two partitions at a time.
-            for week in each_period(span.from_at, span.until_at, Resolution.WEEK, zone):
-                within = Span(max(week.from_at, span.from_at), min(week.until_at, span.until_at))
-                rows = member.readings(within).values(*RAW_COLUMNS, "delay_s")
+            # Between appliances of which nothing was read, who asks for pieces can stop.
+            yield _readings(member.names, (), zone)
+            # Week by week: the database plans for one partition at a time.
+            for week in weeks:
+                rows = member.readings(week).values(*RAW_COLUMNS, "delay_s")
                 for some in parts_by_key(rows, "at", size=READINGS_AT_ONCE):
                     yield _readings(member.names, some, zone)
 
@@ -302,6 +305,16 @@ _READ_OF = {
     SystemPool: _read_of_pool,
     Appliance: _read_of_appliance,
 }
+
+
+def _weeks_within(span: Span) -> list[Span]:
+    """What lies in a span of each week that has readings, in order."""
+    weeks = (Span(week_start(week), week_start(week + 1)) for week, _name in existing_weeks())
+    return [
+        Span(max(week.from_at, span.from_at), min(week.until_at, span.until_at))
+        for week in weeks
+        if week.from_at < span.until_at and week.until_at > span.from_at
+    ]
 
 
 # Rows --------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.test import AsyncClient
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from gridx import clock
@@ -33,6 +34,7 @@ from measurements.figures import SUMMED
 from measurements.flags import Flag
 from measurements.ingest import store_readings
 from measurements.models import Reading, SystemDay, SystemHour, SystemSlot
+from measurements.partitions import existing_weeks
 from measurements.resolutions import Resolution, Span
 from measurements.slots import compute_until_clean
 from measurements.wire.readings import COLUMNS
@@ -503,6 +505,39 @@ def test_nothing_is_a_file_with_the_names_of_its_columns(staff, cast, wanted):
         names, *rows = openpyxl.load_workbook(io.BytesIO(content)).active.values
     assert list(names[:4]) == ["name", "at", "at_utc", "power_w"]
     assert rows == []
+
+
+CENTURY = Span(datetime(1990, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))
+
+
+def test_only_weeks_that_are_stored_are_looked_into(cast):
+    for weeks in (0, 1, 60):
+        store_one(cast.pv, SINCE - timedelta(weeks=weeks), power_w=-1.0)
+    with CaptureQueriesContext(connection) as asked:
+        pieces = list(readings_table(cast.pv, CENTURY).pieces)
+    assert [at for piece in pieces for at in piece[2]] == [
+        SINCE - timedelta(weeks=weeks) for weeks in (60, 1, 0)
+    ]
+    assert len(asked) == len(existing_weeks()) + 1
+
+
+def test_a_week_that_the_span_cuts_is_not_read_beyond_it(cast):
+    for hours in range(-2, 3):
+        store_one(cast.pv, SINCE + timedelta(hours=hours), now=NOW, power_w=-1.0)
+    span = Span(SINCE - timedelta(hours=1), SINCE + timedelta(hours=2))
+    instants = [at for piece in readings_table(cast.pv, span).pieces for at in piece[2]]
+    assert instants == [SINCE + timedelta(hours=hours) for hours in range(-1, 2)]
+
+
+@pytest.mark.parametrize("wanted", list(Format))
+def test_readings_that_nobody_waits_for_any_more_are_not_looked_for(cast, wanted):
+    cast.pool.systems.add(cast.hafenstrasse)
+    store_one(cast.other_meter, SINCE, now=NOW, power_w=1.0)
+    with CaptureQueriesContext(connection) as asked:
+        counts = [len(asked) for _part in encoded(readings_table(cast.pool, CENTURY), wanted)]
+    # One appliance after the other: what is told of the pool's systems, or of a system, is little.
+    assert max(np.diff([0, *counts])) <= len(existing_weeks()) + 4
+    assert counts[-1] >= 5 * len(existing_weeks())
 
 
 # What files are ----------------------------------------------------------------------------------
