@@ -5,7 +5,8 @@ Each direction takes, at every instant, the best that tells of it:
 
 1. its counter: linear between two settled readings (`measurements.counters`), so that any run of
    slots adds up to the difference of the counter at its ends; a pause longer than the maximal gap
-   is spread evenly and ESTIMATED; nothing is said across a break of the counter (RESET);
+   is spread evenly and ESTIMATED; nothing is said across a break of the counter (RESET), and where
+   it falls to exactly 0, by no other source either: it may return;
 2. else interval readings, shared over the slots that they cover;
 3. else power, by trapezoids that are exact where it crosses zero, across pauses up to the gap.
 
@@ -285,14 +286,15 @@ class Computation:
         """By source the pieces that it is taken for: each piece by the best that tells of it."""
         counter, power = self.counters[direction], self.power
         told: dict[str, Bools] = {}
-        covered = np.zeros(len(self.pieces.at), np.bool_)
+        taken = np.zeros(len(self.pieces.at), np.bool_)
         if counter is not None:
-            told["counter"] = covered = counter.covered
+            told["counter"] = counter.covered
+            taken = counter.covered | counter.unclear
         if self.intervals is not None:
-            told["interval"] = self.intervals.covered[direction] & ~covered
-            covered = covered | told["interval"]
+            told["interval"] = self.intervals.covered[direction] & ~taken
+            taken = taken | told["interval"]
         if power is not None:
-            told["power"] = power.covered & ~covered
+            told["power"] = power.covered & ~taken
         return told
 
     def _direction(self, direction: int) -> tuple[Amounts, Bools]:

@@ -105,9 +105,10 @@ class CounterSource:
     """One counter over the pieces: `covered` between settled readings, `bridged` within the gap.
 
     `estimated` is a pause longer than the gap, `broken` a reset (`jumped`: of a counter that
-    jumped up). Slot by slot: `mwh`, the counter's own `level_wh` at
-    the end, NaN where the slot has nothing of it, and `odd`, whether a reading in it was dropped
-    or held back.
+    jumped up). A reset to exactly 0 is `unclear`: where the counter returns to its old level, what
+    flowed meanwhile is in its rise, so that no other source may tell of it. Slot by slot: `mwh`,
+    the counter's own `level_wh` at the end, NaN where the slot has nothing of it, and `odd`,
+    whether a reading in it was dropped or held back.
     """
 
     covered: Bools
@@ -115,6 +116,7 @@ class CounterSource:
     estimated: Bools
     broken: Bools
     jumped: Bools
+    unclear: Bools
     late: Bools
     mwh: Ints
     level_wh: Floats
@@ -141,6 +143,7 @@ class CounterSource:
             estimated=(covered & long)[seg],
             broken=broken[seg],
             jumped=np.append(kind[1:] == JUMP_BREAK, False)[seg],
+            unclear=np.append((kind[1:] == BREAK) & (levels.level_wh[1:] == 0), False)[seg],
             late=covers & late[(seg + 1) % len(at)],
             mwh=mwh,
             level_wh=np.where(pieces.any(covers) | within, level, np.nan),

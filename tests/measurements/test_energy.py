@@ -125,6 +125,25 @@ def test_power_fills_in_where_a_counter_says_nothing_yet():
     assert slots(readings, count=1).import_mwh.to_list() == [101_000]
 
 
+def interval(seconds, imported=np.nan, exported=np.nan):
+    return {
+        "interval_s": seconds,
+        "import_energy_wh": imported,
+        "export_energy_wh": exported,
+    }
+
+
+@pytest.mark.parametrize("zeros", [(20,), (20, 25), (20, 25, 30)])
+@pytest.mark.parametrize("beside", [{}, {"power_w": 3_000.0}, interval(300, 250)])
+def test_what_flows_while_a_counter_reads_zero_counts_once(zeros, beside):
+    readings = {
+        minute: beside | {"imported_wh": 0 if minute in zeros else 1e6 + 50 * minute}
+        for minute in range(0, 61, 5)
+    }
+    made = slots(readings, count=4, nominal=Nominal(interval_s=300))
+    assert sum(made.import_mwh.values) == 3_000_000
+
+
 def test_nothing_is_said_across_a_reset_and_its_slots_are_flagged():
     readings = counter({0: 9000, 5: 9010, 40: 3, 45: 8, 50: 13, 55: 18, 60: 23})
     made = slots(readings, count=4)
@@ -162,14 +181,6 @@ def test_short_intervals_add_up_and_a_missing_one_is_missing():
     assert made.import_mwh.to_list() == [5_000, 7_500, None]
     assert made.export_mwh.to_list() == [None, None, None]
     assert made.seen_s.tolist() == [600, 900, 0]
-
-
-def interval(seconds, imported=np.nan, exported=np.nan):
-    return {
-        "interval_s": seconds,
-        "import_energy_wh": imported,
-        "export_energy_wh": exported,
-    }
 
 
 @pytest.mark.parametrize(
