@@ -6,9 +6,9 @@ origin; downwards what went into the battery and the grid.
 
 Figures are read from attributes named as in the tables (`pv_to_load_mwh`, …): integers in mWh,
 None where there is no statement. They say for how long appliances were to be seen until now
-(`to_see_s`, all together), and for how long they were. Those of groups, where flags of a few would
-stand for all, also say how much of what was seen arrived late (`recovered_s`), and how much of what
-was not seen was bridged (`estimated_s`).
+(`to_see_s`, all together), and for how long they were; as flags of a few slots or appliances would
+stand for all, also how much of what was seen arrived late (`recovered_s`), and how much of what was
+not seen was bridged (`estimated_s`).
 
 Colours and fonts are names of the stylesheet's variables ("var(--sun)"), filled in by the browser;
 they are valid in plotly's own schema. The horizontal axis counts spans, so a day of 23 or 25 hours
@@ -401,12 +401,9 @@ def _parts(span: Span, figure: Any | None, now: datetime) -> dict[str, float]:
 
 def _late_and_bridged(figure: Any) -> tuple[float, float]:
     """Which share of what was seen arrived late, and of what was not seen was bridged."""
-    if (recovered_s := getattr(figure, "recovered_s", None)) is None:
-        flags = figure.flags or 0
-        return float(bool(flags & Flag.RECOVERED)), float(bool(flags & Flag.ESTIMATED))
     unseen_s = figure.expected_s - figure.seen_s
     return (
-        _ratio(recovered_s, figure.seen_s) if recovered_s else 0.0,
+        _ratio(figure.recovered_s, figure.seen_s) if figure.recovered_s else 0.0,
         _ratio(figure.estimated_s, unseen_s) if figure.estimated_s else 0.0,
     )
 

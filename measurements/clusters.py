@@ -6,8 +6,7 @@ A cluster is taken as if its appliances were a system of their own: flows are sp
 where it has a meter, and without one its consumption is what its consumers use. Appliances that
 play the same part are summed in the database, so that hundreds of them are as few rows as one.
 
-Flags are those of any appliance. How much of the time they hold for is counted beside them:
-`recovered_s` of what was seen, and `estimated_s` of what was not.
+Flags are those of any appliance; how much of the time they hold for is summed beside them.
 """
 
 from collections import Counter
@@ -26,8 +25,7 @@ from inventory.kinds import METERS, ApplianceKind, Role, role_of
 from inventory.models import Appliance, Cluster
 from measurements.amounts import Amounts, Floats, Ints
 from measurements.coverage import seconds_to_see
-from measurements.figures import Figures, Part, sum_figures, system_figures
-from measurements.flags import Flag
+from measurements.figures import FLAGGED, Figures, Part, sum_figures, system_figures
 from measurements.history import (
     DEVICE_COLUMNS,
     START,
@@ -36,6 +34,7 @@ from measurements.history import (
     Past,
     appliance_table,
     bounds_of,
+    columns_from,
     empty_past,
     groups,
     past_of,
@@ -103,9 +102,6 @@ def past_of_cluster(
         Figures.joined([piece.figures for piece in pieces]),
         listed,
         device_columns=device_columns,
-        further={
-            name: np.concatenate([piece.further[name] for piece in pieces]) for name in _FURTHER
-        },
         batteries=[
             Battery(one.capacity_wh, stays[one.key].from_s, stays[one.key].until_s)
             for one in members
@@ -137,7 +133,7 @@ def history_told(past: Past, *, cluster: Cluster, now: datetime) -> History:
         appliances={one.key for one in appliances_within(cluster)},
         now=now,
     )
-    return history_of(past, {**past.further, "to_see_s": to_see_s[past.known]})
+    return history_of(past, {"to_see_s": to_see_s[past.known]})
 
 
 def appliances_within(cluster: Cluster) -> Iterable[Appliance]:
@@ -157,10 +153,6 @@ class _Piece:
 
     starts: Floats
     figures: Figures
-    further: Mapping[str, Ints]
-
-
-_FURTHER = ("recovered_s", "estimated_s")
 
 
 class _Stay(NamedTuple):
@@ -194,12 +186,11 @@ def _pieces(
     for table, some in _batches(inhabited, table_of):
         bounds = {"from_at": some[0].from_at, "until_at": some[-1].until_at}
         rows = fetch(_sums_query(table), {"system": cluster.system.key, **parts, **bounds})
-        sums = {Role(role): columns_of(sent, 1 + len(_SUMS)) for role, sent in rows}
+        sums = {Role(role): columns_of(sent, 1 + len(_NAMES)) for role, sent in rows}
         if not sums:
             continue
         starts = np.unique(np.concatenate([columns[0] for columns in sums.values()]))
-        lasting_s = _lasting_s(table, starts, cluster)
-        there = _there(stays.values(), starts, lasting_s)
+        there = _there(stays.values(), starts, _lasting_s(table, starts, cluster))
         by_role = {
             role: _of_all(_spread(columns, starts), there.count[role])
             for role, columns in sums.items()
@@ -209,15 +200,10 @@ def _pieces(
             len(starts),
             before=before,
         )
-        figures = replace(figures, expected_s=there.expected_s)
+        figures = replace(figures, expected_s=there.expected_s, **_flagged(by_role, len(starts)))
         before = figures.held_at(-1)
         firsts, _known = groups(starts, bounds_of(some))
-        further = _late_and_bridged(by_role, lasting_s)
-        yield _Piece(
-            starts[firsts],
-            sum_figures(figures, firsts),
-            {name: np.add.reduceat(column, firsts) for name, column in further.items()},
-        )
+        yield _Piece(starts[firsts], sum_figures(figures, firsts))
 
 
 def _batches(
@@ -313,18 +299,17 @@ _SUMS = {
     **{f"{name}_of": f"count({sql})" for name, sql in _OF_ALL.items()},
     "seen_s": "sum(seen_s)",
     "flags": "bit_or(flags)",
-    "late_s": f"sum(seen_s) FILTER (WHERE flags & {Flag.RECOVERED:d} > 0)",
-    "bridging": f"count(*) FILTER (WHERE flags & {Flag.ESTIMATED:d} > 0)",
-    "bridging_seen_s": f"sum(seen_s) FILTER (WHERE flags & {Flag.ESTIMATED:d} > 0)",
 }
+_NAMES = (*_SUMS, *FLAGGED)
 
 
 @cache
 def _sums_query(table: type[Model]) -> str:
     """For each part that appliances play in the balance, the sums of their rows."""
-    sums = ", ".join(f"{sql} AS {name}" for name, sql in _SUMS.items())
+    flagged = {name: f"sum({sql})" for name, sql in columns_from(table, FLAGGED).items()}
+    sums = ", ".join(f"{sql} AS {name}" for name, sql in (_SUMS | flagged).items())
     return f"""
-        SELECT role, {numbers([START, *_SUMS], order="start")}
+        SELECT role, {numbers([START, *_NAMES], order="start")}
         FROM (
             SELECT role, start, {sums}
             FROM unnest(%(keys)s::int[], %(removed)s::timestamptz[], %(roles)s::text[],
@@ -348,9 +333,9 @@ SELECT key, (
 
 def _spread(columns: Floats, starts: Floats) -> dict[str, Floats]:
     """The sums of a part as columns of all rows, NaN where it has none."""
-    spread = np.full((len(_SUMS), len(starts)), np.nan)
+    spread = np.full((len(_NAMES), len(starts)), np.nan)
     spread[:, np.searchsorted(starts, columns[0])] = columns[1:]
-    return dict(zip(_SUMS, spread, strict=True))
+    return dict(zip(_NAMES, spread, strict=True))
 
 
 def _of_all(columns: dict[str, Floats], count: Ints) -> dict[str, Floats]:
@@ -378,16 +363,14 @@ def _lasting_s(table: type[Model], starts: Floats, cluster: Cluster) -> Ints:
     return np.array([(end - day).total_seconds() for day, end in zip(days, ends, strict=True)], int)
 
 
-def _late_and_bridged(
-    by_role: Mapping[Role, Mapping[str, Floats]], lasting_s: Ints
-) -> dict[str, Ints]:
-    late, bridged = np.zeros(len(lasting_s)), np.zeros(len(lasting_s))
+def _flagged(by_role: Mapping[Role, Mapping[str, Floats]], length: int) -> dict[str, Ints]:
+    """How much of what those of the balance saw arrived late, and of the rest was bridged."""
+    seconds = {name: np.zeros(length, np.int64) for name in FLAGGED}
     for role, columns in by_role.items():
         if role is not Role.NONE:
-            late += np.nan_to_num(columns["late_s"])
-            bridged += np.nan_to_num(columns["bridging"] * lasting_s)
-            bridged -= np.nan_to_num(columns["bridging_seen_s"])
-    return {"recovered_s": late.astype(np.int64), "estimated_s": bridged.astype(np.int64)}
+            for name in FLAGGED:
+                seconds[name] += np.nan_to_num(columns[name]).astype(np.int64)
+    return seconds
 
 
 # Its appliances one by one -----------------------------------------------------------------------

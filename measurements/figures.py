@@ -1,7 +1,8 @@
 """The figures of a system: made of its appliances' slots, and summed over time.
 
 Energies are integers in mWh. Coarser figures are sums of slots and of nothing else; rates come
-from the sums. Column names are those of the tables, `COLUMNS` in their order.
+from the sums. Column names are those of the tables, `COLUMNS` in their order, and `FLAGGED` which
+slots do without.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from inventory.kinds import Role
 from measurements.amounts import Amounts, Bools, Floats, Ints, floats_to_list, sum_known
+from measurements.flags import Flag
 from measurements.flows import FLOWS, TOTALS, Balance, balance_of, carry_battery, split
 from measurements.resolutions import SLOT_S
 
@@ -20,7 +22,11 @@ LAST_FLOATS = ("soc", "imported_wh", "exported_wh")
 # How much was seen of how much, and what there is to know of it.
 QUALITY = ("seen_s", "expected_s", "flags")
 COLUMNS = (*SUMMED, *LAST, *LAST_FLOATS, *QUALITY)
+# What of that arrived late, and what of the rest was bridged: of slots it follows from their flags,
+# of all else it is a sum, as their flags are those of any slot.
+FLAGGED = ("recovered_s", "estimated_s")
 _AMOUNTS = (*SUMMED, *LAST)
+_SECONDS = ("seen_s", "expected_s", *FLAGGED)
 
 # What batteries hold: mWh, and how much of it came from the grid. None where there is none.
 Held = tuple[int, int] | None
@@ -62,6 +68,8 @@ class Figures:
     seen_s: Ints
     expected_s: Ints
     flags: Ints
+    recovered_s: Ints
+    estimated_s: Ints
 
     def __len__(self) -> int:
         return len(self.seen_s)
@@ -74,14 +82,14 @@ class Figures:
         return int(stored.values[row]), int(from_grid.values[row])
 
     def columns(self) -> dict[str, list]:
-        """Every column of `COLUMNS` as a list with None where absent."""
+        """Every column of `COLUMNS` and `FLAGGED` as a list with None where absent."""
         amounts = self.amounts
         columns: dict[str, list] = {n: amounts[n].to_list() for n in _AMOUNTS if n in amounts}
         columns |= {name: floats_to_list(getattr(self, name)) for name in LAST_FLOATS}
-        return columns | {n: getattr(self, n).tolist() for n in QUALITY}
+        return columns | {n: getattr(self, n).tolist() for n in (*QUALITY, *FLAGGED)}
 
     def rows(self) -> list[dict[str, int | float | None]]:
-        """One mapping a span, by the names of `COLUMNS`."""
+        """One mapping a span, by the names of `COLUMNS` and `FLAGGED`."""
         columns = self.columns()
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -94,7 +102,7 @@ class Figures:
             {n: Amounts.joined([part.amounts[n] for part in parts]) for n in parts[0].amounts},
             *(
                 np.concatenate([getattr(part, name) for part in parts])
-                for name in (*LAST_FLOATS, *QUALITY)
+                for name in (*LAST_FLOATS, *QUALITY, *FLAGGED)
             ),
         )
 
@@ -112,7 +120,7 @@ class Figures:
     def of_floats(cls, columns: Mapping[str, Floats]) -> "Figures":
         """Figures of columns of numbers as a database gives them, NaN where absent.
 
-        Of the columns of `COLUMNS`, those that nobody wants may be missing.
+        Of the columns of `COLUMNS` and `FLAGGED`, those that nobody wants may be missing.
         """
         length = len(next(iter(columns.values())))
         absent, zero = np.full(length, np.nan), np.zeros(length)
@@ -125,7 +133,7 @@ class Figures:
         return cls(
             amounts,
             *(columns.get(name, absent) for name in LAST_FLOATS),
-            *(columns.get(name, zero).astype(np.int64) for name in QUALITY),
+            *(columns.get(name, zero).astype(np.int64) for name in (*QUALITY, *FLAGGED)),
         )
 
 
@@ -134,8 +142,8 @@ def system_figures(parts: Sequence[Part], length: int, *, before: Held = None) -
 
     The parts belong to the system throughout: where one comes or goes, other figures begin.
     `before` is what its batteries held before the first slot, None where there is none. Where
-    nothing depends on what else flowed in the slot, rows may be coarser; `expected_s` is that of
-    slots all the same.
+    nothing depends on what else flowed in the slot, rows may be coarser; `expected_s` and `FLAGGED`
+    are those of slots all the same.
     """
     balance = balance_of([(p.role, p.import_mwh, p.export_mwh) for p in parts], length)
     amounts = {f"{name}_mwh": amount for name, amount in split(balance).items()}
@@ -144,15 +152,19 @@ def system_figures(parts: Sequence[Part], length: int, *, before: Held = None) -
     flags = np.zeros(length, np.int64)
     for part in in_balance:
         flags = flags | part.flags
+    seen_s = sum((part.seen_s for part in in_balance), np.zeros(length, np.int64))
+    expected_s = np.full(length, SLOT_S * len(in_balance), np.int64)
     grid = [part for part in parts if part.role is Role.GRID]
     return Figures(
         amounts=amounts,
         soc=_soc([part for part in parts if part.role is Role.BATTERY], length),
         imported_wh=_sum_of_all([part.imported_wh for part in grid], length),
         exported_wh=_sum_of_all([part.exported_wh for part in grid], length),
-        seen_s=sum((part.seen_s for part in in_balance), np.zeros(length, np.int64)),
-        expected_s=np.full(length, SLOT_S * len(in_balance), np.int64),
+        seen_s=seen_s,
+        expected_s=expected_s,
         flags=flags,
+        recovered_s=np.where(flags & Flag.RECOVERED, seen_s, 0),
+        estimated_s=np.where(flags & Flag.ESTIMATED, expected_s - seen_s, 0),
     )
 
 
@@ -240,8 +252,7 @@ def sum_figures(figures: Figures, starts: Ints) -> Figures:
             for name, amount in figures.amounts.items()
         },
         **{name: last_floats(getattr(figures, name), starts) for name in LAST_FLOATS},
-        seen_s=np.add.reduceat(figures.seen_s, starts),
-        expected_s=np.add.reduceat(figures.expected_s, starts),
+        **{name: np.add.reduceat(getattr(figures, name), starts) for name in _SECONDS},
         flags=np.bitwise_or.reduceat(figures.flags, starts),
     )
 

@@ -6,7 +6,7 @@ of days is to the last mWh the sum of their quarters.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from django.db.models import Model
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, System
 from measurements.amounts import Bools, Floats, Ints
-from measurements.figures import COLUMNS, Figures, last_floats, sum_figures
+from measurements.figures import COLUMNS, FLAGGED, Figures, last_floats, sum_figures
+from measurements.flags import flagged_seconds
 from measurements.models import (
     ApplianceDay,
     ApplianceHour,
@@ -46,6 +47,17 @@ _OF_APPLIANCES: dict[type[Model], type[Model]] = {
     SystemDay: ApplianceDay,
     SystemMonth: ApplianceDay,
 }
+# What slots have no columns of, as it follows from their flags.
+_FLAGGED_OF_SLOTS: dict[type[Model], dict[str, str]] = {
+    SystemSlot: flagged_seconds("expected_s"),
+    ApplianceSlot: flagged_seconds(f"{SLOT_S}"),
+}
+
+
+def columns_from(table: type[Model], names: Iterable[str]) -> dict[str, str]:
+    """SQL of these columns of a table's rows, `FLAGGED` included."""
+    follow = _FLAGGED_OF_SLOTS.get(table, {})
+    return {name: follow.get(name, name) for name in names}
 
 
 def system_table(resolution: Resolution, spans: Sequence[Span]) -> type[Model]:
@@ -101,9 +113,8 @@ class DevicePast:
 class Past:
     """Consecutive spans, the figures of those `known` (their indexes), and all of them together.
 
-    `total` has one row; none where nothing is known of any span. `further` has columns of sums that
-    only groups have, for the spans known. `batteries` are those that were ever there, where
-    batteries were asked for.
+    `total` has one row; none where nothing is known of any span. `batteries` are those that were
+    ever there, where batteries were asked for.
     """
 
     spans: Sequence[Span]
@@ -111,7 +122,6 @@ class Past:
     figures: Figures
     total: Figures
     devices: Sequence[DevicePast] = ()
-    further: Mapping[str, Ints] = field(default_factory=dict)
     batteries: Sequence[Battery] = ()
 
 
@@ -129,7 +139,7 @@ def past_of_system(
     from_at: datetime,
     until_at: datetime,
     resolution: Resolution,
-    columns: Collection[str] = COLUMNS,
+    columns: Collection[str] = (*COLUMNS, *FLAGGED),
     kinds: Collection[str] = (),
     device_columns: Sequence[str] = DEVICE_COLUMNS,
 ) -> Past:
@@ -209,7 +219,6 @@ def past_of(
     appliances: Iterable[tuple[Device, Floats]] = (),
     *,
     device_columns: Sequence[str] = DEVICE_COLUMNS,
-    further: Mapping[str, Ints] | None = None,
     batteries: Sequence[Battery] = (),
 ) -> Past:
     """The past that rows of figures tell, which begin at `starts` (seconds since the epoch), and
@@ -227,10 +236,6 @@ def past_of(
             for appliance, columns in appliances
             if len(columns[0])
         ],
-        further={
-            name: column if len(firsts) == len(starts) else np.add.reduceat(column, firsts)
-            for name, column in (further or {}).items()
-        },
         batteries=batteries,
     )
 
@@ -299,7 +304,7 @@ def _history(
 ) -> str:
     """Without columns of appliances none of their rows is read, with None no appliance either."""
     query = _HISTORY.format(
-        figures=numbers([START, *columns], order="start"),
+        figures=numbers([START, *columns_from(table, columns).values()], order="start"),
         table=table._meta.db_table,
     )
     if device_columns is None:

@@ -1,8 +1,7 @@
 """What flows in a pool's systems, those of today, each once: their sum, in its own time zone, with
 how many of them it saw.
 
-Flags are those of any system. How much of the time they hold for is counted beside them:
-`recovered_s` of what was seen, and `estimated_s` of what was not.
+Flags are those of any system; how much of the time they hold for is summed beside them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,13 +16,13 @@ from django.db.models import Model
 from inventory.models import System, SystemPool
 from measurements.amounts import Ints, sum_known
 from measurements.coverage import seconds_to_see
-from measurements.figures import QUALITY, SUMMED, Figures, rates_of
-from measurements.flags import Flag
+from measurements.figures import FLAGGED, QUALITY, SUMMED, Figures, rates_of
 from measurements.flows import FLOWS, TOTALS
 from measurements.history import (
     START,
     Past,
     bounds_of,
+    columns_from,
     empty_past,
     groups,
     of_whole_hours,
@@ -82,8 +81,7 @@ def past_of_pool(
 
     Systems whose own periods are these are summed from their days and months, others from their
     hours where the pool's spans are made of those, else from their slots.
-    `columns` are those of the energies that are wanted, and of `seen_s`, `expected_s`, `flags`,
-    `recovered_s`, `estimated_s`.
+    `columns` are those of the energies that are wanted, and of `QUALITY` and `FLAGGED`.
     """
     spans = periods(from_at, until_at, resolution, pool.zone)
     if not spans:
@@ -106,9 +104,7 @@ def past_of_pool(
         },
     )
     starts, seen, *sums = columns_of(sent, 2 + len(columns))
-    by_name = dict(zip(columns, sums, strict=True))
-    further = {name: by_name.pop(name).astype(np.int64) for name in _DERIVED if name in by_name}
-    past = past_of(spans, starts, Figures.of_floats(by_name), further=further)
+    past = past_of(spans, starts, Figures.of_floats(dict(zip(columns, sums, strict=True))))
     # What was summed up by former rules of a time zone may begin within a span, beside others.
     firsts, _known = groups(starts, bounds_of(spans))
     return PoolPast(past, np.maximum.reduceat(seen.astype(np.int64), firsts), seen_in_all, count)
@@ -159,7 +155,7 @@ def history_of_pool(
         from_at=from_at,
         until_at=until_at,
         resolution=resolution,
-        columns=(*SUMMED, *QUALITY, *_DERIVED),
+        columns=(*SUMMED, *QUALITY, *FLAGGED),
     )
     past = found.past
     to_see_s = seconds_to_see(
@@ -167,7 +163,7 @@ def history_of_pool(
         systems=pool.systems.values_list("key", flat=True),
         now=now,
     )
-    further = {**past.further, "to_see_s": to_see_s[past.known], "systems_seen": found.seen}
+    further = {"to_see_s": to_see_s[past.known], "systems_seen": found.seen}
     history = history_of(past, further)
     counts = {"systems_seen": found.seen_in_all, "systems": found.systems}
     return replace(history, total=history.total and {**history.total, **counts})
@@ -194,12 +190,6 @@ _SEEN = """(
 )"""
 _SUM = "sum({0})::bigint"
 _TOGETHER = {"flags": "bit_or({0})"}
-# What of a row arrived late, and what of it was bridged.
-_DERIVED = {
-    "recovered_s": f"CASE WHEN flags & {Flag.RECOVERED:d} > 0 THEN seen_s ELSE 0 END",
-    "estimated_s": f"CASE WHEN flags & {Flag.ESTIMATED:d} > 0"
-    " THEN greatest(expected_s - seen_s, 0) ELSE 0 END",
-}
 _SPAN = "(%(bounds)s::timestamptz[])[width_bucket(start, %(bounds)s::timestamptz[])]"
 
 
@@ -224,27 +214,29 @@ def _pool_query(
     no such systems."""
     needed = dict.fromkeys(["seen_s", *columns])
 
-    def summed(made_of: Mapping[str, str]) -> str:
-        return ", ".join(
-            f"{_TOGETHER.get(name, _SUM).format(made_of.get(name, name))} AS {name}"
-            for name in needed
-        )
+    def rows(made_of: Mapping[str, str]) -> str:
+        return ", ".join(f"{sql} AS {name}" for name, sql in made_of.items())
 
-    rows = ", ".join(f"{_DERIVED.get(name, name)} AS {name}" for name in needed)
-    as_it_is = {"columns": f"start, {rows}", "grouped": ""}
-    by_span = {
-        "columns": f"{_SPAN} AS start, {summed(_DERIVED)}",
-        "grouped": "GROUP BY system_key, 1",
-    }
+    def summed(made_of: Mapping[str, str]) -> str:
+        return rows({n: _TOGETHER.get(n, _SUM).format(sql) for n, sql in made_of.items()})
+
+    def selected(table: type[Model]) -> dict[str, str]:
+        made_of = columns_from(table, needed)
+        if _ROW_OF.get(resolution) is table:
+            return {"columns": f"start, {rows(made_of)}", "grouped": ""}
+        return {
+            "columns": f"{_SPAN} AS start, {summed(made_of)}",
+            "grouped": "GROUP BY system_key, 1",
+        }
+
     parts = [
-        {"keys": keys, "table": table._meta.db_table}
-        | (as_it_is if _ROW_OF.get(resolution) is table else by_span)
+        {"keys": keys, "table": table._meta.db_table, **selected(table)}
         for keys, table in (("near", near), ("far", far))
         if table is not None
     ]
     return _POOL.format(
         numbers=numbers([START, "seen", *columns], order="start"),
         seen=" + ".join(_SEEN.format(**part) for part in parts),
-        sums=summed({}),
+        sums=summed({name: name for name in needed}),
         rows=" UNION ALL ".join(_ROWS.format(**part) for part in parts),
     )

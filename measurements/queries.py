@@ -26,8 +26,9 @@ Row = Mapping[str, int | float | None]
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A span of history. `figures` has the names of `measurements.figures.COLUMNS` and the rates;
-    None where nothing is known of the span, as in the future."""
+    """A span of history. `figures` has the names of `COLUMNS` and `FLAGGED` of
+    `measurements.figures`, and the rates; None where nothing is known of the span, as in the
+    future."""
 
     start: datetime
     until: datetime

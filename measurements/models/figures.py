@@ -27,6 +27,19 @@ class ApplianceFigures(models.Model):
         abstract = True
 
 
+class Coarser(models.Model):
+    """A sum of slots: how much of it flags hold for, which are those of any of them.
+
+    Of what was seen `recovered_s` arrived late, of what was not seen `estimated_s` were bridged.
+    """
+
+    recovered_s = models.IntegerField(default=0)
+    estimated_s = models.IntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
 class ApplianceSlot(ApplianceFigures):
     """A quarter of an hour of one appliance.
 
@@ -44,7 +57,7 @@ class ApplianceSlot(ApplianceFigures):
         verbose_name_plural = _("slots of appliances")
 
 
-class ApplianceHour(ApplianceFigures):
+class ApplianceHour(ApplianceFigures, Coarser):
     """An hour of UTC of one appliance: the sum of its slots."""
 
     pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")
@@ -57,7 +70,7 @@ class ApplianceHour(ApplianceFigures):
         verbose_name_plural = _("hours of appliances")
 
 
-class ApplianceDay(ApplianceFigures):
+class ApplianceDay(ApplianceFigures, Coarser):
     """A local day of one appliance: the sum of its slots."""
 
     pk = models.CompositePrimaryKey("system_key", "appliance_key", "start")
@@ -134,7 +147,7 @@ class SystemSlot(Figures):
         verbose_name_plural = _("slots of systems")
 
 
-class SystemHour(Figures):
+class SystemHour(Figures, Coarser):
     """An hour of UTC of a system: the sum of its slots."""
 
     pk = models.CompositePrimaryKey("system_key", "start")
@@ -146,7 +159,7 @@ class SystemHour(Figures):
         verbose_name_plural = _("hours of systems")
 
 
-class SystemDay(Figures):
+class SystemDay(Figures, Coarser):
     """A local day of a system: the sum of its slots."""
 
     pk = models.CompositePrimaryKey("system_key", "start")
@@ -158,7 +171,7 @@ class SystemDay(Figures):
         verbose_name_plural = _("days of systems")
 
 
-class SystemMonth(Figures):
+class SystemMonth(Figures, Coarser):
     """A local month of a system: the sum of its slots."""
 
     pk = models.CompositePrimaryKey("system_key", "start")
@@ -167,6 +180,8 @@ class SystemMonth(Figures):
     # Of 802 appliances, a month has more seconds than 32 bits hold.
     seen_s = models.BigIntegerField()
     expected_s = models.BigIntegerField()
+    recovered_s = models.BigIntegerField(default=0)
+    estimated_s = models.BigIntegerField(default=0)
 
     class Meta:
         verbose_name = _("month of a system")

@@ -13,8 +13,9 @@ from functools import cached_property
 
 from django.db import connection
 
-from measurements.figures import LAST, LAST_FLOATS, SUMMED
-from measurements.resolutions import Span
+from measurements.figures import FLAGGED, LAST, LAST_FLOATS, SUMMED
+from measurements.flags import flagged_seconds
+from measurements.resolutions import SLOT_S, Span
 
 
 @dataclass(frozen=True)
@@ -102,31 +103,45 @@ _APPLIANCE = (
     | {"seen_s": "sum(seen_s)", "flags": "bit_or(flags)"}
 )
 
+
+def _of_slots(columns: Mapping[str, str], *, expected_s: str) -> dict[str, str]:
+    """The same made of slots, and how much of them their flags hold for."""
+    flagged_s = flagged_seconds(expected_s)
+    return {**columns, **{name: f"sum({sql})" for name, sql in flagged_s.items()}}
+
+
+_FIGURES_OF_SLOTS = _of_slots(_FIGURES, expected_s="expected_s")
+_APPLIANCE_OF_SLOTS = _of_slots(_APPLIANCE, expected_s=f"{SLOT_S}")
 _HOUR = "date_bin('1 hour', start, 'epoch')"
 # The slot within which it was removed is the last one that counts.
 _WHILE_THERE = """NOT EXISTS (
     SELECT FROM removed WHERE removed.key = appliance_key AND removed_at <= start
 )"""
 SYSTEM_HOURS = Rollup(
-    "measurements_systemslot", "measurements_systemhour", ("system_key",), _FIGURES, _HOUR
+    "measurements_systemslot", "measurements_systemhour", ("system_key",), _FIGURES_OF_SLOTS, _HOUR
 )
 APPLIANCE_HOURS = Rollup(
     "measurements_applianceslot",
     "measurements_appliancehour",
     ("system_key", "appliance_key"),
-    _APPLIANCE,
+    _APPLIANCE_OF_SLOTS,
     _HOUR,
     _WHILE_THERE,
 )
-SYSTEM_DAYS = Rollup("measurements_systemslot", "measurements_systemday", ("system_key",), _FIGURES)
+SYSTEM_DAYS = Rollup(
+    "measurements_systemslot", "measurements_systemday", ("system_key",), _FIGURES_OF_SLOTS
+)
 SYSTEM_MONTHS = Rollup(
-    "measurements_systemday", "measurements_systemmonth", ("system_key",), _FIGURES
+    "measurements_systemday",
+    "measurements_systemmonth",
+    ("system_key",),
+    {**_FIGURES, **{name: f"sum({name})" for name in FLAGGED}},
 )
 APPLIANCE_DAYS = Rollup(
     "measurements_applianceslot",
     "measurements_applianceday",
     ("system_key", "appliance_key"),
-    _APPLIANCE,
+    _APPLIANCE_OF_SLOTS,
     condition=_WHILE_THERE,
 )
 

@@ -11,7 +11,7 @@ from inventory.kinds import ROLES
 from measurements.amounts import Amounts, Floats
 from measurements.carry import CARRY_SIZE
 from measurements.energy import ApplianceSlots, Nominal, Readings, appliance_slots
-from measurements.figures import COLUMNS, Figures, Part, sum_figures, system_figures
+from measurements.figures import Figures, Part, sum_figures, system_figures
 from measurements.resolutions import SLOT_MS, from_ms, slot_start_ms, to_ms
 from tests.measurements.arrivals import BEGIN, Device
 
@@ -123,7 +123,9 @@ def _part(device: Device, slots: ApplianceSlots, span: slice) -> Part:
 
 def figures_of(columns: Mapping[str, Sequence[float | None]]) -> Figures:
     """Figures of columns with None where absent: the inverse of `Figures.columns`."""
-    return Figures.of_floats({name: np.array(columns[name], np.float64) for name in COLUMNS})
+    return Figures.of_floats(
+        {name: np.array(column, np.float64) for name, column in columns.items()}
+    )
 
 
 def sums_of(rows: dict[datetime, dict], zone: ZoneInfo, form: str) -> list[dict]:
@@ -131,7 +133,7 @@ def sums_of(rows: dict[datetime, dict], zone: ZoneInfo, form: str) -> list[dict]
     ordered = sorted(rows.items())
     if not ordered:
         return []
-    figures = figures_of({name: [row[name] for _at, row in ordered] for name in COLUMNS})
+    figures = figures_of({name: [row[name] for _at, row in ordered] for name in ordered[0][1]})
     labels = [at.astimezone(zone).strftime(form) for at, _row in ordered]
     starts = [0, *(n for n in range(1, len(labels)) if labels[n] != labels[n - 1])]
     return sum_figures(figures, np.array(starts)).rows()

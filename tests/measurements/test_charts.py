@@ -19,7 +19,8 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 def figures(**values) -> SimpleNamespace:
     """Figures of one span; energies that are not given are absent."""
     given = dict.fromkeys(COLUMNS) | {
-        "seen_s": 900, "expected_s": 900, "to_see_s": 900, "flags": 0
+        "seen_s": 900, "expected_s": 900, "to_see_s": 900, "flags": 0,
+        "recovered_s": 0, "estimated_s": 0,
     }  # fmt: skip
     return SimpleNamespace(**(given | values))
 
@@ -158,8 +159,8 @@ def test_the_ribbon_joins_equal_neighbours_and_ends_now():
     slots = [
         figures(),
         figures(),
-        figures(seen_s=300, flags=Flag.ESTIMATED),
-        figures(flags=Flag.RECOVERED),
+        figures(seen_s=300, estimated_s=600),
+        figures(recovered_s=900),
         None,
         figures(to_see_s=450),
     ]
@@ -209,15 +210,22 @@ def test_slots_of_which_nothing_is_stored_are_missing_from_a_day():
 
 
 def test_a_counter_bridges_the_slots_that_are_stored_and_no_others():
-    days = [summed(48, seen=0.5, flags=Flag.ESTIMATED)] + [None] * 6
+    # Another appliance was silent in half of what is stored.
+    days = [summed(48, seen=0.5, flags=Flag.ESTIMATED, estimated_s=1800 * 6)] + [None] * 6
     ribbon = charts.quality(WEEK, days, now=WEEK[1].from_at)
-    assert ribbon.shares == {"seen": 0.25, "estimated": 0.25, "missing": 0.5}
+    assert ribbon.shares == {"seen": 0.25, "estimated": 0.0625, "missing": 0.6875}
 
 
 def test_a_span_says_what_its_ribbon_does_not_show():
     flags = Flag.RECOVERED | Flag.RESET | Flag.IMPLAUSIBLE
-    grade = charts.quality_of_span(WEEK[0], summed(96, flags=flags), now=LATER)
-    assert grade == charts.Grade("recovered", 1, Flag.RESET | Flag.IMPLAUSIBLE)
+    for late in (24, 1):
+        day = summed(96, flags=flags, recovered_s=1800 * late)
+        found = charts.quality(WEEK, [day] + [None] * 6, now=WEEK[1].from_at)
+        assert found.shares == pytest.approx({"seen": 1 - late / 96, "recovered": late / 96})
+        grade = charts.quality_of_span(WEEK[0], day, now=LATER)
+        # A quarter of an hour of a day is too little to tell of.
+        told = ("recovered", 0.25) if late == 24 else ("seen", 1 - late / 96)
+        assert grade == charts.Grade(*told, Flag.RESET | Flag.IMPLAUSIBLE)
     assert charts.quality_of_span(WEEK[0], None, now=LATER) == charts.Grade("missing", 1)
 
 

@@ -94,9 +94,11 @@ def test_any_figure_that_does_not_follow_is_found_and_kept_until_it_is_repaired(
         (ApplianceSlot, "flags"),
         (ApplianceHour, "seen_s"),
         (ApplianceDay, "max_w"),
+        (ApplianceDay, "estimated_s"),
         (SystemSlot, "household_mwh"),
         (SystemHour, "residual_mwh"),
         (SystemDay, "consumption_mwh"),
+        (SystemDay, "recovered_s"),
         (SystemMonth, "pv_mwh"),
     ]:
         DayChange.objects.all().delete()

@@ -10,6 +10,7 @@ from inventory.kinds import Role
 from measurements.amounts import Amounts, floats_to_list
 from measurements.figures import (
     COLUMNS,
+    FLAGGED,
     LAST,
     SUMMED,
     Part,
@@ -41,8 +42,8 @@ def part(role, taken=None, given=None, *, length=1, **more):
 
 def test_a_systems_figures_have_the_columns_of_its_table():
     figures = system_figures([part(Role.GRID, [100], [0])], 1)
-    assert tuple(figures.columns()) == COLUMNS
-    assert tuple(figures.rows()[0]) == COLUMNS
+    assert tuple(figures.columns()) == (*COLUMNS, *FLAGGED)
+    assert tuple(figures.rows()[0]) == (*COLUMNS, *FLAGGED)
 
 
 def test_columns_come_back_as_they_went():
@@ -142,6 +143,15 @@ def test_sums_keep_absent_apart_from_zero_and_take_the_last_of_levels():
     assert sums["stored_mwh"] == [5, 5]
     assert sums["flags"] == [5, 0]
     assert sums["seen_s"] == [5400, 1800]
+
+
+def test_flags_hold_for_their_slots_and_for_no_others_of_a_sum():
+    grid = part(Role.GRID, [1] * 4, [0] * 4, seen_s=[300, 600, 900, 0], flags=[3, 0, 2, 1])
+    slots = system_figures([grid, part(Role.PV, [0] * 4, [1] * 4)], 4)
+    sums = sum_figures(slots, np.array([0, 3])).columns()
+    assert sums["flags"] == [3, 1]
+    assert sums["recovered_s"] == [1200 + 1800, 0]
+    assert sums["estimated_s"] == [600, 900]
 
 
 RATED = (

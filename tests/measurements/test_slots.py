@@ -5,12 +5,13 @@ from collections import defaultdict
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from importlib import import_module
 from operator import or_
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,8 +20,10 @@ from inventory.kinds import ApplianceKind
 from inventory.models import Appliance
 from measurements import energy
 from measurements.batches import Batch
+from measurements.figures import COLUMNS, FLAGGED
+from measurements.flags import Flag
 from measurements.ingest import store_readings
-from measurements.models import ApplianceSlot, DirtySlot, SystemDay, SystemMonth
+from measurements.models import ApplianceSlot, DirtySlot, SystemDay, SystemMonth, SystemSlot
 from measurements.resolutions import SLOT_MS, Resolution, Span, period_start, to_ms
 from measurements.slots import (
     appliances,
@@ -36,6 +39,7 @@ from tests.measurements import by_hand
 from tests.measurements.arrivals import (
     BEGIN,
     NOW,
+    TABLES,
     ZONES,
     Device,
     draw_arrival,
@@ -148,7 +152,9 @@ def check_against_pure_functions(seed, zone):
         for start, row in by_hand.appliance_rows(slots).items()
     }
     slots = by_hand.system_slots(devices, made)
-    assert stored["SystemSlot"] == {(start,): row for start, row in slots.items()}
+    assert stored["SystemSlot"] == {
+        (start,): {name: row[name] for name in COLUMNS} for start, row in slots.items()
+    }
     for table, clock, form in (
         ("SystemHour", "UTC", "%Y-%m-%dT%H"),
         ("SystemDay", zone, "%Y-%m-%d"),
@@ -198,7 +204,11 @@ def test_hours_and_days_of_appliances_are_the_sums_of_their_slots(table, resolut
     assert rows[table].keys() == slots_of.keys()
     for where, slots in slots_of.items():
         row = rows[table][where]
-        for name in ("import_mwh", "export_mwh", "seen_s"):
+        for slot in slots:
+            is_late, is_bridged = (slot["flags"] & one for one in (Flag.RECOVERED, Flag.ESTIMATED))
+            slot["recovered_s"] = slot["seen_s"] if is_late else 0
+            slot["estimated_s"] = 900 - slot["seen_s"] if is_bridged else 0
+        for name in ("import_mwh", "export_mwh", "seen_s", "recovered_s", "estimated_s"):
             known = [slot[name] for slot in slots if slot[name] is not None]
             assert row[name] == (sum(known) if known else None)
         for name in ("soc", "stored_wh", "imported_wh", "exported_wh", "temperature_c"):
@@ -217,12 +227,34 @@ def test_a_month_of_very_many_appliances_has_its_seconds():
             start=begin + timedelta(days=day),
             seen_s=69_500_000,
             expected_s=70_000_000,
+            recovered_s=69_500_000,
+            estimated_s=500_000,
         )
         for day in range(31)
     )
     assert roll_up(SYSTEM_MONTHS, [(1, Span(begin, begin + timedelta(days=31)))]) == 1
     month = SystemMonth.objects.get(system_key=1)
     assert (month.seen_s, month.expected_s) == (2_154_500_000, 2_170_000_000)
+    assert (month.recovered_s, month.estimated_s) == (2_154_500_000, 15_500_000)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Australia/Lord_Howe"])
+def test_rows_of_before_are_told_for_how_much_of_them_flags_hold(zone):
+    devices = draw_devices(np.random.default_rng(5))
+    devices[0].removed_after_s = 80_000
+    site = make_site(devices, zone)
+    store_and_compute(site, events_of(devices), history=False)
+    before = rows_of(site)
+    for table in TABLES:
+        if table not in (ApplianceSlot, SystemSlot):
+            for name in FLAGGED:
+                assert any(row[name] for row in before[table.__name__].values())
+            table.objects.update(**dict.fromkeys(FLAGGED, 0))
+    assert rows_of(site) != before
+    with connection.cursor() as cursor:
+        for statement in import_module("measurements.migrations.0009_flagged_seconds").FORWARD:
+            cursor.execute(statement)
+    assert rows_of(site) == before
 
 
 def test_an_appliance_counts_in_the_slot_of_its_removal_however_early_in_it_that_is():

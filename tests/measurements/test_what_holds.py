@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from inventory.models import SystemPool
 from measurements.energy import Nominal, Readings, appliance_slots
-from measurements.figures import COLUMNS, SUMMED, Figures, rates_of, sum_figures
+from measurements.figures import SUMMED, Figures, rates_of, sum_figures
 from measurements.flows import CONSUMERS
 from measurements.models import DirtySlot, SystemSlot
 from measurements.pools import past_of_pool
@@ -94,7 +94,7 @@ class Home:
         rows = sorted(by_hand.system_slots(devices, self.appliances, begin=begin).items())
         self.starts = [at for at, _row in rows]
         self.slots = by_hand.figures_of(
-            {name: [row[name] for _at, row in rows] for name in COLUMNS}
+            {name: [row[name] for _at, row in rows] for name in rows[0][1]}
         )
         self._zone = zone
 
