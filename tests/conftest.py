@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.test import override_settings
+from django.utils import translation
 
 from measurements import partitions
 from tests.cast import Cast, make_cast
@@ -75,6 +76,12 @@ def weeks_within_a_test():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitions, "make_weeks_apart", make)
         yield
+
+
+@pytest.fixture(autouse=True)
+def default_language():
+    """Each begins in the default one: a request's language stays with the thread."""
+    translation.deactivate()
 
 
 @pytest.fixture
