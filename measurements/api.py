@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from accounts.wire import ErrorSerializer
 from gridx import clock
 from inventory.api import flag
+from inventory.kinds import ApplianceKind
 from inventory.models import Cluster, System, SystemPool
 from measurements.clusters import appliances_within, live_of_cluster, past_of_cluster
 from measurements.coverage import judged, seconds_to_see
@@ -106,7 +107,7 @@ class SystemHistorical(SystemView):
         past = past_of_system(
             system=system,
             columns=(*COLUMNS, *QUALITY) if with_quality else COLUMNS,
-            kinds=LISTED,
+            kinds=LISTED if with_appliances else (ApplianceKind.BATTERY,),
             device_columns=_of_devices(with_quality) if with_appliances else (),
             **asked,
         )

@@ -84,9 +84,10 @@ def measured_in(*, system: System, span: Span, roles: Collection[Role]) -> list[
     for key, ms, *slot in fetch(_SLOTS, [system.key, [*there], span.from_at, span.until_at]):
         if (start := instants.get(ms)) is None:
             start = instants[ms] = from_ms(ms)
-        found[key][start] = SlotOf(*slot)
+        if there[key].from_at <= start < there[key].until_at:
+            found[key][start] = SlotOf(*slot)
     return [
-        Measured(one, role_of(one.kind), there[one.key], while_there(one, found[one.key]))
+        Measured(one, role_of(one.kind), there[one.key], found[one.key])
         for one in appliances.select_related("system")
     ]
 

@@ -164,7 +164,7 @@ def system_figures(parts: Sequence[Part], length: int, *, before: Held = None) -
         expected_s=expected_s,
         flags=flags,
         recovered_s=np.where(flags & Flag.RECOVERED, seen_s, 0),
-        estimated_s=np.where(flags & Flag.ESTIMATED, expected_s - seen_s, 0),
+        estimated_s=np.where(flags & Flag.ESTIMATED, np.maximum(expected_s - seen_s, 0), 0),
     )
 
 

@@ -9,7 +9,7 @@ class Flag(IntEnum):
     ESTIMATED = 1  # spread evenly over a pause of a counter
     RECOVERED = 2  # of readings that arrived late
     RESET = 4  # a counter began anew
-    IMPLAUSIBLE = 8  # a reading was held back
+    IMPLAUSIBLE = 8  # a reading was dropped, held back or beyond the stated power
 
 
 def flagged_seconds(expected_s: str) -> dict[str, str]:

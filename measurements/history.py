@@ -90,8 +90,8 @@ class Device(NamedTuple):
 
 
 class Battery(NamedTuple):
-    """What a battery can hold, and from when until when it was in a system, as in its balance: by
-    the bounds of slots, in seconds since the epoch."""
+    """What a battery can hold, and from when (the first row read of it) until when (the end of a
+    slot) it was in a system, as in its balance; in seconds since the epoch."""
 
     capacity_wh: float | None
     from_s: float

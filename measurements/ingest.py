@@ -267,8 +267,14 @@ def _statement(names: tuple[str, ...], history: bool) -> str:
 _SLOTS = (
     "SELECT system_key, appliance_key, date_bin('15 minutes', at, 'epoch') AS start FROM stored"
 )
+# SQL of the slots (`start`) that a reading lies in, or its interval covers; `at`, `interval_s`.
+COVERED_SLOTS = """generate_series(
+        date_bin('15 minutes', at, 'epoch'),
+        at + GREATEST(COALESCE(interval_s, 0) * 1000 - 1, 0) * interval '1 millisecond',
+        '15 minutes'
+    ) AS start"""
 # Those that an interval covers, or did before it became shorter.
-_INTERVAL_SLOTS = """
+_INTERVAL_SLOTS = f"""
     SELECT system_key, appliance_key, start
     FROM (
         SELECT * FROM stored
@@ -276,12 +282,8 @@ _INTERVAL_SLOTS = """
         SELECT system_key, appliance_key, at, before.interval_s
         FROM stored JOIN measurements_reading AS before USING (system_key, appliance_key, at)
     ) AS spans
-    CROSS JOIN LATERAL generate_series(
-        date_bin('15 minutes', at, 'epoch'),
-        at + GREATEST(COALESCE(interval_s, 0) * 1000 - 1, 0) * interval '1 millisecond',
-        '15 minutes'
-    ) AS start
-"""
+    CROSS JOIN LATERAL {COVERED_SLOTS}
+"""  # noqa: S608 - put together from this module's own names
 
 
 def keep_latest(batch: Batch, *, history: bool = False) -> tuple[tuple[int, int], ...]:
@@ -335,6 +337,7 @@ def _latest_statement(names: tuple[str, ...], history: bool) -> str:
     INSERT INTO measurements_latestreading AS r ({", ".join(columns)})
     SELECT {", ".join(_LATEST.value(name) for name in columns)} FROM {_LATEST.name}
     {newer if history else ""}
+    ORDER BY system_key, appliance_key
     ON CONFLICT (system_key, appliance_key) DO UPDATE
     SET {", ".join(f"{name} = {value}" for name, value in merged.items())}
     WHERE ({", ".join(f"r.{name}" for name in merged)})

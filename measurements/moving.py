@@ -6,7 +6,7 @@ import numpy as np
 from django.db import connection
 
 from measurements.batches import QUANTITIES, Batch
-from measurements.ingest import keep_latest
+from measurements.ingest import COVERED_SLOTS, keep_latest
 from measurements.models import Cause, LatestReading, Reading
 from measurements.partitions import WEEK_MS, hold_weeks
 from measurements.resolutions import Span, from_ms, to_ms
@@ -29,23 +29,20 @@ WITH moved AS (
     INSERT INTO measurements_dirtyslot (system_key, appliance_key, start, marked_at, cause)
     SELECT DISTINCT %(system)s, key, start, %(now)s::timestamptz, {int(Cause.CORRECTION)}
     FROM moved
-    CROSS JOIN LATERAL generate_series(
-        date_bin('15 minutes', at, 'epoch'),
-        at + GREATEST(COALESCE(interval_s, 0) * 1000 - 1, 0) * interval '1 millisecond',
-        '15 minutes'
-    ) AS start
+    CROSS JOIN LATERAL {COVERED_SLOTS}
     CROSS JOIN unnest(ARRAY[%(from)s, %(to)s]) AS key
 )
 SELECT count(*) FROM moved
-"""  # noqa: S608 - a number of our own
+"""  # noqa: S608 - names and a number of our own
 
 
 def move_readings(
     *, system_key: int, from_key: int, to_key: int, since: datetime, now: datetime
 ) -> int:
-    """Give what was read of an appliance from an instant on to another one of its system.
+    """Give what was read of an appliance from an instant on to another of its system, which has
+    no readings yet.
 
-    Which has no readings yet. Marks what follows from them, and brings the latest readings of both
+    Marks what follows from them, and brings the latest readings of both
     up to date. Belongs into the transaction that says whose they are; returns how many they were.
     """
     hold_weeks(at_ms=np.arange(to_ms(since), to_ms(now), WEEK_MS), now=now)
@@ -57,7 +54,7 @@ def move_readings(
         return 0
     left, taken = (_newest(system_key, key) for key in (from_key, to_key))
     if len(left):
-        # A counter's pause went from there to the first of what was moved.
+        # A counter's pause went on from there; computing goes on until nothing changes.
         pause = Span(from_ms(left.at_ms[-1]), since)
         mark_computed(
             system_key=system_key,

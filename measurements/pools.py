@@ -113,13 +113,17 @@ def past_of_pool(
 def keys_of_pool(
     pool: SystemPool, resolution: Resolution, spans: Sequence[Span]
 ) -> dict[str, list[int]]:
-    """The keys of its systems whose own periods are these spans, at least one (near), and of those
-    that have others of the same (far).
+    """The keys of its systems: near are those whose own periods are exactly these spans (of which
+    there must be one), far all others.
 
-    Two time zones may have the same clock, if only for some years.
+    Two time zones may have the same clock, if only for some years. Where both are read from the
+    same rows, all are near.
     """
     bounds = spans[0].from_at, spans[-1].until_at
     members = list(System.objects.filter(pools=pool).values_list("key", "time_zone"))
+    tables = tables_of_pool(resolution, spans)
+    if tables["near"] is tables["far"]:
+        return {"near": [key for key, _zone in members], "far": []}
     near = {
         name
         for name in {zone for _key, zone in members}

@@ -108,7 +108,7 @@ class CounterSource:
     jumped up). A reset to exactly 0 is `unclear`: where the counter returns to its old level, what
     flowed meanwhile is in its rise, so that no other source may tell of it. Slot by slot: `mwh`,
     the counter's own `level_wh` at the end, NaN where the slot has nothing of it, and `odd`,
-    whether a reading in it was dropped or held back.
+    whether a reading in it was dropped, held back or counted beyond the stated power.
     """
 
     covered: Bools

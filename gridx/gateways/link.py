@@ -141,12 +141,10 @@ class Link:
         loop. What is not kept is given up; a fault of its gateway says what failed, and why.
         """
         pending = await pending_of(self._js, READINGS)
-        has_room = pending <= READINGS.max_ack_pending // 2
-        kept = {
-            message.metadata.sequence.stream
-            for message in batch
-            if has_room and _may_be_mended(message)
-        } & failed
+        kept: set[int] = set()
+        if pending <= READINGS.max_ack_pending // 2:
+            mendable = {one.metadata.sequence.stream for one in batch if _may_be_mended(one)}
+            kept = mendable & failed
         if given_up := len(failed) - len(kept):
             self._tally.count("messages given up", given_up)
             logger.error(

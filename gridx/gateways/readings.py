@@ -334,10 +334,9 @@ class _Appliances:
     """
 
     def __init__(self, gateway_ids: Iterable[UUID]) -> None:
-        self._gateway_ids = list(gateway_ids)
         self._by_local_id: dict[tuple[UUID, str], _Known] = {}
         self._by_id: dict[tuple[UUID, str], _Known] = {}
-        rows = Appliance.objects.filter(gateway__in=self._gateway_ids).values_list(
+        rows = Appliance.objects.filter(gateway__in=list(gateway_ids)).values_list(
             "gateway_id",
             "local_id",
             "id",
@@ -361,11 +360,8 @@ class _Appliances:
 
     def have_lost_one(self) -> bool:
         """Whether one of them was removed since they were found."""
-        removed = {known.key for known in self._by_id.values() if known.removed_ms is not None}
-        of_gateways = Appliance.objects.filter(gateway__in=self._gateway_ids)
-        return not removed.issuperset(
-            of_gateways.exclude(removed_at=None).values_list("key", flat=True)
-        )
+        there = [known.key for known in self._by_id.values() if known.removed_ms is None]
+        return Appliance.objects.filter(key__in=there).exclude(removed_at=None).exists()
 
     def powers(self) -> PlausiblePowers:
         return PlausiblePowers.of(

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 from django.db import connection
 
-from measurements.batches import INTERVAL_QUANTITIES, Batch
+from inventory.kinds import LONGEST_INTERVAL_S
+from measurements.batches import Batch
 
 # Those that follow within it are what tells it from a stored interval of a wrong length.
-_FINER = """
-SELECT number - 1, stored.interval_s, stored.import_energy_wh, stored.export_energy_wh
+_COLUMNS = ("interval_s", "import_energy_wh", "export_energy_wh")
+_FINER = f"""
+SELECT number - 1, {", ".join(f"stored.{name}" for name in _COLUMNS)}
 FROM (
     SELECT number, appliance_key, interval_s, in_wh, out_wh,
         'epoch'::timestamptz + at_ms * interval '1 ms' AS at
@@ -26,8 +28,9 @@ WHERE stored.interval_s < given.interval_s
     AND EXISTS (SELECT FROM measurements_reading AS next
         WHERE next.system_key = stored.system_key AND next.appliance_key = stored.appliance_key
         AND next.at > stored.at AND next.at < stored.at + given.interval_s * interval '1 s'
+        AND next.at <= 'epoch'::timestamptz + %s * interval '1 ms'
         AND next.interval_s < given.interval_s)
-"""
+"""  # noqa: S608 - names of our own
 
 
 def as_fine_as_stored(batch: Batch) -> Batch:
@@ -48,17 +51,19 @@ def as_fine_as_stored(batch: Batch) -> Batch:
                 batch.appliance_key[rows].tolist(),
                 at_ms.tolist(),
                 interval_s[rows].astype(int).tolist(),
-                *(batch.column(name)[rows].tolist() for name in INTERVAL_QUANTITIES[1:]),
+                batch.column("import_energy_wh")[rows].tolist(),
+                batch.column("export_energy_wh")[rows].tolist(),
                 int(batch.system_key[0]),
                 int(at_ms.min()),
                 int(at_ms.max()),
+                int(at_ms.max()) + 1000 * LONGEST_INTERVAL_S,
             ],
         )
         found = cursor.fetchall()
     if not found:
         return batch
     stored = np.array(found, float)  # None becomes NaN
-    columns = {name: batch.column(name).copy() for name in INTERVAL_QUANTITIES}
+    columns = {name: batch.column(name).copy() for name in _COLUMNS}
     for column, values in zip(columns.values(), stored.T[1:], strict=True):
         column[rows[stored[:, 0].astype(int)]] = values
     return replace(batch, values={**batch.values, **columns})

@@ -133,7 +133,10 @@ def import_file(
         if not is_busy(error):
             raise
         raise Overtaken(
-            _("Others were storing the same, so nothing was stored. Begin the import once more.")
+            _(
+                "Others were storing at the same time, so nothing was stored. Begin the import"
+                " once more."
+            )
         ) from error
 
 

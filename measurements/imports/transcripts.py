@@ -107,8 +107,9 @@ class Transcriber:
         that is refused for it names is nobody."""
         whose = piece.texts(APPLIANCE_COLUMN)
         if SYSTEM_COLUMN in self._columns:
+            own = {"", str(self._system.pk)}
             for row, told in enumerate(piece.texts(SYSTEM_COLUMN)):
-                if told.lower() not in ("", str(self._system.pk)):
+                if told.lower() not in own:
                     whose[row] = ""
                     faults[row] = _(
                         "%(column)s: “%(told)s” is another system; leave bad lines out to store"

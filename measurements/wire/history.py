@@ -269,7 +269,7 @@ def _device_points(device: DevicePast, units: Floats) -> list[dict[str, Any]]:
                 by_charge = columns["soc"] * appliance.capacity_wh
                 unread = np.isnan(columns["stored_wh"])
                 told["remainingCharge"] = np.where(unread, by_charge, columns["stored_wh"])
-            same |= capacity_of([appliance])
+            same |= capacity_of(appliance)
         case ApplianceKind.EV_CHARGING_STATION:
             told["power"] = _differences(taken, given)
             told["stateOfCharge"] = columns["soc"]

@@ -108,7 +108,7 @@ def _live_batteries(live: LiveFigures) -> dict[str, Any]:
                 _get(now.reading, "energy_wh"), _get(now.reading, "soc"), now.appliance
             ),
         )
-        | capacity_of([now.appliance])
+        | capacity_of(now.appliance)
         for now in of_kind(live.appliances, ApplianceKind.BATTERY)
     ]
     together = present(

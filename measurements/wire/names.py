@@ -1,6 +1,6 @@
 """What live values and history are called on the wire API, and what they have in common. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -63,9 +63,9 @@ def of_kind(devices: Iterable[Any], kind: ApplianceKind) -> list[Any]:
     return [device for device in devices if device.appliance.kind == kind]
 
 
-def capacity_of(appliances: Sequence[Device]) -> dict[str, float]:
-    """What batteries can hold together; nothing where that of one of them is not known."""
-    whole = sum_of_all(appliance.capacity_wh for appliance in appliances)
+def capacity_of(battery: Device) -> dict[str, float]:
+    """What a battery can hold; nothing where that is not known."""
+    whole = battery.capacity_wh
     return {} if whole is None else {"capacity": whole, "nominalCapacity": whole}
 
 

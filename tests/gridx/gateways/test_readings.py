@@ -431,14 +431,14 @@ def grid_meter(serial_number: str) -> dict:
 
 @pytest.fixture
 def replace(arrive, now):
-    """Tells of the meter M1, and that M2 took its place 15 minutes ago."""
+    """Tells of the meter M1, and that M2 took its place some minutes ago."""
 
     def tell(serial_number: str, *, at: datetime, handled_at: datetime) -> Outcome:
         body = hello(at, grid_meter(serial_number))
         return apply_arrivals(arrivals=[arrive(Channel.HELLO, body, at=at)], now=handled_at)
 
     tell("M1", at=now - timedelta(days=1), handled_at=now - timedelta(days=1))
-    return lambda: tell("M2", at=now - 15 * MINUTE, handled_at=now)
+    return lambda minutes=15: tell("M2", at=now - minutes * MINUTE, handled_at=now)
 
 
 @pytest.fixture
@@ -474,15 +474,22 @@ def all_of_both() -> dict:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("last", [16, 200], ids=["each-minute", "after-a-pause"])
+@pytest.mark.parametrize(
+    ("last", "replaced", "first"),
+    [
+        pytest.param(16, 15, 14, id="each minute"),
+        pytest.param(200, 15, 14, id="after a pause"),
+        pytest.param(200, 190, 1, id="with a pause after it"),
+    ],
+)
 def test_readings_that_came_before_the_hello_are_those_of_what_took_the_place(
-    cast, replace, count, now, last
+    cast, replace, count, now, last, replaced, first
 ):
     def tell() -> None:
         count(range(last + 30, last - 1, -1), from_wh=50_000, soc=0.5)
 
     def tell_of_successor() -> None:
-        count(range(14, -1, -1), from_wh=7_000, power_w=300)
+        count(range(first, -1, -1), from_wh=7_000, power_w=300)
 
     def undone(*steps) -> dict:
         with transaction.atomic():
@@ -495,16 +502,19 @@ def test_readings_that_came_before_the_hello_are_those_of_what_took_the_place(
     def compute() -> None:
         compute_until_clean(now=now)
 
-    in_order = undone(tell, replace, tell_of_successor, compute)
-    assert undone(tell, tell_of_successor, replace, compute) == in_order
-    assert undone(tell, tell_of_successor, compute, replace, compute) == in_order
+    def replace_then() -> None:
+        replace(replaced)
+
+    in_order = undone(tell, replace_then, tell_of_successor, compute)
+    assert undone(tell, tell_of_successor, replace_then, compute) == in_order
+    assert undone(tell, tell_of_successor, compute, replace_then, compute) == in_order
     of_both = in_order["LatestReading"]
     assert [(row["at"], row["imported_wh"], row["soc"], row["power_w"]) for row in of_both] == [
         (now - last * MINUTE, 50_300, 0.5, None),
-        (now, 7_140, None, 300),
+        (now, 7_000 + 10 * first, None, 300),
     ]
     energy_mwh = [row["import_mwh"] or 0 for row in in_order["ApplianceSlot"]]
-    assert sum(energy_mwh) == 440_000
+    assert sum(energy_mwh) == 300_000 + 10_000 * first
 
 
 @pytest.mark.django_db
