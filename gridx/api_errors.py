@@ -11,13 +11,13 @@ import orjson
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import status
 from rest_framework.exceptions import APIException, ErrorDetail, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from gridx import error_pages
 from gridx.api_formats import OrjsonRenderer
 
 
@@ -87,14 +87,14 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """The answer to what is refused before any view sees it: the page, or the API's body."""
     if request.path.startswith("/api/"):
         return _said(400, "The request cannot be read.")
-    return defaults.bad_request(request, exception)
+    return error_pages.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """The answer where something broke that nobody expected: the page, or the API's body."""
     if request.path.startswith("/api/"):
         return _said(500, "Something broke on our side. It is logged.")
-    return defaults.server_error(request)
+    return error_pages.server_error(request)
 
 
 def _said(status: int, message: str) -> HttpResponse:

@@ -10,6 +10,8 @@ from gridx.api_errors import not_found
 from gridx.pages import gateways
 
 handler400 = "gridx.api_errors.bad_request"
+handler403 = "gridx.error_pages.permission_denied"
+handler404 = "gridx.error_pages.not_found"
 handler500 = "gridx.api_errors.server_error"
 
 urlpatterns = [

@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.asgi import get_asgi_application
-from django.db import connection, connections
+from django.db import connections
 from django.test import Client
 
 from flexibility.models import ResolvedBoundary
@@ -24,25 +24,10 @@ from tests.cast import Cast, make_cast
 
 pytestmark = pytest.mark.slow
 
-CONNECTIONS = 2
 # The first minutes of a day.
 SINCE = datetime(2026, 6, 15, tzinfo=UTC)
 MINUTES = 20
 DAY = "interval=2026-06-15T00:00:00Z/2026-06-16T00:00:00Z"
-
-
-@pytest.fixture
-def few_connections(transactional_db):
-    """All threads share so few connections, and wait a second for one at most."""
-    connections.close_all()
-    at = connection.settings_dict
-    pool = {"min_size": 0, "max_size": CONNECTIONS, "timeout": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(at, "OPTIONS", at["OPTIONS"] | {"pool": pool})
-        patch.setitem(at, "CONN_MAX_AGE", 0)
-        yield
-        connections.close_all()
-        connection.close_pool()
 
 
 @pytest.fixture
@@ -154,7 +139,7 @@ async def test_pages_answer_while_more_downloads_stall_than_there_are_connection
         appliance=cast.pv.pk,
         day=DAY,
     )
-    downloads = [Download(address, cookie, takes=3) for _ in range(CONNECTIONS + 2)]
+    downloads = [Download(address, cookie, takes=3) for _ in range(few_connections + 2)]
     running = [asyncio.create_task(one.run()) for one in downloads]
     try:
         await asyncio.gather(*(asyncio.wait_for(one.stalled.wait(), 10) for one in downloads))
