@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import connection
 from django.db.models import QuerySet
 
-from inventory.kinds import ApplianceKind, role_of
+from inventory.kinds import METERS, ApplianceKind, role_of
 from inventory.models import Appliance, System
 from inventory.silence import beside_stale_after, stale_after
 from measurements.amounts import Ints
@@ -79,6 +79,15 @@ class Live:
     def is_stale(self) -> bool:
         """Whether no appliance has a fresh reading."""
         return all(each.is_stale for each in self.appliances)
+
+    @property
+    def is_meter_old(self) -> bool:
+        """Whether a meter of the grid or the household was read, but has no fresh reading."""
+        return any(
+            each.is_stale and each.reading is not None
+            for each in self.appliances
+            if role_of(each.appliance.kind) in METERS
+        )
 
     def of_kind(self, *kinds: ApplianceKind) -> list[ApplianceNow]:
         return [each for each in self.appliances if each.appliance.kind in kinds]

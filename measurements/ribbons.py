@@ -341,8 +341,8 @@ ALL = 0.985
 class Statement:
     """The one thing to say about an instant; words are made of it elsewhere.
 
-    `subject`: nothing, unknown, ev, feed_in, charge, use. `source` (pv, battery, grid) is where
-    most of it comes from and `share` how much (0–1); None where the origin is not known.
+    `subject`: nothing, unknown, old, ev, feed_in, charge, use. `source` (pv, battery, grid) is
+    where most of it comes from and `share` how much (0–1); None where the origin is not known.
     """
 
     subject: str
@@ -356,8 +356,11 @@ class Statement:
         return self.share is not None and self.share >= ALL
 
 
-def statement(powers: Any) -> Statement:
-    """What matters most at this instant: the car, what is fed in, what is stored, what is used."""
+def statement(powers: Any, *, is_meter_old: bool = False) -> Statement:
+    """What matters most at this instant: the car, what is fed in, what is stored, what is used.
+
+    `is_meter_old`: there is a meter of the grid or the household, but its values are not of now.
+    """
     ev, export, charge = (_w(powers, name) for name in ("ev_w", "export_w", "charge_w"))
     if ev >= WORTH_W:
         return _from("ev", ev, {key: _w(powers, f"ev_from_{key}_w") for key in SOURCES[:3]})
@@ -370,8 +373,9 @@ def statement(powers: Any) -> Statement:
     use = _w(powers, "consumption_w")
     if use < REST_W:
         # Without a meter nobody knows what the household uses.
-        is_known = getattr(powers, "household_w", None) is not None
-        return Statement("nothing" if is_known else "unknown")
+        if getattr(powers, "household_w", None) is not None:
+            return Statement("nothing")
+        return Statement("old" if is_meter_old else "unknown")
     return _from("use", use, {key: _w(powers, f"{key}_to_load_w") for key in SOURCES[:3]})
 
 

@@ -122,6 +122,8 @@ def _flow_subject(statement: Statement, is_home: bool) -> str:
             return _("Nothing flows at the moment")
         case "unknown":
             return _("How much is used is not measured here")
+        case "old":
+            return _("How much is used is not known: the meter’s values are old")
     raise ValueError(f"No words for {statement.subject}")
 
 

@@ -53,6 +53,7 @@ def flow_of(live: Live, *, is_home: bool) -> Flow:
     """The flow of the newest readings; without fresh ones, that of the last there are."""
     powers = SimpleNamespace(**(last_flows(live.appliances) if live.is_stale else live.figures))
     pictures = tuple(ribbons.draw(powers, shape=s) for s in (ribbons.WIDE, ribbons.NARROW))
+    said = ribbons.statement(powers, is_meter_old=live.is_meter_old)
     longest = max((each.appliance.interval_s for each in live.appliances), default=0)
     has_nodes = any(picture.nodes for picture in pictures)
     return Flow(
@@ -61,7 +62,7 @@ def flow_of(live: Live, *, is_home: bool) -> Flow:
         is_home=is_home,
         stale_after_s=int(stale_after(longest).total_seconds()),
         pictures=pictures if live.measured_at is not None and has_nodes else (),
-        sentence=flow_sentence(ribbons.statement(powers), is_home=is_home),
+        sentence=flow_sentence(said, is_home=is_home),
     )
 
 

@@ -94,10 +94,17 @@ def test_ages_are_short(seconds: int, text: str):
         (Statement("ev", 3700), "Your car charges at 3.70 kW."),
         (Statement("nothing"), "Nothing flows at the moment."),
         (Statement("unknown"), "How much is used is not measured here."),
+        (Statement("old"), "How much is used is not known: the meter’s values are old."),
     ],
 )
 def test_a_sentence_says_what_happens_and_where_it_comes_from(statement: Statement, sentence: str):
     assert plain(words.flow_sentence(statement, is_home=True)) == sentence
+
+
+def test_the_sentence_about_a_silent_meter_is_german_too():
+    with translation.override("de"):
+        said = words.flow_sentence(Statement("old"), is_home=True)
+    assert said == "Der Verbrauch ist nicht bekannt: Die Werte des Zählers sind alt."
 
 
 @pytest.mark.parametrize(

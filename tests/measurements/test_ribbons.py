@@ -204,3 +204,10 @@ def test_nothing_is_said_about_an_origin_that_is_not_known():
     assert statement(live) == Statement("unknown")
     live.ev_w = 3700
     assert statement(live) == Statement("ev", 3700)
+
+
+def test_a_meter_whose_values_are_old_is_not_said_to_be_none():
+    live = SimpleNamespace(**dict.fromkeys(NAMES))
+    assert statement(live, is_meter_old=True) == Statement("old")
+    live.ev_w = 3700
+    assert statement(live, is_meter_old=True) == Statement("ev", 3700)

@@ -22,7 +22,7 @@ from gridx.pages.fragments import render_live
 from inventory.kinds import ApplianceKind
 from inventory.models import Appliance, Gateway, System
 from measurements.flags import Flag
-from measurements.models import SystemDay, SystemSlot
+from measurements.models import LatestReading, SystemDay, SystemSlot
 from tests.cast import Cast
 from tests.household import measure, read_now
 
@@ -263,6 +263,16 @@ def test_values_that_are_old_say_their_age(mara: Client, measured: Cast, monkeyp
     assert "3 h ago" in html
     assert "no fresh reading" in html
     assert "2.00\N{NO-BREAK SPACE}kW" in html
+
+
+def test_a_meter_that_is_silent_is_not_said_to_be_none(mara: Client, cast: Cast, at_noon: datetime):
+    Appliance.objects.filter(pk=cast.evcs.pk).update(interval_s=300)
+    before = at_noon - timedelta(minutes=12)
+    read_now(cast, at=before, now=at_noon, grid=-1000.0, pv=-2000.0, battery=500.0, evcs=0.0)
+    read_now(cast, at=at_noon, evcs=0.0)
+    assert "the meter’s values are old" in page(mara)
+    LatestReading.objects.filter(appliance_key=cast.grid_meter.key).delete()
+    assert "How much is used is not measured here" in page(mara)
 
 
 def test_a_gateway_that_is_not_connected_is_told(mara: Client, measured: Cast, at_noon: datetime):
