@@ -157,7 +157,8 @@ class Gateway(Identified):
     paused_until = models.DateTimeField(_("paused until"), null=True, editable=False)
     registered_at = models.DateTimeField(_("registered"), default=timezone.now, editable=False)
     here_since = models.DateTimeField(_("at this system since"), null=True, editable=False)
-    online = models.BooleanField(_("online"), default=False, editable=False)
+    # As it, or its last will, said last; None: never, as some only send readings.
+    online = models.BooleanField(_("online"), null=True, editable=False)
     contacted_at = models.DateTimeField(_("last contact"), null=True, editable=False)
     clock_offset_s = models.FloatField(_("clock offset"), null=True, editable=False)
     last_sequence = models.BigIntegerField(_("last sequence number"), null=True, editable=False)

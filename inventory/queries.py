@@ -145,7 +145,8 @@ class GatewayState(StrEnum):
 
     OFFLINE: it was there, and the broker says that it has no connection. SILENT: the broker does
     not say so, but it was not heard for longer than the rule of its appliances allows
-    (`silence.silent_after`). A broker that dies tells of nobody that he is gone.
+    (`silence.silent_after`). A broker that dies tells of nobody that he is gone, and none does of
+    gateways that publish no status.
     """
 
     ONLINE = "online"
@@ -166,6 +167,8 @@ def with_state(rows: QuerySet[Gateway], *, now: datetime) -> QuerySet[Gateway]:
     """
     appliances = Appliance.objects.filter(gateway=OuterRef("pk"), removed_at=None)
     shortest_s = Subquery(appliances.order_by("interval_s").values("interval_s")[:1])
+    # Where there is none, nothing is allowed to one that never says whether it is there.
+    shortest_s = Coalesce(shortest_s, Case(When(online=None, then=Value(0))))
     allowed = Cast(shortest_s, FloatField()) * Value(STALE_INTERVALS * timedelta(seconds=1))
     is_silent = Q(contacted_at__lt=now - STALE_AT_LEAST) & Q(
         contacted_at__lt=ExpressionWrapper(
@@ -174,7 +177,7 @@ def with_state(rows: QuerySet[Gateway], *, now: datetime) -> QuerySet[Gateway]:
     )
     states = [
         (Q(revoked_at__isnull=False), GatewayState.REVOKED),
-        (Q(contacted_at=None, online=False), GatewayState.NEVER),
+        (Q(contacted_at=None) & ~Q(online=True), GatewayState.NEVER),
         (Q(online=False), GatewayState.OFFLINE),
         (is_silent, GatewayState.SILENT),
     ]

@@ -23,11 +23,12 @@ def beside_stale_after(interval_s: int) -> timedelta:
     return max(BESIDE_STALE_AT_LEAST, stale_after(interval_s))
 
 
-def silent_after(intervals_s: Iterable[int]) -> timedelta | None:
+def silent_after(intervals_s: Iterable[int], *, says_status: bool) -> timedelta | None:
     """For how long a gateway may not be heard and still be said to be there; None: for ever.
 
     `intervals_s` are of its appliances: that which is read most often is missed first. One without
-    any has nothing to say. For many gateways the database decides it (`queries.with_state`).
+    any has nothing to say, and is there as long as nobody says that it is gone: one that never says
+    that (`says_status`) is not. For many gateways the database decides it (`queries.with_state`).
     """
-    shortest_s = min(intervals_s, default=None)
+    shortest_s = min(intervals_s, default=None if says_status else 0)
     return None if shortest_s is None else stale_after(shortest_s)

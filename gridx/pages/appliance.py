@@ -303,7 +303,7 @@ def _alone(found: Appliance, flexibility: Now) -> Alone | None:
     gateway = found.gateway
     if gateway is None or flexibility.delivery is Delivery.NONE:
         return None
-    is_out_of_reach = flexibility.is_stale or not gateway.online
+    is_out_of_reach = flexibility.is_stale or gateway.online is False
     if flexibility.delivery is Delivery.APPLIED and not is_out_of_reach:
         return None
     schedules = GatewaySchedule.objects.filter(pk=gateway.pk, kept_until_at__isnull=False)

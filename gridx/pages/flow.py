@@ -73,14 +73,16 @@ def seen_of(system: System, live: Live, *, now: datetime) -> Seen:
     out of reach.
     """
     gateway, trouble = gateway_of(system), ""
-    allowed = silent_after(one.appliance.interval_s for one in live.appliances)
+    intervals_s = (one.appliance.interval_s for one in live.appliances)
+    says_status = gateway is None or gateway.online is not None
+    allowed = silent_after(intervals_s, says_status=says_status)
     if gateway is None or gateway.contacted_at is None:
         at = live.measured_at
         if live.is_stale:
             trouble = _("not connected")
     else:
         at = gateway.contacted_at
-        if not gateway.online:
+        if gateway.online is False:
             trouble = _("not connected")
         elif allowed is not None and now - at > allowed:
             trouble = _("no news")

@@ -36,6 +36,10 @@ def at_noon(monkeypatch: pytest.MonkeyPatch, now: datetime) -> datetime:
         ({"online": True, "contacted_at": None}, "online"),
         ({"online": False, "contacted_at": 1}, "offline"),
         ({"online": False, "contacted_at": None}, "never"),
+        # It never said whether it is there.
+        ({"online": None, "contacted_at": 119}, "online"),
+        ({"online": None, "contacted_at": 121}, "silent"),
+        ({"online": None, "contacted_at": None}, "never"),
         ({"online": True, "contacted_at": 121, "revoked_at": 0}, "revoked"),
     ],
 )
@@ -49,17 +53,18 @@ def test_a_gateway_is_in_exactly_one_state(cast: Cast, now: datetime, fields, st
 
 
 @pytest.mark.parametrize("silent_s", [60, 120, 121, 270, 271, 5_000])
+@pytest.mark.parametrize("online", [True, None])
 @pytest.mark.parametrize("intervals_s", [(), (1,), (90,), (3_600, 90), (900, 900)])
 def test_the_database_and_the_pages_know_the_same_silence(
-    cast: Cast, now: datetime, intervals_s, silent_s
+    cast: Cast, now: datetime, intervals_s, online, silent_s
 ):
     appliances = Appliance.objects.filter(gateway=cast.gateway)
     appliances.update(removed_at=now)
     for one, interval_s in zip(appliances, intervals_s, strict=False):
         Appliance.objects.filter(pk=one.pk).update(removed_at=None, interval_s=interval_s)
     heard_at = now - silent_s * SECOND
-    Gateway.objects.filter(pk=cast.gateway.pk).update(online=True, contacted_at=heard_at)
-    allowed = silent_after(intervals_s)
+    Gateway.objects.filter(pk=cast.gateway.pk).update(online=online, contacted_at=heard_at)
+    allowed = silent_after(intervals_s, says_status=online is not None)
     expected = allowed is not None and now - heard_at > allowed
     assert (gateway_state(cast.gateway, now=now) is GatewayState.SILENT) == expected
 
@@ -82,6 +87,22 @@ def test_who_is_not_heard_is_not_shown_as_online_anywhere(
     listed = client.get("/inventory?show=gateways&state=silent").content.decode()
     assert "GX-0001" in listed
     assert "GX-0001" not in client.get("/inventory?show=gateways&state=online").content.decode()
+
+
+def test_who_sends_readings_and_never_a_status_is_online_everywhere(
+    client: Client, cast: Cast, at_noon: datetime
+):
+    client.force_login(cast.admin)
+    Gateway.objects.filter(pk=cast.gateway.pk).update(contacted_at=at_noon - 7 * SECOND)
+    for url in (
+        f"/gateways/{cast.gateway.pk}",
+        f"/systems/{cast.lindenweg.pk}/inventory",
+        f"/systems/{cast.lindenweg.pk}",
+    ):
+        html = client.get(url).content.decode()
+        assert "dot ok" in html
+        assert "not connected" not in html
+        assert "offline" not in html
 
 
 def test_the_file_of_gateways_says_the_same(cast: Cast, at_noon: datetime):
