@@ -9,8 +9,8 @@ from inventory.kinds import LONGEST_INTERVAL_S
 STALE_INTERVALS = 3
 STALE_AT_LEAST = timedelta(minutes=2)
 # What is read beside the power, as a state of charge, may come more seldom than that: at least as
-# often as an appliance must be read at all.
-BESIDE_STALE_AT_LEAST = timedelta(seconds=LONGEST_INTERVAL_S)
+# often as an appliance must be read at all, and some minutes for its way.
+BESIDE_STALE_AT_LEAST = timedelta(seconds=LONGEST_INTERVAL_S, minutes=5)
 
 
 def stale_after(interval_s: int) -> timedelta:

@@ -5,12 +5,12 @@ where no day begins any more.
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import QuerySet
 
 from inventory.models import System
 from measurements.models import ApplianceDay, DayCheck, ImportedDay, SystemDay, SystemMonth
@@ -25,26 +25,37 @@ _OF_CALENDARS = (ApplianceDay, SystemDay, SystemMonth, ImportedDay, DayCheck)
 
 
 def renew_days(*, now: datetime) -> int:
-    """Have days made anew from the first on that began by other rules than those of now, as far
-    back as readings are kept; returns of how many systems."""
+    """Have days made anew from the first on that began by other rules than those of now; returns
+    of how many systems. It is noticed by what is as young as readings that are kept."""
     count = 0
     for name in System.objects.order_by("time_zone").values_list("time_zone", flat=True).distinct():
         zone = ZoneInfo(name)
-        days = periods(now - settings.RAW_RETENTION, now, Resolution.DAY, zone)
-        of_former_rules = SystemDay.objects.filter(
-            system_key__in=System.objects.filter(time_zone=name).values("key"),
-            start__gte=days[0].from_at,
-        ).exclude(start__in=[day.from_at for day in days])
-        firsts = dict(of_former_rules.values_list("system_key").annotate(Min("start")))
-        for system in System.objects.in_bulk(firsts, field_name="key").values():
+        of_zone = SystemDay.objects.filter(
+            system_key__in=System.objects.filter(time_zone=name).values("key")
+        )
+        found = _of_former_rules(of_zone, now - settings.RAW_RETENTION, now, zone)
+        keys = set(found.values_list("system_key", flat=True))
+        for system in System.objects.filter(key__in=keys):
+            of_system = SystemDay.objects.filter(system_key=system.key)
+            oldest = of_system.earliest("start").start
+            wrong = _of_former_rules(of_system, oldest, now, zone).earliest("start").start
             # Whole months, and the one before, which may end elsewhere now.
-            first = previous_period(firsts[system.key], Resolution.MONTH, zone)
+            first = previous_period(wrong, Resolution.MONTH, zone)
             _make_anew(system, first, now)
             logger.warning(
                 "Days of %s since %s are made anew by the rules of now", system.pk, first
             )
-        count += len(firsts)
+        count += len(keys)
     return count
+
+
+def _of_former_rules(
+    days: QuerySet[SystemDay], since: datetime, now: datetime, zone: ZoneInfo
+) -> QuerySet[SystemDay]:
+    """Those of the days since then that do not begin where a day of now begins."""
+    # Readings may lie a little ahead, and tomorrow's first with them.
+    spans = periods(since, now + timedelta(days=1), Resolution.DAY, zone)
+    return days.filter(start__gte=since).exclude(start__in=[span.from_at for span in spans])
 
 
 @transaction.atomic

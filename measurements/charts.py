@@ -388,7 +388,9 @@ def _parts(span: Span, figure: Any | None, now: datetime) -> dict[str, float]:
     if now < span.until_at and covered > 0.5 and _is_slot(span):
         covered = 1.0
     covered = 1.0 if covered > 0.99 else covered
-    late, bridged = _late_and_bridged(figure)
+    late = _ratio(figure.recovered_s, figure.seen_s) if figure.recovered_s else 0.0
+    unseen_s = stored_s - figure.seen_s
+    bridged = _ratio(figure.estimated_s, unseen_s) if figure.estimated_s else 0.0
     unseen = stored * (1 - covered)
     parts = {
         "seen": stored * covered * (1 - late),
@@ -397,15 +399,6 @@ def _parts(span: Span, figure: Any | None, now: datetime) -> dict[str, float]:
         "estimated": unseen * bridged,
     }
     return {state: part for state, part in parts.items() if part > 0}
-
-
-def _late_and_bridged(figure: Any) -> tuple[float, float]:
-    """Which share of what was seen arrived late, and of what was not seen was bridged."""
-    unseen_s = figure.expected_s - figure.seen_s
-    return (
-        _ratio(figure.recovered_s, figure.seen_s) if figure.recovered_s else 0.0,
-        _ratio(figure.estimated_s, unseen_s) if figure.estimated_s else 0.0,
-    )
 
 
 def _is_slot(span: Span) -> bool:

@@ -6,7 +6,7 @@ Each direction takes, at every instant, the best that tells of it:
 1. its counter: linear between two settled readings (`measurements.counters`), so that any run of
    slots adds up to the difference of the counter at its ends; a pause longer than the maximal gap
    is spread evenly and ESTIMATED; nothing is said across a break of the counter (RESET), and where
-   it falls to exactly 0, by no other source either: it may return;
+   it falls to exactly 0 within that gap, by no other source either: it may return;
 2. else interval readings, shared over the slots that they cover;
 3. else power, by trapezoids that are exact where it crosses zero, across pauses up to the gap.
 
@@ -320,7 +320,12 @@ class Computation:
                 seen |= counter.bridged
         if self.intervals is not None:
             seen |= self.intervals.covered[0] | self.intervals.covered[1]
-        return seen if self.power is None else seen | self.power.covered
+        if self.power is not None:
+            seen |= self.power.covered
+        for counter in self.counters:
+            if counter is not None:
+                seen &= ~counter.unclear
+        return seen
 
     def _flags(self) -> Ints:
         pieces = self.pieces

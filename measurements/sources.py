@@ -105,10 +105,11 @@ class CounterSource:
     """One counter over the pieces: `covered` between settled readings, `bridged` within the gap.
 
     `estimated` is a pause longer than the gap, `broken` a reset (`jumped`: of a counter that
-    jumped up). A reset to exactly 0 is `unclear`: where the counter returns to its old level, what
-    flowed meanwhile is in its rise, so that no other source may tell of it. Slot by slot: `mwh`,
-    the counter's own `level_wh` at the end, NaN where the slot has nothing of it, and `odd`,
-    whether a reading in it was dropped, held back or counted beyond the stated power.
+    jumped up). A reset to exactly 0 within the gap is `unclear`: where the counter returns to its
+    old level, what flowed meanwhile is in its rise, so that no other source may tell of it, and
+    nobody saw it. Slot by slot: `mwh`, the counter's own `level_wh` at the end, NaN where the slot
+    has nothing of it, and `odd`, whether a reading in it was dropped, held back or counted beyond
+    the stated power.
     """
 
     covered: Bools
@@ -130,6 +131,7 @@ class CounterSource:
         at, kind = levels.at_ms, levels.kind
         broken = np.append((kind[1:] == BREAK) | (kind[1:] == JUMP_BREAK), False)
         covered = np.append(~broken[:-1], False)
+        to_zero = np.append((kind[1:] == BREAK) & (levels.level_wh[1:] == 0), False)
         long = np.append(np.diff(at) > (gap_ms if np.isscalar(gap_ms) else gap_ms[:-1]), False)
         seg = np.searchsorted(at, pieces.at, "right") - 1  # -1 meets the last, all False
         mwh, level, within = _at_bounds(pieces.bounds, levels)
@@ -143,7 +145,7 @@ class CounterSource:
             estimated=(covered & long)[seg],
             broken=broken[seg],
             jumped=np.append(kind[1:] == JUMP_BREAK, False)[seg],
-            unclear=np.append((kind[1:] == BREAK) & (levels.level_wh[1:] == 0), False)[seg],
+            unclear=(to_zero & ~long)[seg],
             late=covers & late[(seg + 1) % len(at)],
             mwh=mwh,
             level_wh=np.where(pieces.any(covers) | within, level, np.nan),

@@ -180,7 +180,7 @@ def figure_slot(request: HttpRequest, system_id: UUID, name: str, start: datetim
         "formula": told.formula and formula_words(name, told.formula),
         "terms": _summands(system, told, terms),
         "most": _summands(system, told, most),
-        "shares": [_share(system, one, start) for one in used],
+        "shares": [_share(system, one, start) for one in used] if start < now else [],
         "flags": flags_in_words(told.flags),
         "previous": figure_slot_url(system, name, start - SLOT),
         "next": figure_slot_url(system, name, start + SLOT),

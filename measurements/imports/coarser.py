@@ -8,7 +8,8 @@ from django.db import connection
 from inventory.kinds import LONGEST_INTERVAL_S
 from measurements.batches import Batch
 
-# Those that follow within it are what tells it from a stored interval of a wrong length.
+# Only where those that follow within it tell of all of it: else a hole stays, or the stored one is
+# of a wrong length.
 _COLUMNS = ("interval_s", "import_energy_wh", "export_energy_wh")
 _FINER = f"""
 SELECT number - 1, {", ".join(f"stored.{name}" for name in _COLUMNS)}
@@ -25,11 +26,14 @@ JOIN measurements_reading AS stored ON stored.system_key = %s
 WHERE stored.interval_s < given.interval_s
     AND (in_wh = 'NaN' OR stored.import_energy_wh IS NOT NULL)
     AND (out_wh = 'NaN' OR stored.export_energy_wh IS NOT NULL)
-    AND EXISTS (SELECT FROM measurements_reading AS next
+    AND given.interval_s <= stored.interval_s + (SELECT sum(interval_s)
+        FROM measurements_reading AS next
         WHERE next.system_key = stored.system_key AND next.appliance_key = stored.appliance_key
         AND next.at > stored.at AND next.at < stored.at + given.interval_s * interval '1 s'
         AND next.at <= 'epoch'::timestamptz + %s * interval '1 ms'
-        AND next.interval_s < given.interval_s)
+        AND next.interval_s < given.interval_s
+        AND (in_wh = 'NaN' OR next.import_energy_wh IS NOT NULL)
+        AND (out_wh = 'NaN' OR next.export_energy_wh IS NOT NULL))
 """  # noqa: S608 - names of our own
 
 

@@ -66,6 +66,17 @@ def test_days_by_former_rules_are_made_anew_and_no_others(
     assert not DayChange.objects.exists()
 
 
+def test_as_far_back_as_there_are_any(sites, settings, monkeypatch):
+    compute_by_former_rules(sites[0], "Europe/London", monkeypatch)
+    of_system = SystemDay.objects.filter(system_key=sites[0].system.key)
+    day = of_system.latest("start")
+    day.start = BEGIN - timedelta(days=200)
+    settings.RAW_RETENTION = timedelta(days=30)
+    SystemDay.objects.bulk_create([day])
+    assert calendars.renew_days(now=NOW) == 1
+    assert not of_system.exists()
+
+
 def test_it_is_done_every_night(sites, monkeypatch):
     monkeypatch.setattr("gridx.clock.now", lambda: NOW)
     day = SystemDay.objects.filter(system_key=sites[0].system.key).latest("start")

@@ -216,6 +216,13 @@ def test_a_counter_bridges_the_slots_that_are_stored_and_no_others():
     assert ribbon.shares == {"seen": 0.25, "estimated": 0.0625, "missing": 0.6875}
 
 
+def test_what_a_running_slot_has_to_come_is_not_missing_from_its_day():
+    now = WEEK[0].from_at + timedelta(minutes=65)
+    day = figures(expected_s=4500, to_see_s=3600, seen_s=3000, estimated_s=900)
+    ribbon = charts.quality(WEEK, [day] + [None] * 6, now=now)
+    assert ribbon.shares == pytest.approx({"seen": 5 / 6, "estimated": 1 / 6})
+
+
 def test_a_span_says_what_its_ribbon_does_not_show():
     flags = Flag.RECOVERED | Flag.RESET | Flag.IMPLAUSIBLE
     for late in (24, 1):

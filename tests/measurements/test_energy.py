@@ -144,6 +144,26 @@ def test_what_flows_while_a_counter_reads_zero_counts_once(zeros, beside):
     assert sum(made.import_mwh.values) == 3_000_000
 
 
+def test_what_a_counter_that_began_anew_with_zero_leaves_open_was_not_seen():
+    readings = {minute: {"power_w": 3_000.0} for minute in range(31)}
+    readings[13]["imported_wh"], readings[14]["imported_wh"] = 9_000, 9_050
+    for minute in range(15, 31):
+        readings[minute]["imported_wh"] = 50 * (minute - 15)
+    made = slots(readings, count=2, nominal=Nominal(interval_s=60))
+    assert made.import_mwh.to_list() == [700_000, 750_000]
+    assert made.seen_s.tolist() == [840, 900]
+
+
+def test_power_tells_of_a_long_pause_before_a_counter_began_anew_with_zero():
+    readings = {minute: {"power_w": 3_000.0} for minute in range(46)}
+    readings[0]["imported_wh"] = 9_000
+    for minute in (30, 45):
+        readings[minute]["imported_wh"] = 50 * (minute - 30)
+    made = slots(readings, count=3, nominal=Nominal(interval_s=60))
+    assert made.import_mwh.to_list() == [750_000] * 3
+    assert made.seen_s.tolist() == [900] * 3
+
+
 def test_nothing_is_said_across_a_reset_and_its_slots_are_flagged():
     readings = counter({0: 9000, 5: 9010, 40: 3, 45: 8, 50: 13, 55: 18, 60: 23})
     made = slots(readings, count=4)

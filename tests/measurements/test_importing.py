@@ -339,6 +339,16 @@ def test_an_hour_tells_what_its_halves_say_nothing_of(load):
     assert stored("interval_s", "export_energy_wh")[0] == (3600, 1000)
 
 
+def test_an_hour_fills_the_hole_that_its_quarters_leave(load, now):
+    quarters = "at,e\n2020-05-01T10:00Z,100\n2020-05-01T10:15Z,100\n"
+    load(quarters, mappings=["e=battery:import_energy_wh"], interval_s=900)
+    hour = "at,e\n2020-05-01T10:00Z,400\n"
+    load(hour, mappings=["e=battery:import_energy_wh"], interval_s=3600)
+    compute_until_clean(now=now)
+    slots = ApplianceSlot.objects.order_by("start").values_list("import_mwh", flat=True)
+    assert list(slots) == [100_000] * 4
+
+
 def test_a_longer_interval_corrects_shorter_ones_that_leave_gaps(load):
     quarters = "at,e\n2020-05-01T10:00Z,10\n2020-05-01T10:15Z,20\n"
     load(quarters, mappings=["e=battery:import_energy_wh"], interval_s=300)

@@ -105,7 +105,7 @@ def test_an_appliance_without_power_is_as_fresh_as_its_newest_reading(cast, now)
 
 @pytest.mark.parametrize(
     ("interval_s", "age_s", "is_known"),
-    [(60, 3600, True), (60, 3601, False), (1800, 5400, True), (1800, 5401, False)],
+    [(60, 3900, True), (60, 3901, False), (1800, 5400, True), (1800, 5401, False)],
 )
 def test_a_new_power_does_not_make_old_levels_fresh(cast, now, interval_s, age_s, is_known):
     Appliance.objects.filter(pk=cast.battery.pk).update(interval_s=interval_s)
