@@ -112,8 +112,9 @@ def store_arrivals(
 ) -> Outcome:
     """Store the readings of these messages, and what else they say, in one transaction.
 
-    With `may_defer`, messages about an appliance that is not known are left alone: its hello may
-    be on the way still, handled by another link. Else such readings are refused.
+    With `may_defer`, messages about an appliance that is not known, or was removed before, are left
+    alone: the hello of it, or of what took its place, may be on the way still, handled by another
+    link. Else such readings are refused.
     """
     while True:
         try:
@@ -215,7 +216,7 @@ class _Intake:
                 for part in item.message.appliances
                 if part.at
             ]
-            if self._may_defer and any(known is None for _part, known in parts):
+            if self._may_defer and any(_is_nobodys(part, known) for part, known in parts):
                 self._outcome.deferred.add(item.arrival.number)
                 continue
             for part, known in parts:
@@ -325,6 +326,11 @@ class _Intake:
             refused=reasons,
         )
         self._outcome.answers.add_error(item.serial, error)
+
+
+def _is_nobodys(part: ApplianceReadings, known: _Known | None) -> bool:
+    """Whether some of the readings are of no appliance that was there, as far as is known."""
+    return known is None or (known.removed_ms is not None and max(part.at) >= known.removed_ms)
 
 
 class _Appliances:

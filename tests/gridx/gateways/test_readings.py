@@ -250,6 +250,14 @@ def test_a_message_about_an_unknown_appliance_waits_for_its_hello_where_it_may(c
     assert faults() == {}
 
 
+@pytest.mark.parametrize(("removed_at", "deferred"), [(0, {1}), (1, set())])
+def test_so_does_one_of_an_appliance_that_was_removed_before(cast, send, now, removed_at, deferred):
+    removed_at = now + timedelta(minutes=removed_at)
+    Appliance.objects.filter(pk=cast.grid_meter.pk).update(removed_at=removed_at)
+    outcome = send(readings(now), may_defer=True)
+    assert (outcome.deferred, faults()) == (deferred, {})
+
+
 def test_one_bad_reading_costs_its_neighbours_nothing(cast, send, now):
     tomorrow = to_ms(now + timedelta(days=1))
     body = (
