@@ -740,7 +740,7 @@ def test_a_year_of_slots_takes_no_more_memory_than_a_month(cast, wanted, most_da
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "hours"),
-    [(Format.CSV, (3, 12)), (Format.PARQUET, (6, 48)), (Format.XLSX, (2, 8))],
+    [(Format.CSV, (3, 12)), (Format.PARQUET, (6, 24)), (Format.XLSX, (2, 6))],
 )
 def test_days_of_seconds_take_no_more_memory_than_hours(cast, wanted, hours):
     seconds = 86_400

@@ -36,7 +36,7 @@ from gridx.gateways.simulator.store import Store
 from gridx.gateways.topics import Channel
 from tests.gridx.gateways.broker import SECRET, Cloud, NatsServer
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.slow
 
 SERIAL = "GBX-0001"
 OTHER = "GBX-0002"
