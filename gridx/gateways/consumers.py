@@ -28,6 +28,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from gridx.gateways.topics import MQTT_STREAM, Channel, stream_subject, upward_stream_filters
+from gridx.gateways.waiting import is_set_within
 
 logger = logging.getLogger(__name__)
 
@@ -150,9 +151,7 @@ class Pull:
         await self._keep_requested()
         if not self._arrived:
             self._signal.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._signal.wait()
+            await is_set_within(self._signal, 1.0)
         batch = self._take_portion()
         # The next ones may come while these are being worked on.
         await self._keep_requested()

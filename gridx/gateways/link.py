@@ -12,7 +12,6 @@ it, the one that holds the lock (`revocation.Watch.leads`).
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import nats.errors
@@ -46,6 +45,7 @@ from gridx.gateways.publisher import Publisher, UnableToPublish
 from gridx.gateways.readings import store_arrivals
 from gridx.gateways.tally import Tally
 from gridx.gateways.topics import UnknownTopic, parse_subject
+from gridx.gateways.waiting import is_set_within
 from measurements.announce import announce
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Link:
     async def store_readings(self) -> None:
         """Store what comes until the link is to end, whatever happens to the broker."""
         while not self._stop.is_set():
-            if not await self._is_set(self._ready):
+            if not await is_set_within(self._ready, 1.0):
                 continue
             try:
                 await self._store_readings()
@@ -196,7 +196,7 @@ class Link:
     async def keep_order(self, leads: asyncio.Event) -> None:
         """Handle what must keep its order, whenever this link leads, until it is to end."""
         while not self._stop.is_set():
-            if not await self._is_set(self._ready) or not await self._is_set(leads):
+            if not await is_set_within(self._ready, 1.0) or not await is_set_within(leads, 1.0):
                 continue
             try:
                 first = await number_of_next(self._js, ORDERED)
@@ -287,18 +287,9 @@ class Link:
             except UnableToPublish as error:
                 logger.warning("Gateways were not told what was wrong: %s", error)
 
-    async def _is_set(self, event: asyncio.Event) -> bool:
-        """Whether something is the case, or becomes so within a second."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await event.wait()
-        return event.is_set()
-
     async def _rest(self, seconds: float) -> None:
         """Wait, but no longer than until the link is to end."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
+        await is_set_within(self._stop, seconds)
 
 
 def _arrivals(batch: Sequence[Msg]) -> list[Arrival]:

@@ -25,6 +25,7 @@ from gridx.gateways.revocation import Watch
 from gridx.gateways.servers import Servers
 from gridx.gateways.tally import Tally
 from gridx.gateways.tokens import Issuer
+from gridx.gateways.waiting import is_set_within
 from gridx.services import Addresses
 
 logger = logging.getLogger(__name__)
@@ -149,9 +150,7 @@ class _Broker:
                 )
             except (nats.errors.Error, OSError) as error:
                 logger.warning("The broker is out of reach: %s", error)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):
-                        await stop.wait()
+                await is_set_within(stop, 1.0)
             else:
                 self._clients.append(client)
                 return client

@@ -37,6 +37,7 @@ from gridx.gateways.topics import (
     mqtt_topic,
     parse_topic,
 )
+from gridx.gateways.waiting import is_set_within
 
 log = logging.getLogger(__name__)
 
@@ -206,9 +207,7 @@ class Session:
             wait_s = HELLO_AGAIN_S
             while not self._answered.is_set():
                 await self._publish(client, Channel.HELLO, self._hello())
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._answered.wait()
+                await is_set_within(self._answered, wait_s)
                 wait_s = min(wait_s * 2, 8 * HELLO_AGAIN_S)
             self._greet()
             await self._hello_wanted.wait()
