@@ -6,13 +6,12 @@ import numpy as np
 from django.db import connection
 
 from inventory.kinds import LONGEST_INTERVAL_S
-from measurements.batches import Batch
+from measurements.batches import INTERVAL_QUANTITIES, Batch
 
 # Only where those that follow within it tell of all of it: else a hole stays, or the stored one is
 # of a wrong length.
-_COLUMNS = ("interval_s", "import_energy_wh", "export_energy_wh")
 _FINER = f"""
-SELECT number - 1, {", ".join(f"stored.{name}" for name in _COLUMNS)}
+SELECT number - 1, {", ".join(f"stored.{name}" for name in INTERVAL_QUANTITIES)}
 FROM (
     SELECT number, appliance_key, interval_s, in_wh, out_wh,
         'epoch'::timestamptz + at_ms * interval '1 ms' AS at
@@ -67,7 +66,7 @@ def as_fine_as_stored(batch: Batch) -> Batch:
     if not found:
         return batch
     stored = np.array(found, float)  # None becomes NaN
-    columns = {name: batch.column(name).copy() for name in _COLUMNS}
+    columns = {name: batch.column(name).copy() for name in INTERVAL_QUANTITIES}
     for column, values in zip(columns.values(), stored.T[1:], strict=True):
         column[rows[stored[:, 0].astype(int)]] = values
     return replace(batch, values={**batch.values, **columns})

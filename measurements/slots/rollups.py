@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from django.db import connection
+from django.db.models import Model
 
 from measurements.figures import FLAGGED, LAST, LAST_FLOATS, SUMMED
-from measurements.flags import flagged_seconds
-from measurements.resolutions import SLOT_S, Span
+from measurements.history import columns_from
+from measurements.models import ApplianceSlot, SystemDay, SystemSlot
+from measurements.resolutions import Span
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,14 @@ _APPLIANCE = (
 )
 
 
-def _of_slots(columns: Mapping[str, str], *, expected_s: str) -> dict[str, str]:
-    """The same made of slots, and how much of them their flags hold for."""
-    flagged_s = flagged_seconds(expected_s)
+def _of(source: type[Model], columns: Mapping[str, str]) -> dict[str, str]:
+    """The same made of this table's rows, and for how much of them their flags hold."""
+    flagged_s = columns_from(source, FLAGGED)
     return {**columns, **{name: f"sum({sql})" for name, sql in flagged_s.items()}}
 
 
-_FIGURES_OF_SLOTS = _of_slots(_FIGURES, expected_s="expected_s")
-_APPLIANCE_OF_SLOTS = _of_slots(_APPLIANCE, expected_s=f"{SLOT_S}")
+_FIGURES_OF_SLOTS = _of(SystemSlot, _FIGURES)
+_APPLIANCE_OF_SLOTS = _of(ApplianceSlot, _APPLIANCE)
 _HOUR = "date_bin('1 hour', start, 'epoch')"
 # The slot within which it was removed is the last one that counts.
 _WHILE_THERE = """NOT EXISTS (
@@ -135,7 +137,7 @@ SYSTEM_MONTHS = Rollup(
     "measurements_systemday",
     "measurements_systemmonth",
     ("system_key",),
-    {**_FIGURES, **{name: f"sum({name})" for name in FLAGGED}},
+    _of(SystemDay, _FIGURES),
 )
 APPLIANCE_DAYS = Rollup(
     "measurements_applianceslot",
